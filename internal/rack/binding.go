@@ -1,0 +1,208 @@
+package rack
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Keys is what a packet or a table row says about who sent it. Every field may
+// be empty.
+type Keys struct {
+	MAC    string // lower case, colon separated
+	UUID   string // 32 lower hex digits, wire order of option 97 without its type byte
+	Via    Port   // option 82 or a MAC table row: remote-id is the switch's slot name, circuit-id the port
+	Direct bool   // came without a relay: from the agent's own cable
+	Stage  Stage
+	Model  string // ONIE machine or model string
+}
+
+// How says by which key a component was bound to its slot.
+type How string
+
+// The keys, strongest first.
+const (
+	ByMAC   How = "mac"
+	ByPort  How = "port"
+	ByUUID  How = "uuid"
+	ByClass How = "class"
+)
+
+// Binding is the slot that a packet belongs to, and the end of it that spoke.
+type Binding struct {
+	Device  string
+	Network Network // of the cable it came through; Management for a direct packet
+	Link    Port    // near end of that cable; zero for a direct packet
+	How     How
+}
+
+// Errors of Bind. Both are wrapped with the reason.
+var (
+	// ErrUnknown: nothing in the rack file fits. The agent stays silent.
+	ErrUnknown = errors.New("no slot of this rack fits")
+	// ErrAmbiguous: something fits, but not one slot only, or its keys
+	// contradict each other. Nothing is answered until an operator decides.
+	ErrAmbiguous = errors.New("ambiguous component")
+)
+
+// Binder finds the slot of a packet. It is immutable after NewBinder and safe
+// for concurrent use; Learned makes the next one.
+type Binder struct {
+	rack      *Rack
+	platforms map[string]Platform
+	mac       map[string]string // MAC → slot: inventory, and what was learned by port
+	uuid      map[string]string // UUID → slot
+	port      map[Port]cableEnd
+	bound     map[string]bool // slots that something was bound to
+}
+
+type cableEnd struct {
+	device  string
+	network Network
+}
+
+// NewBinder builds the binder of a rack that was validated.
+func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
+	b := &Binder{rack: r, platforms: platforms, mac: map[string]string{}, uuid: map[string]string{},
+		port: map[Port]cableEnd{}, bound: map[string]bool{}}
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		for _, m := range d.MACs {
+			b.mac[m] = d.Name
+		}
+		if !d.Management.IsZero() {
+			b.port[d.Management] = cableEnd{d.Name, Management}
+		}
+		for _, p := range d.Data {
+			b.port[p] = cableEnd{d.Name, Data}
+		}
+	}
+	return b
+}
+
+// Learned returns a binder that also knows the keys of an observation which was
+// bound to its slot. The receiver stays as it is.
+func (b *Binder) Learned(o *Observation) *Binder {
+	if o.Device == "" {
+		return b
+	}
+	newMAC := o.MAC != "" && b.mac[o.MAC] == ""
+	newUUID := o.UUID != "" && b.uuid[o.UUID] == ""
+	if !newMAC && !newUUID && b.bound[o.Device] {
+		return b
+	}
+	n := *b
+	n.bound = cloneWith(b.bound, o.Device, true)
+	if newMAC {
+		n.mac = cloneWith(b.mac, o.MAC, o.Device)
+	}
+	if newUUID {
+		n.uuid = cloneWith(b.uuid, o.UUID, o.Device)
+	}
+	return &n
+}
+
+func cloneWith[V any](m map[string]V, k string, v V) map[string]V {
+	n := make(map[string]V, len(m)+1)
+	for a, b := range m {
+		n[a] = b
+	}
+	n[k] = v
+	return n
+}
+
+// Bind finds the slot that keys belong to: by port, MAC and UUID, which must
+// not contradict each other; by class only when exactly one unbound slot of
+// that class remains (design §3). It returns ErrUnknown or ErrAmbiguous,
+// wrapped.
+func (b *Binder) Bind(k Keys) (Binding, error) {
+	found := map[How]string{}
+	end, byPort := b.port[k.Via]
+	switch {
+	case byPort:
+		found[ByPort] = end.device
+	case !k.Via.IsZero():
+		if _, ours := b.rack.Device(k.Via.Device); !ours {
+			return Binding{}, fmt.Errorf("%w: relayed by %q, which is not a switch of %s", ErrUnknown, k.Via.Device, b.rack.Name)
+		}
+	}
+	if d, ok := b.mac[k.MAC]; ok {
+		found[ByMAC] = d
+	}
+	if d, ok := b.uuid[k.UUID]; ok {
+		found[ByUUID] = d
+	}
+	out := Binding{Network: Management, Link: k.Via}
+	if byPort {
+		out.Network = end.network
+	}
+	for _, how := range []How{ByMAC, ByPort, ByUUID} {
+		d, ok := found[how]
+		if !ok {
+			continue
+		}
+		if out.Device == "" {
+			out.Device, out.How = d, how
+		} else if out.Device != d {
+			return Binding{}, fmt.Errorf("%w: its %s says %s, its %s says %s", ErrAmbiguous, out.How, out.Device, how, d)
+		}
+	}
+	if out.Device == "" {
+		d, err := b.byClass(k)
+		if err != nil {
+			return Binding{}, err
+		}
+		out.Device, out.How = d, ByClass
+	}
+	if err := b.fits(out.Device, k); err != nil {
+		return Binding{}, err
+	}
+	return out, nil
+}
+
+// byClass binds by boot stage and machine when only one unbound slot remains
+// that such a component could be. A packet from the agent's own cable can only
+// be the management switch; one through a switch port that nothing is cabled to
+// is nobody we know.
+func (b *Binder) byClass(k Keys) (string, error) {
+	if k.Stage == StageUnknown || k.Stage == "" {
+		return "", fmt.Errorf("%w: neither port nor MAC nor UUID is known, and its vendor strings say nothing", ErrUnknown)
+	}
+	if !k.Via.IsZero() {
+		return "", fmt.Errorf("%w: nothing is cabled to %s in the rack file", ErrUnknown, k.Via)
+	}
+	var fit []string
+	for i := range b.rack.Devices {
+		d := &b.rack.Devices[i]
+		if b.bound[d.Name] || len(d.MACs) > 0 || (k.Direct && d.Role != ManagementSwitch) {
+			continue
+		}
+		if b.fits(d.Name, k) == nil {
+			fit = append(fit, d.Name)
+		}
+	}
+	switch len(fit) {
+	case 0:
+		return "", fmt.Errorf("%w: no unbound slot takes a device in stage %s", ErrUnknown, k.Stage)
+	case 1:
+		return fit[0], nil
+	}
+	return "", fmt.Errorf("%w: it could be any of %s", ErrAmbiguous, strings.Join(fit, ", "))
+}
+
+// fits checks what a component says about itself against its slot's platform.
+func (b *Binder) fits(device string, k Keys) error {
+	d, ok := b.rack.Device(device)
+	if !ok {
+		return fmt.Errorf("%w: %s", ErrUnknown, device)
+	}
+	p := b.platforms[d.Platform]
+	if k.Stage != "" && k.Stage != StageUnknown && !slices.Contains(p.Match.Stages, k.Stage) {
+		return fmt.Errorf("%w: it is in stage %s, which platform %s of %s does not go through", ErrAmbiguous, k.Stage, p.Name, device)
+	}
+	if k.Stage == StageONIE && len(p.Match.Machines) > 0 && !slices.Contains(p.Match.Machines, k.Model) {
+		return fmt.Errorf("%w: it says it is a %q, platform %s of %s wants %s", ErrAmbiguous, k.Model, p.Name, device, strings.Join(p.Match.Machines, " or "))
+	}
+	return nil
+}

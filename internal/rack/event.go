@@ -1,0 +1,104 @@
+package rack
+
+import "time"
+
+// Kind is the kind of an event, in the words that users and JSON lines see.
+type Kind string
+
+// The events of a run. After each the actor that writes it: every kind has
+// exactly one writer, so that copies of the state agree whatever the order in
+// which two writers' events interleave.
+const (
+	RackStarted        Kind = "rack-started"        // Agent
+	Observed           Kind = "observed"            // Agent
+	ComponentAmbiguous Kind = "component-ambiguous" // Agent
+	LinkOpen           Kind = "link-open"           // Agent
+	LinkClosed         Kind = "link-closed"         // Agent
+	RackDraining       Kind = "rack-draining"       // Agent
+	RackHalted         Kind = "rack-halted"         // Agent
+	RackCompleted      Kind = "rack-completed"      // Agent
+
+	LinkReady     Kind = "link-ready"     // RackSupervisor
+	DeviceCrashed Kind = "device-crashed" // RackSupervisor
+	DeviceFailed  Kind = "device-failed"  // RackSupervisor
+	DeviceFinding Kind = "device-finding" // RackSupervisor
+
+	DeviceDiscovered Kind = "device-discovered" // DeviceActor, as all below
+	PhaseStarted     Kind = "phase-started"
+	PhaseCompleted   Kind = "phase-completed"
+	StepStarted      Kind = "step-started"
+	StepCompleted    Kind = "step-completed"
+	StepFailed       Kind = "step-failed"
+	StepWaiting      Kind = "step-waiting" // a destructive step passed its limit and waits on
+	TicketIssued     Kind = "ticket-issued"
+	DeviceHeld       Kind = "device-held"
+	DeviceReleased   Kind = "device-released"
+	DeviceReady      Kind = "device-ready"
+)
+
+// Detail is what an event says besides its kind; only the fields that the kind
+// uses are set.
+type Detail struct {
+	Step    string
+	Attempt int    // from 1
+	Error   string // what went wrong, for people
+	Next    string // what to do next, for people
+	Reason  string // why a device is held, why a rack halted
+
+	Final bool          // step-failed: no attempt is left
+	Delay time.Duration // step-failed: until the retry
+
+	Link string // link-*: the near end, "tor-1:1"
+	Path string // link-ready: the switches of its route, "mgmt-1 > tor-1"
+
+	Ticket string // ticket-issued: id, unique in the run
+	Image  string
+	Digest string
+
+	Seen *Observation // observed, device-discovered, component-ambiguous
+
+	PlanHash string // rack-started
+	Ready    int    // rack-completed, rack-halted: devices
+	Failed   int    // rack-completed, rack-halted: devices
+}
+
+// Event is a fact of a run. The journal gives Seq and Time when it is appended.
+type Event struct {
+	Seq    uint64
+	Time   time.Time
+	Rack   string
+	Device string // empty for the rack's own events
+	Role   Role   // empty for the rack's own events
+	Kind   Kind
+	Phase  Phase // empty where none applies
+	Detail Detail
+}
+
+// Source is how an observation was made.
+type Source string
+
+// The sources of observations.
+const (
+	FromDHCP     Source = "dhcp"
+	FromBMC      Source = "bmc"
+	FromMACTable Source = "mac-table"
+	FromTFTP     Source = "tftp"
+	FromHTTP     Source = "http"
+)
+
+// Observation is something seen on the wire about a device. All strings come
+// from strangers: bounded and escaped by the adapter that made it.
+type Observation struct {
+	Source  Source
+	Device  string // the slot, when the source itself knows it (a ticket's token, a BMC session)
+	MAC     string // lower case, colon separated; empty when not seen
+	UUID    string // option 97 or the BMC's GUID, 32 lower hex digits in wire order; empty when not seen
+	Via     Port   // option 82 or the table row: the switch port that it came through; zero: none
+	Stage   Stage  // dhcp only
+	Vendor  string // vendor or machine name from the strings
+	Model   string
+	Serial  string
+	Address string   // the address acknowledged or talked to
+	Proves  Evidence // what it proves; empty: only that the device is there
+	Message string   // the device's own words (a failure report), bounded
+}

@@ -1,0 +1,413 @@
+package rack
+
+import (
+	"fmt"
+	"maps"
+	"time"
+)
+
+// CommandKind says what a shell must do for a machine.
+type CommandKind string
+
+// The commands.
+const (
+	Do         CommandKind = "do"          // run Action; answer with the input ActionDone
+	ArmLimit   CommandKind = "arm-limit"   // after After, the input LimitPassed
+	ArmRetry   CommandKind = "arm-retry"   // after After, the input RetryDue
+	RaiseFault CommandKind = "raise-fault" // definitive: raise the device's fault with Error
+)
+
+// Command is one thing to do. Its Attempt comes back in the answering input, so
+// that an answer to an older attempt is recognised and dropped.
+type Command struct {
+	Kind    CommandKind
+	Step    Step
+	Attempt int
+	After   time.Duration
+	Error   string
+}
+
+// InputKind says what happened outside a machine.
+type InputKind string
+
+// The inputs. Observations are no input of their own: they are journalled,
+// applied, and followed by Woken.
+const (
+	Woken       InputKind = "woken"        // something was applied, or the gates changed
+	Resumed     InputKind = "resumed"      // a shell has just rebuilt the machine: repeat what was in flight
+	ActionDone  InputKind = "action-done"  // the answer to Do; Error is empty on success
+	LimitPassed InputKind = "limit-passed" // the answer to ArmLimit
+	RetryDue    InputKind = "retry-due"    // the answer to ArmRetry
+	NeverSeen   InputKind = "never-seen"   // the discovery deadline passed without an observation
+)
+
+// Input is one thing that happened.
+type Input struct {
+	Kind    InputKind
+	Step    string // ActionDone, LimitPassed, RetryDue: the command's step
+	Attempt int    // ActionDone, LimitPassed, RetryDue: the command's
+	Error   string // ActionDone: what went wrong; NeverSeen: where it was looked for
+}
+
+// mode is where a machine stands inside its current step.
+type mode int
+
+const (
+	idle      mode = iota // the current step has not started
+	running               // started, no result yet
+	backoff               // failed, waits for its retry
+	exhausted             // failed for good; the fault is to be raised
+	finished              // ready, or failed and known to the rack
+)
+
+// Machine decides for one device. It is used by one goroutine: Step decides
+// without changing what was applied, Apply changes and decides nothing.
+//
+// The shell's loop is: Step → journal the events → Apply each → carry out the
+// commands → Step(Woken), until a Step returns nothing.
+type Machine struct {
+	rack     string
+	device   string
+	role     Role
+	platform Platform
+	image    Image
+
+	mode     mode
+	step     int            // index of the current step; len(Steps) when all are completed
+	phase    Phase          // last phase started
+	closed   bool           // phase was completed
+	starts   []int          // per step: how often it was started
+	fails    []int          // per step: how often it failed
+	failed   map[Phase]bool // a step of that phase failed before
+	base     uint64         // evidence counts when its sequence is greater
+	began    uint64         // sequence of the current attempt's step-started
+	waited   bool           // the current attempt passed its limit once and waits on
+	seen     *Observation   // first observation
+	found    bool           // device-discovered was journalled
+	evidence map[Evidence]uint64
+	said     map[Evidence]string // the device's own words
+	tickets  int
+	ticketed bool // the current attempt of a ticket step has issued its ticket
+	held     string
+	delay    time.Duration
+	err      string // why it is exhausted
+
+	// Not journalled: lost in a crash and brought back by the shell.
+	gates map[Gate]bool
+	due   bool // the backoff of the current step is over
+}
+
+// NewMachine is a machine before its first event. The image is what the plan
+// says this device gets.
+func NewMachine(rackName string, d *Device, p Platform, image Image) *Machine {
+	return &Machine{rack: rackName, device: d.Name, role: d.Role, platform: p, image: image,
+		starts: make([]int, len(p.Steps)), fails: make([]int, len(p.Steps)), failed: map[Phase]bool{},
+		evidence: map[Evidence]uint64{}, said: map[Evidence]string{}, gates: map[Gate]bool{}}
+}
+
+// SetGates tells the machine which gates hold; follow it with Step(Woken).
+func (m *Machine) SetGates(g map[Gate]bool) { m.gates = maps.Clone(g) }
+
+// Finished reports whether the machine will never decide anything again.
+func (m *Machine) Finished() bool { return m.mode == finished }
+
+// Phase is the last phase that was started, or "".
+func (m *Machine) Phase() Phase { return m.phase }
+
+// Step decides what follows from an input.
+func (m *Machine) Step(in Input) ([]Event, []Command) {
+	if m.mode == finished {
+		return nil, nil
+	}
+	switch in.Kind {
+	case NeverSeen:
+		if m.seen != nil || m.mode == exhausted {
+			return m.advance()
+		}
+		return m.events(m.event(StepFailed, Discovery, Detail{Step: "first-contact", Attempt: 1, Final: true,
+			Error: "it was never seen: " + in.Error})), nil
+	case ActionDone:
+		if s, ok := m.current(in); ok && s.Action != Wait && s.Action != IssueTicket {
+			if in.Error != "" {
+				return m.fail(in.Error, false)
+			}
+			return m.complete(), nil
+		}
+		return nil, nil
+	case LimitPassed:
+		if s, ok := m.current(in); ok {
+			return m.pass(s)
+		}
+		return nil, nil
+	case RetryDue:
+		if m.mode != backoff || in.Step != m.platform.Steps[m.step].Name {
+			return nil, nil
+		}
+		m.due = true
+	case Resumed:
+		return nil, m.rearm()
+	}
+	return m.advance()
+}
+
+// current is the running step, if that is what the input answers.
+func (m *Machine) current(in Input) (Step, bool) {
+	if m.mode != running || m.step >= len(m.platform.Steps) {
+		return Step{}, false
+	}
+	s := m.platform.Steps[m.step]
+	return s, s.Name == in.Step && m.starts[m.step] == in.Attempt
+}
+
+// advance takes the next hop that evidence and gates allow.
+func (m *Machine) advance() ([]Event, []Command) {
+	if m.mode == exhausted {
+		return nil, []Command{{Kind: RaiseFault, Error: m.err}}
+	}
+	if m.seen == nil {
+		return nil, nil
+	}
+	if !m.found {
+		return m.events(m.event(DeviceDiscovered, Discovery, Detail{Seen: m.seen})), nil
+	}
+	if m.step == len(m.platform.Steps) {
+		if !m.closed {
+			return m.events(m.event(PhaseCompleted, m.phase, Detail{})), nil
+		}
+		return m.events(m.event(DeviceReady, "", Detail{Image: m.image.Name, Digest: m.image.Digest})), nil
+	}
+	s := m.platform.Steps[m.step]
+	if s.Phase != m.phase {
+		if m.phase != "" && !m.closed {
+			return m.events(m.event(PhaseCompleted, m.phase, Detail{})), nil
+		}
+		return m.events(m.event(PhaseStarted, s.Phase, Detail{})), nil
+	}
+	switch m.mode {
+	case running:
+		return m.watch(s)
+	case backoff:
+		if !m.due && m.held == "" {
+			return nil, nil
+		}
+	}
+	return m.start(s)
+}
+
+// start begins the current step once its gates hold.
+func (m *Machine) start(s Step) ([]Event, []Command) {
+	if why := m.missing(s); why != "" {
+		if m.held == why {
+			return nil, nil
+		}
+		return m.events(m.event(DeviceHeld, s.Phase, Detail{Step: s.Name, Reason: why})), nil
+	}
+	if m.held != "" {
+		return m.events(m.event(DeviceReleased, s.Phase, Detail{Step: s.Name})), nil
+	}
+	attempt := m.starts[m.step] + 1
+	cmds := []Command{{Kind: ArmLimit, Step: s, Attempt: attempt, After: s.Limit}}
+	if s.Action != Wait && s.Action != IssueTicket {
+		cmds = append(cmds, Command{Kind: Do, Step: s, Attempt: attempt})
+	}
+	return m.events(m.event(StepStarted, s.Phase, Detail{Step: s.Name, Attempt: attempt})), cmds
+}
+
+// missing names the first gate that does not hold, for people, or "".
+func (m *Machine) missing(s Step) string {
+	for _, g := range s.Needs {
+		if m.gates[g] {
+			continue
+		}
+		switch g {
+		case ManagementOpen:
+			return "nothing was heard yet through its management cable"
+		case SwitchesReady:
+			return "not all switches of the rack are ready"
+		case DataReady:
+			return "no switch on its data routes is ready"
+		default:
+			return "nothing was heard yet through its data cables"
+		}
+	}
+	return ""
+}
+
+// watch looks for evidence that ends the running step.
+func (m *Machine) watch(s Step) ([]Event, []Command) {
+	for _, e := range s.Unless {
+		if m.evidence[e] > m.began {
+			return m.fail(m.refusal(e), false)
+		}
+	}
+	switch {
+	case s.Action == IssueTicket && !m.ticketed:
+		return m.events(m.event(TicketIssued, s.Phase, Detail{Step: s.Name, Attempt: m.starts[m.step],
+			Ticket: fmt.Sprintf("%s/%s/%d", m.rack, m.device, m.tickets+1), Image: m.image.Name, Digest: m.image.Digest})), nil
+	case s.Action == IssueTicket, s.Until != NoEvidence && m.evidence[s.Until] > m.base:
+		return m.complete(), nil
+	}
+	return nil, nil
+}
+
+// refusal puts contrary evidence into words.
+func (m *Machine) refusal(e Evidence) string {
+	switch e {
+	case ReportedFailed:
+		return "the device reported: " + m.said[e]
+	case DHCPDeclined:
+		return "the device declined its address: another machine on the network uses it"
+	case DHCPONIE:
+		return "the installer did not finish: the switch is back in ONIE"
+	}
+	return "contrary evidence: " + string(e)
+}
+
+func (m *Machine) complete() []Event {
+	s := m.platform.Steps[m.step]
+	return m.events(m.event(StepCompleted, s.Phase, Detail{Step: s.Name, Attempt: m.starts[m.step]}))
+}
+
+// pass handles a limit that went by.
+func (m *Machine) pass(s Step) ([]Event, []Command) {
+	if s.Destructive && !m.waited {
+		return m.events(m.event(StepWaiting, s.Phase, Detail{Step: s.Name, Attempt: m.starts[m.step],
+				Reason: fmt.Sprintf("no %s within %s; the device may be writing, so it is left alone", wanted(s), s.Limit)})),
+			[]Command{{Kind: ArmLimit, Step: s, Attempt: m.starts[m.step], After: s.Limit}}
+	}
+	limit := s.Limit
+	if s.Destructive {
+		limit *= 2
+	}
+	return m.fail(fmt.Sprintf("no %s within %s", wanted(s), limit), s.Destructive)
+}
+
+func wanted(s Step) string {
+	if s.Until != NoEvidence {
+		return string(s.Until)
+	}
+	return "answer to " + string(s.Action)
+}
+
+// backoffCap bounds a retry's delay at this many times the step's Backoff.
+const backoffCap = 8
+
+// fail ends an attempt: with a retry while there are any, else for good.
+func (m *Machine) fail(reason string, final bool) ([]Event, []Command) {
+	s := m.platform.Steps[m.step]
+	d := Detail{Step: s.Name, Attempt: m.starts[m.step], Error: reason}
+	n := m.fails[m.step]
+	if final || n >= s.Retries {
+		d.Final = true
+		return m.events(m.event(StepFailed, s.Phase, d)), nil
+	}
+	d.Delay = s.Backoff * time.Duration(min(1<<n, backoffCap))
+	to := m.retryFrom(m.step)
+	return m.events(m.event(StepFailed, s.Phase, d)),
+		[]Command{{Kind: ArmRetry, Step: m.platform.Steps[to], Attempt: m.starts[to], After: d.Delay}}
+}
+
+// retryFrom is the step that a retry of step i starts at.
+func (m *Machine) retryFrom(i int) int {
+	s := m.platform.Steps[i]
+	for n := range m.platform.Steps {
+		if t := &m.platform.Steps[n]; s.RetryFrom != "" && t.Name == s.RetryFrom && t.Phase == s.Phase {
+			return n
+		}
+	}
+	return i
+}
+
+// rearm repeats what was in flight when the last shell ended. Actions are safe
+// to repeat: each reads the state of the device before it changes it.
+func (m *Machine) rearm() []Command {
+	if m.step >= len(m.platform.Steps) {
+		return nil
+	}
+	s, attempt := m.platform.Steps[m.step], m.starts[m.step]
+	switch m.mode {
+	case running:
+		cmds := []Command{{Kind: ArmLimit, Step: s, Attempt: attempt, After: s.Limit}}
+		if s.Action != Wait && s.Action != IssueTicket {
+			cmds = append(cmds, Command{Kind: Do, Step: s, Attempt: attempt})
+		}
+		return cmds
+	case backoff:
+		return []Command{{Kind: ArmRetry, Step: s, Attempt: attempt, After: m.delay}}
+	}
+	return nil
+}
+
+// Apply changes the state by one event of this device, whoever wrote it.
+func (m *Machine) Apply(e Event) {
+	switch e.Kind {
+	case Observed:
+		m.observe(e)
+	case DeviceDiscovered:
+		m.found = true
+	case PhaseStarted:
+		m.phase, m.closed = e.Phase, false
+	case PhaseCompleted:
+		m.closed = true
+	case DeviceHeld:
+		m.held = e.Detail.Reason
+	case DeviceReleased:
+		m.held = ""
+		if m.mode == backoff {
+			m.due = true
+		}
+	case StepStarted:
+		m.mode, m.began, m.waited, m.ticketed, m.due = running, e.Seq, false, false, false
+		m.starts[m.step] = e.Detail.Attempt
+		if m.platform.Steps[m.step].Action != Wait {
+			m.base = e.Seq
+		}
+	case StepWaiting:
+		m.waited = true
+	case TicketIssued:
+		m.tickets++
+		m.ticketed = true
+	case StepCompleted:
+		m.mode = idle
+		m.step = m.following(m.step + 1)
+	case StepFailed:
+		m.failure(e)
+	case DeviceReady, DeviceFailed:
+		m.mode = finished
+	}
+}
+
+func (m *Machine) observe(e Event) {
+	if m.seen == nil {
+		m.seen = e.Detail.Seen
+	}
+	if p := e.Detail.Seen.Proves; p != NoEvidence {
+		m.evidence[p] = max(m.evidence[p], e.Seq)
+		m.said[p] = e.Detail.Seen.Message
+	}
+}
+
+func (m *Machine) failure(e Event) {
+	if e.Detail.Final {
+		m.mode, m.err = exhausted, fmt.Sprintf("%s failed at step %s: %s", e.Phase, e.Detail.Step, e.Detail.Error)
+		return
+	}
+	m.fails[m.step]++
+	m.failed[m.platform.Steps[m.step].Phase] = true
+	m.mode, m.due, m.delay = backoff, false, e.Detail.Delay
+	m.step = m.retryFrom(m.step)
+}
+
+// following is the first step from i on that is not passed over.
+func (m *Machine) following(i int) int {
+	for i < len(m.platform.Steps) && m.platform.Steps[i].OnRetry && !m.failed[m.platform.Steps[i].Phase] {
+		i++
+	}
+	return i
+}
+
+func (m *Machine) event(k Kind, p Phase, d Detail) Event {
+	return Event{Rack: m.rack, Device: m.device, Role: m.role, Kind: k, Phase: p, Detail: d}
+}
+
+func (m *Machine) events(e ...Event) []Event { return e }

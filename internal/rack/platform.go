@@ -1,0 +1,144 @@
+package rack
+
+import "time"
+
+// Action is something that rackreach does to a device in a step.
+type Action string
+
+// The actions. The empty action only waits for evidence.
+const (
+	Wait         Action = ""
+	BMCLogin     Action = "bmc-login"     // open an IPMI session, read GUID and power state
+	BootPXE      Action = "boot-device"   // next boot from the network, read back
+	PowerOn      Action = "power-on"      // power on (or cycle when already on), read back
+	PowerCycle   Action = "power-cycle"   // power cycle (or on when off), read back
+	IssueTicket  Action = "ticket"        // the right to one destructive job, journalled before anything is served
+	PushConfig   Action = "configuration" // send the configuration to the device
+	VerifyDevice Action = "verify"        // ask the device what it runs and compare
+)
+
+// Gate is a condition of the network that a step waits for before it starts.
+type Gate string
+
+// The gates of design §3.
+const (
+	// ManagementOpen: a packet from the device's management end was seen
+	// after its route became ready.
+	ManagementOpen Gate = "management-open"
+	// SwitchesReady: every switch of the rack is ready.
+	SwitchesReady Gate = "switches-ready"
+	// DataReady: every switch on a data route of the device is ready.
+	DataReady Gate = "data-ready"
+	// DataOpen: the device's own packet came through a ready data route.
+	DataOpen Gate = "data-open"
+)
+
+// Stage is the boot stage that a DHCP packet's vendor strings give away.
+type Stage string
+
+// The boot stages that discovery tells apart (protocol facts §1).
+const (
+	StageUnknown  Stage = "unknown"
+	StagePXE      Stage = "pxe"       // firmware PXE ROM
+	StageIPXE     Stage = "ipxe"      // iPXE, chained or in ROM
+	StageHTTPBoot Stage = "http-boot" // UEFI HTTP boot
+	StageONIE     Stage = "onie"      // ONIE waiting for an installer
+	StageNOS      Stage = "nos"       // a network operating system
+	StageOS       Stage = "os"        // an installed operating system
+	StageBMC      Stage = "bmc"       // a board controller
+)
+
+// Evidence is what an observation proves, "source:what".
+type Evidence string
+
+// Evidence that steps wait for. DHCP evidence counts when the address was
+// acknowledged, not when it was asked for.
+const (
+	NoEvidence        Evidence = ""
+	DHCPBMC           Evidence = "dhcp:bmc"
+	DHCPPXE           Evidence = "dhcp:pxe"
+	DHCPONIE          Evidence = "dhcp:onie"
+	DHCPNOS           Evidence = "dhcp:nos"
+	DHCPOS            Evidence = "dhcp:os"
+	DHCPDeclined      Evidence = "dhcp:declined"
+	FetchedBootLoader Evidence = "fetched:boot-loader"
+	FetchedImage      Evidence = "fetched:image"
+	ReportedInstalled Evidence = "reported:installed"
+	ReportedFailed    Evidence = "reported:failed"
+)
+
+// Step is one retryable unit of a phase.
+type Step struct {
+	Name   string
+	Phase  Phase
+	Action Action
+	Needs  []Gate        // all must hold before the step starts
+	Until  Evidence      // completes the step; empty: the action's own result does
+	Unless []Evidence    // any of these, after the step's start, fails it
+	Limit  time.Duration // of one attempt; always set
+
+	Retries int           // attempts after the first
+	Backoff time.Duration // before the first retry; doubles, at most 8 times the base
+	Weight  int           // share of the device's progress
+
+	// Destructive: the device may be writing. A time-out then waits once more
+	// and gives up; it is never an occasion to power-cycle (retries are for
+	// failures that the device itself made known).
+	Destructive bool
+	// Uninterruptible: runs to its end even when the rack is halted meanwhile.
+	Uninterruptible bool
+	// RetryFrom names the step of the same phase that a retry starts at;
+	// empty: this one.
+	RetryFrom string
+	// OnRetry: the step is passed over unless a step of its phase failed before.
+	OnRetry bool
+}
+
+// Match says which devices a platform fits.
+type Match struct {
+	Stages   []Stage  // every boot stage that such a device goes through
+	Machines []string // exact Observation.Model values it may have; empty: any
+}
+
+// Platform is how one kind of hardware and software is discovered, installed
+// and configured. Steps stand in the order of their phases.
+type Platform struct {
+	Name        string
+	Roles       []Role
+	Description string
+	Match       Match
+	Image       string   // default image name
+	TicketEnds  Evidence // evidence that the destructive job is over
+	Steps       []Step
+}
+
+// Fits reports whether the platform may be used for a role.
+func (p *Platform) Fits(r Role) bool {
+	for _, x := range p.Roles {
+		if x == r {
+			return true
+		}
+	}
+	return false
+}
+
+// Scaled returns the platform with every limit and backoff divided by speed,
+// but no limit below floor and no backoff below floor/20: a simulation runs
+// faster than a rack, the machine it runs on does not.
+func (p Platform) Scaled(speed float64, floor time.Duration) Platform {
+	steps := make([]Step, len(p.Steps))
+	copy(steps, p.Steps)
+	for i := range steps {
+		steps[i].Limit = max(time.Duration(float64(steps[i].Limit)/speed), floor)
+		steps[i].Backoff = max(time.Duration(float64(steps[i].Backoff)/speed), floor/20)
+	}
+	p.Steps = steps
+	return p
+}
+
+// Image is what a plan says about one image.
+type Image struct {
+	Name   string
+	Digest string // "sha256:" and 64 hex digits
+	Size   int64  // bytes
+}

@@ -1,0 +1,427 @@
+package rack
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status is where the imaging of a rack stands.
+type Status string
+
+// The states of a rack (design §3).
+const (
+	Idle      Status = "idle"
+	Imaging   Status = "imaging"
+	Draining  Status = "draining"
+	Halted    Status = "halted"
+	Completed Status = "completed"
+)
+
+// DeviceStatus is where one device stands, in the words that users see.
+type DeviceStatus string
+
+// The states of a device (design §3); while it is worked on, the phase's own
+// name is its state.
+const (
+	Waiting     DeviceStatus = "waiting"
+	Discovering DeviceStatus = DeviceStatus(Discovery)
+	Installing  DeviceStatus = DeviceStatus(Installation)
+	Configuring DeviceStatus = DeviceStatus(Configuration)
+	Ready       DeviceStatus = "ready"
+	Failed      DeviceStatus = "failed"
+)
+
+// LinkState says what may be sent through a link.
+type LinkState string
+
+// The states of a link (design §3).
+const (
+	LinkIsClosed LinkState = "closed"
+	LinkIsReady  LinkState = "ready" // the switch at its near end passed its verify step
+	LinkIsOpen   LinkState = "open"  // and a packet from behind it was seen after that
+)
+
+// TicketState is the right of a device to one destructive job.
+type TicketState struct {
+	ID   string
+	Open bool
+}
+
+// DeviceState is what a run knows about one device.
+type DeviceState struct {
+	Status   DeviceStatus
+	Seen     bool
+	Step     string
+	Attempt  int
+	Held     string // why it waits; empty when it does not
+	Error    string // the last failure
+	Ticket   TicketState
+	Progress float64 // 0 to 1: weights of the completed steps
+
+	fetched bool // the whole image went out under the open ticket
+}
+
+// Run is the state of one execution of a plan on one rack. It changes by Apply
+// only; its methods answer questions. It is used by one goroutine.
+type Run struct {
+	Rack      *Rack
+	Platforms map[string]Platform
+	Cabling   *Cabling
+
+	Status Status
+	Cause  string // why it drains or halted
+	Blamed string // the device that stopped it
+
+	devices map[string]*DeviceState
+	links   map[Port]LinkState
+	binder  *Binder
+}
+
+// NewRun is the state before the first event of a validated rack.
+func NewRun(r *Rack, platforms map[string]Platform) *Run {
+	run := &Run{Rack: r, Platforms: platforms, Cabling: NewCabling(r), Status: Idle,
+		devices: map[string]*DeviceState{}, links: map[Port]LinkState{}, binder: NewBinder(r, platforms)}
+	for i := range r.Devices {
+		run.devices[r.Devices[i].Name] = &DeviceState{Status: Waiting}
+	}
+	for _, c := range run.Cabling.Cables() {
+		run.links[c.Near] = LinkIsClosed
+	}
+	return run
+}
+
+// Device is a copy of what the run knows about a slot.
+func (r *Run) Device(name string) DeviceState {
+	if d, ok := r.devices[name]; ok {
+		return *d
+	}
+	return DeviceState{}
+}
+
+// Link is the state of the cable at that near end.
+func (r *Run) Link(near Port) LinkState { return r.links[near] }
+
+// Binder finds slots with everything that was observed so far.
+func (r *Run) Binder() *Binder { return r.binder }
+
+// Apply changes the state by one event, whoever wrote it. Events of devices
+// that the rack file does not name are ignored.
+func (r *Run) Apply(e Event) {
+	switch e.Kind {
+	case RackStarted:
+		r.Status = Imaging
+	case RackDraining:
+		r.Status, r.Cause, r.Blamed = Draining, e.Detail.Error, e.Device
+	case RackHalted:
+		r.Status = Halted
+	case RackCompleted:
+		r.Status = Completed
+	case LinkReady:
+		r.setLink(e.Detail.Link, LinkIsReady)
+	case LinkOpen:
+		r.setLink(e.Detail.Link, LinkIsOpen)
+	case LinkClosed:
+		r.setLink(e.Detail.Link, LinkIsClosed)
+	}
+	if d, ok := r.devices[e.Device]; ok {
+		r.applyDevice(d, e)
+	}
+}
+
+func (r *Run) setLink(link string, s LinkState) {
+	if p, err := ParsePort(link); err == nil {
+		r.links[p] = s
+	}
+}
+
+func (r *Run) applyDevice(d *DeviceState, e Event) {
+	switch e.Kind {
+	case Observed:
+		d.Seen = true
+		r.binder = r.binder.Learned(e.Detail.Seen)
+		r.evidence(d, e)
+	case PhaseStarted:
+		d.Status = DeviceStatus(e.Phase)
+	case StepStarted:
+		d.Step, d.Attempt, d.Held = e.Detail.Step, e.Detail.Attempt, ""
+	case StepCompleted:
+		d.Progress = r.progress(e)
+	case StepFailed:
+		d.Error = e.Detail.Error
+		if e.Phase == Installation {
+			d.Ticket.Open = false
+		}
+	case TicketIssued:
+		// Once a rack drains, no ticket is issued any more: one that was
+		// journalled behind rack-draining never becomes open.
+		d.Ticket, d.fetched = TicketState{ID: e.Detail.Ticket, Open: r.Status == Imaging}, false
+	case DeviceHeld:
+		d.Held = e.Detail.Reason
+	case DeviceReleased:
+		d.Held = ""
+	case DeviceReady:
+		d.Status, d.Progress, d.Held, d.Error, d.Ticket.Open = Ready, 1, "", "", false
+	case DeviceFailed:
+		d.Status, d.Error, d.Ticket.Open = Failed, e.Detail.Error, false
+	}
+}
+
+// evidence closes the ticket when the destructive job is over.
+func (r *Run) evidence(d *DeviceState, e Event) {
+	dev, _ := r.Rack.Device(e.Device)
+	switch p := e.Detail.Seen.Proves; {
+	case p == FetchedImage:
+		d.fetched = true
+	case p == ReportedFailed,
+		p == DHCPONIE && d.fetched, // the installer gave up: the switch is back in ONIE
+		p != NoEvidence && p == r.Platforms[dev.Platform].TicketEnds:
+		d.Ticket.Open = false
+	}
+}
+
+// progress is the share of the device's steps, by weight, up to and with the
+// completed one. Steps that are passed over count as done.
+func (r *Run) progress(e Event) float64 {
+	dev, _ := r.Rack.Device(e.Device)
+	done, all, before := 0, 0, true
+	for _, s := range r.Platforms[dev.Platform].Steps {
+		all += s.Weight
+		if before {
+			done += s.Weight
+		}
+		if s.Name == e.Detail.Step && s.Phase == e.Phase {
+			before = false
+		}
+	}
+	if all == 0 || before {
+		return 0
+	}
+	return float64(done) / float64(all)
+}
+
+// StepWeight is the share of a device's progress that a step stands for.
+func (r *Run) StepWeight(device, step string) float64 {
+	dev, ok := r.Rack.Device(device)
+	if !ok {
+		return 0
+	}
+	of, all := 0, 0
+	for _, s := range r.Platforms[dev.Platform].Steps {
+		all += s.Weight
+		if s.Name == step {
+			of = s.Weight
+		}
+	}
+	if all == 0 {
+		return 0
+	}
+	return float64(of) / float64(all)
+}
+
+// SwitchesReady reports whether every switch of the rack is ready.
+func (r *Run) SwitchesReady() bool {
+	for i := range r.Rack.Devices {
+		if d := &r.Rack.Devices[i]; d.Role.IsSwitch() && r.devices[d.Name].Status != Ready {
+			return false
+		}
+	}
+	return true
+}
+
+// routeReady reports whether every switch of the route to a cable is ready and
+// none of its links was closed since.
+func (r *Run) routeReady(c Cable) bool {
+	route, ok := r.Cabling.Route(c)
+	if !ok {
+		return false
+	}
+	for _, s := range route {
+		if r.devices[s].Status != Ready {
+			return false
+		}
+	}
+	return true
+}
+
+// Gates says which gates hold for a device. The management switch hangs on the
+// agent's own cable, so its management gate always holds.
+func (r *Run) Gates(device string) map[Gate]bool {
+	g := map[Gate]bool{SwitchesReady: r.SwitchesReady()}
+	d, ok := r.Rack.Device(device)
+	if !ok {
+		return g
+	}
+	g[ManagementOpen] = d.Role == ManagementSwitch
+	for _, c := range r.Cabling.Ends(device) {
+		switch s := r.links[c.Near]; {
+		case s == LinkIsClosed:
+		case c.Network == Management:
+			g[ManagementOpen] = g[ManagementOpen] || s == LinkIsOpen
+		default:
+			g[DataReady] = true
+			g[DataOpen] = g[DataOpen] || s == LinkIsOpen
+		}
+	}
+	return g
+}
+
+// LinksToReady lists the cables whose route has become ready but that are still
+// closed, with the switches of their routes.
+func (r *Run) LinksToReady(readySwitch string) []Cable {
+	var out []Cable
+	for _, c := range r.Cabling.Cables() {
+		route, _ := r.Cabling.Route(c)
+		if slices.Contains(route, readySwitch) && r.links[c.Near] == LinkIsClosed && r.routeReady(c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// LinksOpenedBy lists the ready links that an observation proves to be open:
+// the one that the packet came through and those of the switches on its way.
+func (r *Run) LinksOpenedBy(o *Observation) []Port {
+	c, ok := r.Cabling.At(o.Via)
+	if o.Source == FromBMC && o.Device != "" {
+		for _, x := range r.Cabling.Ends(o.Device) {
+			if x.Network == Management {
+				c, ok = x, true
+			}
+		}
+	}
+	// A table row says that a station was heard once, not when.
+	if !ok || o.Source == FromMACTable {
+		return nil
+	}
+	var out []Port
+	if r.links[c.Near] == LinkIsReady {
+		out = append(out, c.Near)
+	}
+	route, _ := r.Cabling.Route(c)
+	for i := 1; i < len(route); i++ {
+		for _, x := range r.Cabling.Ends(route[i]) {
+			if x.Network == c.Network && x.Near.Device == route[i-1] && r.links[x.Near] == LinkIsReady && r.only(x) {
+				out = append(out, x.Near)
+			}
+		}
+	}
+	return out
+}
+
+// only reports whether a cable is the only one between its two switches, so
+// that what passed between them passed through it.
+func (r *Run) only(c Cable) bool {
+	n := 0
+	for _, x := range r.Cabling.Ends(c.Device) {
+		if x.Network == c.Network {
+			n++
+		}
+	}
+	return n == 1
+}
+
+// LinksClosedBy lists the links behind a ready switch that is seen booting its
+// firmware or its installer again: it forwards nothing any more.
+func (r *Run) LinksClosedBy(o *Observation) []Port {
+	if d, ok := r.devices[o.Device]; !ok || d.Status != Ready {
+		return nil
+	}
+	if dev, _ := r.Rack.Device(o.Device); !dev.Role.IsSwitch() {
+		return nil
+	}
+	switch o.Stage {
+	case StagePXE, StageIPXE, StageHTTPBoot, StageONIE:
+	default:
+		return nil
+	}
+	var out []Port
+	for _, c := range r.Cabling.Cables() {
+		route, _ := r.Cabling.Route(c)
+		if slices.Contains(route, o.Device) && r.links[c.Near] != LinkIsClosed {
+			out = append(out, c.Near)
+		}
+	}
+	return out
+}
+
+// Reachable reports whether something may be heard of a device: its route on
+// the management network is ready. The discovery deadline counts from then.
+func (r *Run) Reachable(device string) bool {
+	d, ok := r.Rack.Device(device)
+	if !ok {
+		return false
+	}
+	if d.Role == ManagementSwitch {
+		return r.Status == Imaging
+	}
+	for _, c := range r.Cabling.Ends(device) {
+		if c.Network == Management && r.links[c.Near] != LinkIsClosed {
+			return true
+		}
+	}
+	return false
+}
+
+// OpenTickets lists the devices that may still be writing, in rack-file order.
+func (r *Run) OpenTickets() []string {
+	var out []string
+	for i := range r.Rack.Devices {
+		if n := r.Rack.Devices[i].Name; r.devices[n].Ticket.Open {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// DrainLimit bounds how long the open ticket of a device is served while the
+// rack drains: twice the limits of its platform's installation steps.
+func (r *Run) DrainLimit(device string) time.Duration {
+	d, ok := r.Rack.Device(device)
+	if !ok {
+		return 0
+	}
+	var sum time.Duration
+	for _, s := range r.Platforms[d.Platform].Steps {
+		if s.Phase == Installation && s.Action == Wait {
+			sum += 2 * s.Limit
+		}
+	}
+	return sum
+}
+
+// Tally counts the devices that are ready and that failed.
+func (r *Run) Tally() (ready, failed int) {
+	for _, d := range r.devices {
+		switch d.Status {
+		case Ready:
+			ready++
+		case Failed:
+			failed++
+		}
+	}
+	return ready, failed
+}
+
+// Settled reports whether every device is ready or failed.
+func (r *Run) Settled() bool {
+	ready, failed := r.Tally()
+	return ready+failed == len(r.devices)
+}
+
+// Unproven names the data links of a ready device through which nothing was
+// heard, in words, or "". One open data link is enough to be ready; the others
+// are a finding, never silence (design §3).
+func (r *Run) Unproven(device string) string {
+	var quiet []string
+	for _, c := range r.Cabling.Ends(device) {
+		if c.Network == Data && r.links[c.Near] != LinkIsOpen {
+			quiet = append(quiet, c.Near.String())
+		}
+	}
+	if len(quiet) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("nothing was heard through %s: check that cable", strings.Join(quiet, ", "))
+}
