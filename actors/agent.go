@@ -1,0 +1,397 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/eventstream"
+
+	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// ErrTicketClosed answers a report under a ticket that is no longer open.
+var ErrTicketClosed = errors.New("this ticket is closed: the job it stood for is over")
+
+// Bounds of Agent's mailbox.
+const (
+	seenInFlight = 1024 // observations that were published but not handled yet; more are dropped and counted
+	tailInFlight = 4    // batches of events on their way from the journal
+)
+
+// dhcpName is the name of the DHCPActor below its Agent.
+const dhcpName = "dhcp"
+
+// Agent drives one rack. It owns the journal's tail, the work pool, and through
+// Options the services; it decides what belongs to the rack as a whole, and is
+// the SupervisorStrategy of its children: it journals why a rack ends before
+// the directive is applied.
+type Agent struct {
+	o        Options
+	run      *rack.Run
+	facts    facts
+	pool     *pool
+	stopPool context.CancelFunc
+
+	self       *actor.PID
+	supervisor *actor.PID            // nil once it is gone
+	deadline   *time.Timer           // of draining
+	waiting    map[uint64]*actor.PID // who is told once the event of that sequence is applied
+	opening    map[rack.Port]bool    // links whose next event was journalled but not applied yet
+	closing    bool                  // rack-halted or rack-completed was journalled
+	broken     bool                  // the journal failed: nothing is decided any more
+	ended      bool                  // Ended was called
+
+	tailCancel context.CancelFunc
+	tailDone   chan struct{}
+	credit     chan struct{}
+	sub        *eventstream.Subscription
+	inFlight   *atomic.Int64
+	dropped    *atomic.Uint64
+}
+
+// Messages of an Agent.
+type (
+	tailed     struct{ events []rack.Event }
+	tailEnded  struct{ err error }
+	seen       struct{ message *messages.DeviceSeen }
+	poolIdle   struct{}
+	drainLimit struct{}
+	// Report is a device's own word about its job, from the boot services. It
+	// is answered with Reported once it is journalled and applied, or with
+	// ErrTicketClosed.
+	Report struct {
+		Ticket      string
+		Observation rack.Observation
+	}
+	// Reported answers a Report.
+	Reported struct{}
+)
+
+var (
+	_ actor.Actor              = (*Agent)(nil)
+	_ actor.SupervisorStrategy = (*Agent)(nil)
+)
+
+// NewAgent is an Agent before it is spawned.
+func NewAgent(o Options) *Agent {
+	if o.Inject == nil {
+		o.Inject = func(string, rack.Phase) {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Agent{o: o, run: rack.NewRun(o.Rack, o.Platforms), facts: facts{}, waiting: map[uint64]*actor.PID{},
+		opening: map[rack.Port]bool{}, inFlight: &atomic.Int64{}, dropped: &atomic.Uint64{}}
+}
+
+// Dropped counts the observations that were dropped because Agent could not
+// keep up. It may be called from any goroutine.
+func (a *Agent) Dropped() uint64 { return a.dropped.Load() }
+
+// Receive implements actor.Actor.
+func (a *Agent) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		a.start(c)
+	case *tailed:
+		for _, e := range m.events {
+			a.apply(c, e)
+		}
+		<-a.credit
+	case *tailEnded:
+		a.end(fmt.Errorf("read the journal: %w", m.err))
+	case *seen:
+		a.inFlight.Add(-1)
+		a.observe(m.message)
+	case *Report:
+		a.report(c, m)
+	case *poolIdle:
+		a.drained(false)
+	case *drainLimit:
+		a.drained(true)
+	case *actor.Terminated:
+		if a.supervisor != nil && m.Who.Equal(a.supervisor) {
+			a.supervisor = nil
+			a.drained(false)
+		}
+	case *actor.Stopping:
+		a.stopServices(c)
+	case *actor.Stopped:
+		a.stopPool()
+		a.pool.wg.Wait()
+	}
+}
+
+func (a *Agent) start(c actor.Context) {
+	system, self := c.ActorSystem(), c.Self()
+	a.self = self
+	poolCtx, stopPool := context.WithCancel(context.Background())
+	a.stopPool = stopPool
+	a.pool = newPool(poolCtx, a.o.Executor, func() { system.Root.Send(self, &poolIdle{}) })
+
+	a.sub = system.EventStream.Subscribe(func(event any) {
+		if m, ok := event.(*messages.DeviceSeen); ok {
+			if a.inFlight.Add(1) > seenInFlight {
+				a.inFlight.Add(-1)
+				a.dropped.Add(1)
+				return
+			}
+			system.Root.Send(self, &seen{m})
+		}
+	})
+
+	first, err := a.o.Log.Read(1, 1)
+	if err != nil {
+		a.end(fmt.Errorf("read the journal: %w", err))
+		return
+	}
+	a.offer()
+	rs, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return newRackSupervisor(&a.o, a.pool) }), "rack")
+	if err != nil {
+		a.end(fmt.Errorf("spawn the RackSupervisor: %w", err))
+		return
+	}
+	a.supervisor = rs
+	if _, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &dhcpActor{open: a.o.DHCP} }), dhcpName); err != nil {
+		a.end(fmt.Errorf("spawn the DHCPActor: %w", err))
+		return
+	}
+	if len(first) == 0 {
+		a.journal(a.event(rack.RackStarted, rack.Detail{PlanHash: a.o.PlanHash}))
+	}
+	a.startTail(system, self)
+}
+
+// startTail lets the journal's events come back, in order, a few batches at a time.
+func (a *Agent) startTail(system *actor.ActorSystem, self *actor.PID) {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.tailCancel, a.tailDone, a.credit = cancel, make(chan struct{}), make(chan struct{}, tailInFlight)
+	go func() {
+		defer close(a.tailDone)
+		err := journal.Tail(ctx, a.o.Log, 1, func(events []rack.Event) error {
+			select {
+			case a.credit <- struct{}{}:
+				system.Root.Send(self, &tailed{events})
+			case <-ctx.Done():
+			}
+			return nil
+		})
+		if err != nil {
+			system.Root.Send(self, &tailEnded{err})
+		}
+	}()
+}
+
+// stopServices ends what feeds this mailbox. The children stop after this.
+func (a *Agent) stopServices(c actor.Context) {
+	c.ActorSystem().EventStream.Unsubscribe(a.sub)
+	if a.tailCancel != nil {
+		a.tailCancel()
+		<-a.tailDone
+	}
+	if a.deadline != nil {
+		a.deadline.Stop()
+	}
+	a.pool.drain()
+	a.end(errors.New("the agent was stopped"))
+}
+
+// apply takes in one journalled event and does what it asks of this actor.
+func (a *Agent) apply(c actor.Context, e rack.Event) {
+	before := a.run.Binder()
+	a.run.Apply(e)
+	a.facts.apply(e)
+	switch e.Kind {
+	case rack.Observed, rack.TicketIssued, rack.StepFailed, rack.DeviceReady, rack.DeviceFailed, rack.RackDraining:
+		if e.Kind != rack.Observed || a.run.Binder() != before || e.Detail.Seen.Proves != rack.NoEvidence {
+			a.offer()
+		}
+	}
+	if to := a.waiting[e.Seq]; to != nil {
+		delete(a.waiting, e.Seq)
+		c.Send(to, Reported{})
+	}
+	if a.supervisor != nil {
+		c.Send(a.supervisor, &applied{e})
+	}
+	a.o.Announce(e)
+	switch e.Kind {
+	case rack.Observed:
+		a.judgeLinks(e)
+		a.drained(false)
+	case rack.LinkReady:
+		a.facts.forget(e.Device)
+	case rack.LinkOpen, rack.LinkClosed:
+		if p, err := rack.ParsePort(e.Detail.Link); err == nil {
+			delete(a.opening, p)
+		}
+	case rack.RackDraining:
+		a.drained(false)
+	case rack.DeviceReady, rack.DeviceFailed:
+		a.completed()
+	case rack.RackHalted, rack.RackCompleted:
+		a.end(nil)
+	}
+}
+
+// offer hands out what may be served now.
+func (a *Agent) offer() {
+	o := Offer{Binder: a.run.Binder()}
+	for _, name := range a.run.OpenTickets() {
+		o.Tickets = append(o.Tickets, OpenTicket{ID: a.run.Device(name).Ticket.ID, Device: name, Image: a.o.Images[name]})
+	}
+	a.o.Offer(o)
+}
+
+// observe journals something seen on a wire, if it is new.
+func (a *Agent) observe(m *messages.DeviceSeen) {
+	o, err := messages.ToObservation(m.GetObservation())
+	if err != nil || o == nil || a.broken {
+		return
+	}
+	if m.GetUnbound() == "" && o.Device == "" {
+		b, err := a.run.Binder().Bind(rack.Keys{MAC: o.MAC, UUID: o.UUID, Via: o.Via, Direct: m.GetDirect(), Stage: o.Stage, Model: o.Model})
+		if err != nil {
+			return
+		}
+		o.Device = b.Device
+	}
+	if !a.facts.isNew(o, m.GetUnbound()) {
+		return
+	}
+	if m.GetAmbiguous() {
+		a.journal(a.event(rack.ComponentAmbiguous, rack.Detail{Seen: o, Reason: m.GetUnbound(), Next: "compare its cable and its labels with the rack file"}))
+		return
+	}
+	if dev, ok := a.o.Rack.Device(o.Device); ok && m.GetUnbound() == "" {
+		a.journal(rack.Event{Rack: a.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.Observed, Detail: rack.Detail{Seen: o}})
+	}
+}
+
+// report journals a device's own word about its job and answers once it is
+// applied, so that whoever is told has left no way back: the ticket is closed.
+func (a *Agent) report(c actor.Context, m *Report) {
+	o := m.Observation
+	dev, ok := a.o.Rack.Device(o.Device)
+	d := a.run.Device(o.Device)
+	if !ok || a.broken || !d.Ticket.Open || d.Ticket.ID != m.Ticket {
+		c.Respond(ErrTicketClosed)
+		return
+	}
+	stored := a.journal(rack.Event{Rack: a.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.Observed, Detail: rack.Detail{Seen: &o}})
+	if len(stored) == 1 {
+		a.waiting[stored[0].Seq] = c.Sender()
+	}
+}
+
+// judgeLinks journals the links that an observation proves to be open or closed.
+func (a *Agent) judgeLinks(e rack.Event) {
+	var events []rack.Event
+	add := func(k rack.Kind, p rack.Port) {
+		cable, _ := a.run.Cabling.At(p)
+		far, _ := a.o.Rack.Device(cable.Device)
+		if a.opening[p] || far == nil {
+			return
+		}
+		a.opening[p] = true
+		events = append(events, rack.Event{Rack: e.Rack, Device: far.Name, Role: far.Role, Kind: k, Detail: rack.Detail{Link: p.String()}})
+	}
+	for _, p := range a.run.LinksOpenedBy(e.Detail.Seen) {
+		add(rack.LinkOpen, p)
+	}
+	for _, p := range a.run.LinksClosedBy(e.Detail.Seen) {
+		add(rack.LinkClosed, p)
+	}
+	if len(events) > 0 {
+		a.journal(events...)
+	}
+}
+
+// completed journals the end of the run once every device is ready or failed.
+func (a *Agent) completed() {
+	if a.run.Status != rack.Imaging || !a.run.Settled() || a.closing {
+		return
+	}
+	a.closing = true
+	ready, failed := a.run.Tally()
+	a.journal(a.event(rack.RackCompleted, rack.Detail{Ready: ready, Failed: failed}))
+}
+
+// HandleFailure implements actor.SupervisorStrategy: a failed DHCPActor comes
+// back, a failed RackSupervisor ends the imaging of the rack at this point.
+func (a *Agent) HandleFailure(system *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, rs *actor.RestartStatistics, reason, message any) {
+	if slot(child) == dhcpName {
+		a.o.Logger.Warn("DHCP service failed and is started again; devices wait meanwhile", "error", fmt.Sprintf("%.300v", reason))
+		a.o.Supervision.DHCP.HandleFailure(system, supervisor, child, rs, reason, message)
+		return
+	}
+	a.pool.drain()
+	fault := faultOf("", reason)
+	dev, _ := a.o.Rack.Device(fault.Device)
+	e := a.event(rack.RackDraining, rack.Detail{Error: fault.Err.Error(),
+		Reason: "no new ticket, power or configuration command; what is being installed is served to its end"})
+	if dev != nil {
+		e.Device, e.Role = dev.Name, dev.Role
+	}
+	a.journal(e)
+	a.o.Supervision.Rack.HandleFailure(system, supervisor, child, rs, reason, message)
+	var limit time.Duration
+	for i := range a.o.Rack.Devices {
+		limit = max(limit, a.run.DrainLimit(a.o.Rack.Devices[i].Name))
+	}
+	self := a.self
+	a.deadline = time.AfterFunc(limit, func() { system.Root.Send(self, &drainLimit{}) })
+}
+
+// drained journals the halt once nothing is in flight any more, or when the
+// time for it is up.
+func (a *Agent) drained(timeUp bool) {
+	if a.run.Status != rack.Draining || a.closing || a.supervisor != nil {
+		return
+	}
+	open := a.run.OpenTickets()
+	if !timeUp && (len(open) > 0 || !a.pool.idle()) {
+		return
+	}
+	a.closing = true
+	ready, failed := a.run.Tally()
+	e := a.event(rack.RackHalted, rack.Detail{Error: a.run.Cause, Ready: ready, Failed: failed})
+	if len(open) > 0 {
+		e.Detail.Reason = fmt.Sprintf("%v did not finish in time and may still be writing", open)
+	}
+	if dev, ok := a.o.Rack.Device(a.run.Blamed); ok {
+		e.Device, e.Role = dev.Name, dev.Role
+	}
+	a.journal(e)
+}
+
+// journal appends events of this actor. A journal that cannot be written ends
+// the agent: nothing more may be decided.
+func (a *Agent) journal(events ...rack.Event) []rack.Event {
+	stored, err := a.o.Log.Append(events...)
+	if err != nil {
+		a.broken = true
+		a.end(fmt.Errorf("write the journal: %w", err))
+		return nil
+	}
+	return stored
+}
+
+// end tells once how the run ended.
+func (a *Agent) end(err error) {
+	if !a.ended {
+		a.ended = true
+		a.o.Ended(err)
+	}
+}
+
+func (a *Agent) event(k rack.Kind, d rack.Detail) rack.Event {
+	return rack.Event{Rack: a.o.Rack.Name, Kind: k, Detail: d}
+}

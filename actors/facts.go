@@ -1,0 +1,57 @@
+package actors
+
+import "github.com/rackreach/rackreach/internal/rack"
+
+// factsPerDevice bounds what is remembered, and therefore journalled, about one
+// device between two of its steps, and about all strangers together.
+const factsPerDevice = 64
+
+// facts remembers what was journalled about each device, so that a device that
+// repeats itself, as ONIE does for ever, does not fill the journal. A device
+// that starts over may say the same again and mean something new by it: its
+// facts are forgotten when a step of it starts or fails, and those of its DHCP
+// packets when it fetched or reported something.
+type facts map[string]map[fact]bool
+
+type fact struct {
+	source          rack.Source
+	mac, address    string
+	via             rack.Port
+	stage           rack.Stage
+	proves          rack.Evidence
+	unbound, serial string
+}
+
+// isNew reports, once, that an observation says something that is not known.
+func (f facts) isNew(o *rack.Observation, unbound string) bool {
+	key := fact{o.Source, o.MAC, o.Address, o.Via, o.Stage, o.Proves, unbound, o.Serial}
+	known := f[o.Device]
+	if known == nil {
+		known = map[fact]bool{}
+		f[o.Device] = known
+	}
+	if known[key] || len(known) >= factsPerDevice {
+		return false
+	}
+	known[key] = true
+	return true
+}
+
+// apply forgets what an event makes old.
+func (f facts) apply(e rack.Event) {
+	switch e.Kind {
+	case rack.StepStarted, rack.StepFailed, rack.TicketIssued:
+		f.forget(e.Device)
+	case rack.Observed:
+		switch e.Detail.Seen.Source {
+		case rack.FromHTTP, rack.FromTFTP:
+			for key := range f[e.Device] {
+				if key.source == rack.FromDHCP {
+					delete(f[e.Device], key)
+				}
+			}
+		}
+	}
+}
+
+func (f facts) forget(device string) { delete(f, device) }

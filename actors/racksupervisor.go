@@ -1,0 +1,222 @@
+package actors
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// rackSupervisor owns the slots and routes of one run. It receives every event
+// of the journal from Agent, spawns a DeviceActor at a component's first bound
+// observation or at its discovery deadline, and tells the DeviceActors which
+// gates hold. It implements actor.SupervisorStrategy for them.
+type rackSupervisor struct {
+	o         *Options
+	pool      *pool
+	run       *rack.Run
+	head      uint64                // last event applied
+	devices   map[string]*actor.PID // live DeviceActors by slot
+	crashed   map[string]error      // last bug of a live DeviceActor
+	deadlines map[string]*time.Timer
+	scan      *scan
+}
+
+// deadline says that the discovery deadline of a slot passed.
+type deadline struct{ device string }
+
+var _ actor.SupervisorStrategy = (*rackSupervisor)(nil)
+
+func newRackSupervisor(o *Options, p *pool) *rackSupervisor {
+	return &rackSupervisor{o: o, pool: p, run: rack.NewRun(o.Rack, o.Platforms), devices: map[string]*actor.PID{},
+		crashed: map[string]error{}, deadlines: map[string]*time.Timer{}}
+}
+
+func (s *rackSupervisor) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		s.start(c)
+	case *applied:
+		if m.event.Seq > s.head {
+			s.head = m.event.Seq
+			s.run.Apply(m.event)
+			s.follow(c, m.event)
+		}
+	case *deviceUp:
+		if pid := s.devices[m.device]; pid != nil {
+			c.Send(pid, &gates{s.run.Gates(m.device)})
+		}
+	case *deadline:
+		if !s.run.Device(m.device).Seen && s.devices[m.device] == nil {
+			s.spawn(c, m.device, fmt.Sprintf("no DHCP packet, no answer of a BMC and no row of a MAC table within %s of its route becoming ready",
+				s.o.DiscoveryLimit))
+		}
+	case *scanDue:
+		s.scan.start(c, s.run)
+	case *scanEnded:
+		s.scan.arm(c)
+	case *actor.Terminated:
+		s.terminated(m.Who)
+	case *actor.Stopping, *actor.Restarting:
+		for _, t := range s.deadlines {
+			t.Stop()
+		}
+		if s.scan != nil {
+			s.scan.end()
+		}
+	}
+}
+
+// start rebuilds the run from the journal and takes it up.
+func (s *rackSupervisor) start(c actor.Context) {
+	head, err := replay(s.o.Log, 1, s.run.Apply)
+	if err != nil {
+		panic(fmt.Errorf("read the journal: %w", err))
+	}
+	s.head = head
+	s.scan = newScan(s.o.Scanner, s.o.ScanEvery, c)
+	for i := range s.o.Rack.Devices {
+		name := s.o.Rack.Devices[i].Name
+		if d := s.run.Device(name); d.Seen && d.Status != rack.Ready && d.Status != rack.Failed {
+			s.spawn(c, name, "")
+		}
+		s.armDeadline(c, name)
+	}
+}
+
+// follow does what an event asks of this actor, after it was applied.
+func (s *rackSupervisor) follow(c actor.Context, e rack.Event) {
+	switch e.Kind {
+	case rack.RackStarted:
+		s.armDeadlines(c)
+	case rack.Observed:
+		if d := s.run.Device(e.Device); d.Status == rack.Ready || d.Status == rack.Failed {
+			return
+		}
+		if pid := s.devices[e.Device]; pid != nil {
+			c.Send(pid, &applied{e})
+		} else {
+			s.spawn(c, e.Device, "")
+		}
+	case rack.DeviceReady:
+		s.linksReady(e)
+		if what := s.run.Unproven(e.Device); what != "" && e.Role == rack.Server {
+			s.journal(rack.Event{Rack: e.Rack, Device: e.Device, Role: e.Role, Kind: rack.DeviceFinding, Detail: rack.Detail{Reason: what}})
+		}
+		s.sendGates(c)
+	case rack.LinkReady, rack.LinkOpen, rack.LinkClosed:
+		s.armDeadlines(c)
+		s.sendGates(c)
+	}
+}
+
+// linksReady journals the links whose last switch has become ready.
+func (s *rackSupervisor) linksReady(e rack.Event) {
+	var events []rack.Event
+	for _, x := range s.run.LinksToReady(e.Device) {
+		far, _ := s.o.Rack.Device(x.Device)
+		route, _ := s.run.Cabling.Route(x)
+		events = append(events, rack.Event{Rack: e.Rack, Device: x.Device, Role: far.Role, Kind: rack.LinkReady,
+			Detail: rack.Detail{Link: x.Near.String(), Path: strings.Join(route, " > ")}})
+	}
+	s.journal(events...)
+}
+
+func (s *rackSupervisor) sendGates(c actor.Context) {
+	for name, pid := range s.devices {
+		c.Send(pid, &gates{s.run.Gates(name)})
+	}
+}
+
+// spawn starts the actor of a component. unseen is empty, or where it was
+// looked for in vain.
+func (s *rackSupervisor) spawn(c actor.Context, name, unseen string) {
+	if s.devices[name] != nil {
+		return
+	}
+	dev, ok := s.o.Rack.Device(name)
+	if !ok {
+		return
+	}
+	o, p := s.o, s.pool
+	props := actor.PropsFromProducer(func() actor.Actor {
+		return &deviceActor{log: o.Log, device: name, unseen: unseen, pool: p, inject: o.Inject,
+			machine: rack.NewMachine(o.Rack.Name, dev, o.Platforms[dev.Platform], o.Images[name])}
+	})
+	pid, err := c.SpawnNamed(props, name)
+	if err != nil {
+		panic(fmt.Errorf("spawn the actor of %s: %w", name, err))
+	}
+	s.devices[name] = pid
+}
+
+// armDeadlines starts the discovery deadline of every unseen slot whose route
+// has become ready.
+func (s *rackSupervisor) armDeadlines(c actor.Context) {
+	for i := range s.o.Rack.Devices {
+		s.armDeadline(c, s.o.Rack.Devices[i].Name)
+	}
+}
+
+func (s *rackSupervisor) armDeadline(c actor.Context, name string) {
+	if s.deadlines[name] != nil || s.run.Device(name).Seen || !s.run.Reachable(name) {
+		return
+	}
+	system, self := c.ActorSystem(), c.Self()
+	s.deadlines[name] = time.AfterFunc(s.o.DiscoveryLimit, func() { system.Root.Send(self, &deadline{name}) })
+}
+
+// HandleFailure journals what happened to a DeviceActor and hands it to the
+// strategy that rack.OnFailure asks for.
+func (s *rackSupervisor) HandleFailure(system *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, rs *actor.RestartStatistics, reason, message any) {
+	name := slot(child)
+	dev, ok := s.o.Rack.Device(name)
+	if !ok {
+		s.o.Supervision.Rack.HandleFailure(system, supervisor, child, rs, reason, message)
+		return
+	}
+	fault := faultOf(name, reason)
+	answer := rack.OnFailure(dev.Role, fault.Kind)
+	if answer == rack.Restart {
+		s.crashed[name] = fault.Err
+		s.journal(rack.Event{Rack: s.o.Rack.Name, Device: name, Role: dev.Role, Kind: rack.DeviceCrashed, Detail: rack.Detail{Error: fault.Err.Error()}})
+	} else {
+		delete(s.crashed, name)
+		s.fail(dev, fault.Err)
+	}
+	s.o.Supervision.Devices[answer].HandleFailure(system, supervisor, child, rs, fault, message)
+}
+
+// terminated is told that a DeviceActor is gone. One that crashed too often was
+// stopped by its strategy: that is when the device has failed.
+func (s *rackSupervisor) terminated(who *actor.PID) {
+	name := slot(who)
+	delete(s.devices, name)
+	dev, ok := s.o.Rack.Device(name)
+	if err := s.crashed[name]; ok && err != nil {
+		delete(s.crashed, name)
+		s.fail(dev, fmt.Errorf("%w (driven again from the journal %d times)", err, restartsPerWindow))
+	}
+}
+
+func (s *rackSupervisor) fail(dev *rack.Device, cause error) {
+	s.journal(rack.Event{Rack: s.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.DeviceFailed,
+		Phase: rack.Phase(s.run.Device(dev.Name).Status).OrNone(), Detail: rack.Detail{Error: cause.Error()}})
+}
+
+// journal appends events. A journal that cannot be written ends the run: its
+// supervisor fails, and Agent stops it.
+func (s *rackSupervisor) journal(events ...rack.Event) {
+	if len(events) == 0 {
+		return
+	}
+	if _, err := s.o.Log.Append(events...); err != nil {
+		panic(fmt.Errorf("write the journal: %w", err))
+	}
+}
+
+// slot is the device of a DeviceActor: the last part of its name.
+func slot(pid *actor.PID) string { return pid.Id[strings.LastIndexByte(pid.Id, '/')+1:] }

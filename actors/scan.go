@@ -1,0 +1,138 @@
+package actors
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// Scanner looks for devices that do not speak up by themselves. Both methods
+// end soon after their context does and are called from many goroutines.
+type Scanner interface {
+	// ProbeBMC asks whether the BMC of a device answers.
+	ProbeBMC(ctx context.Context, device string) (rack.Observation, error)
+	// MACTable reads which stations a ready switch has heard, one observation each.
+	MACTable(ctx context.Context, device string) ([]rack.Observation, error)
+}
+
+// scan asks, again and again, the BMCs and the management switch for devices
+// that were not heard yet. What it finds is published like a DHCP packet is.
+// A probe that fails is no event: the device may simply not be there yet.
+type scan struct {
+	scanner Scanner
+	every   time.Duration
+	ctx     context.Context
+	cancel  context.CancelFunc
+	timer   *time.Timer
+	running sync.WaitGroup
+}
+
+// Messages of a scan to its RackSupervisor.
+type (
+	scanDue   struct{}
+	scanEnded struct{}
+)
+
+// scanWorkers bounds the probes of one rack that run at once.
+const scanWorkers = 32
+
+func newScan(s Scanner, every time.Duration, c actor.Context) *scan {
+	n := &scan{scanner: s, every: every}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	c.Send(c.Self(), &scanDue{})
+	return n
+}
+
+// arm lets the next round begin after the interval.
+func (s *scan) arm(c actor.Context) {
+	system, self := c.ActorSystem(), c.Self()
+	s.timer = time.AfterFunc(s.every, func() { system.Root.Send(self, &scanDue{}) })
+}
+
+// start begins one round in the background; it ends with scanEnded.
+func (s *scan) start(c actor.Context, run *rack.Run) {
+	bmcs, tables := targets(run)
+	system, self := c.ActorSystem(), c.Self()
+	publish := func(o rack.Observation) {
+		system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
+	}
+	s.running.Add(1)
+	go func() {
+		defer s.running.Done()
+		s.round(bmcs, tables, publish)
+		if s.ctx.Err() == nil {
+			system.Root.Send(self, &scanEnded{})
+		}
+	}()
+}
+
+// targets are the devices whose BMC is to be asked (nothing was heard through
+// their management cable yet), and the switches whose table may name an unseen one.
+func targets(run *rack.Run) (bmcs, tables []string) {
+	unseen := false
+	for i := range run.Rack.Devices {
+		d := &run.Rack.Devices[i]
+		seen := run.Device(d.Name).Seen
+		unseen = unseen || !seen
+		open := run.Gates(d.Name)[rack.ManagementOpen] && (seen || d.Role != rack.ManagementSwitch)
+		if d.BMC != nil && !open && run.Reachable(d.Name) {
+			bmcs = append(bmcs, d.Name)
+		}
+	}
+	if mgmt := run.Rack.ManagementSwitchName(); unseen && run.Device(mgmt).Status == rack.Ready {
+		tables = append(tables, mgmt)
+	}
+	return bmcs, tables
+}
+
+func (s *scan) round(bmcs, tables []string, publish func(rack.Observation)) {
+	ctx, cancel := context.WithTimeout(s.ctx, max(s.every, scanFloor))
+	defer cancel()
+	slots := make(chan struct{}, scanWorkers)
+	var wg sync.WaitGroup
+	each := func(ask func()) {
+		wg.Add(1)
+		slots <- struct{}{}
+		go func() {
+			defer wg.Done()
+			defer func() { <-slots }()
+			ask()
+		}()
+	}
+	for _, d := range bmcs {
+		each(func() {
+			if o, err := s.scanner.ProbeBMC(ctx, d); err == nil {
+				publish(o)
+			}
+		})
+	}
+	for _, d := range tables {
+		each(func() {
+			rows, err := s.scanner.MACTable(ctx, d)
+			if err != nil {
+				return
+			}
+			for _, o := range rows {
+				publish(o)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// scanFloor is the least time that one round gives its probes.
+const scanFloor = 2 * time.Second
+
+// end stops the scan and waits for its probes.
+func (s *scan) end() {
+	s.cancel()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.running.Wait()
+}
