@@ -1,0 +1,128 @@
+package discovery
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// FuzzHandle holds for whatever comes in: no panic; nobody unknown is answered;
+// an answer parses, belongs to the packet, gives out no address but the
+// entry's, returns option 82 byte by byte, and goes to one of the places that
+// RFC 2131 section 4.1 names.
+func FuzzHandle(f *testing.F) {
+	for _, p := range []*packet{
+		discover(), discover().from("52:54:00:09:09:09"), discover().from("52:54:00:aa:aa:aa"),
+		discover().str(60, "PXEClient:Arch:00000:UNDI:002001").opt(93, 0, 0).opt(57, 5, 192).opt(55, 1, 3, 12, 28, 58, 59, 66, 67, 150),
+		discover().str(60, "PXEClient:Arch:00007:UNDI:003010").str(77, "iPXE").opt(175, 0xb1, 5, 1, 2, 3, 4, 5),
+		discover().str(60, "onie_vendor:x86_64-sim_tor48-r0").str(77, "\x14onie_dhcp_user_class").str(61, "\x00SN").via(relayAddr, "mgmt-1", "45", 19, 0),
+		asks().addr(50, mine).addr(54, ours), asks().addr(50, torAddr).addr(54, ours), asks().is(mine), asks(),
+		asks().addr(50, torAddr).via(relayAddr, "mgmt-1", "45", 11, 4, 192, 168, 100, 2),
+		message(dhcpv4.MessageTypeInform).is(mine), message(dhcpv4.MessageTypeDecline).addr(50, mine),
+		message(dhcpv4.MessageTypeRelease).is(mine), discover().opt(52, 3),
+	} {
+		f.Add(p.bytes())
+	}
+	f.Fuzz(checkHandle)
+}
+
+// FuzzHandleOptions is FuzzHandle on packets whose header is in order, so that
+// the search spends itself on the options.
+func FuzzHandleOptions(f *testing.F) {
+	for _, p := range []*packet{
+		asks().str(60, "PXEClient:Arch:00000:UNDI:002001").opt(93, 0, 0).opt(57, 5, 192).opt(55, 1, 3, 12, 28, 58, 59, 66, 67, 150).addr(50, mine).addr(54, ours),
+		discover().str(60, "onie_vendor:x86_64-sim_tor48-r0").str(77, "\x14onie_dhcp_user_class").str(61, "\x00SN").opt(125, 0, 0, 0xa6, 0x7f, 3, 3, 1, 'a').via(relayAddr, "mgmt-1", "45", 19, 0, 11, 4, 192, 168, 100, 2),
+		discover().str(77, "iPXE").opt(175, 0x13, 1, 1).opt(52, 3), message(dhcpv4.MessageTypeInform).str(60, "udhcp 1.35.0"),
+	} {
+		f.Add(byte(0), uint16(0), p.options)
+		f.Add(byte(7), uint16(0x8000), p.options)
+	}
+	f.Fuzz(func(t *testing.T, fields byte, flags uint16, options []byte) {
+		p := &packet{op: 1, hlen: 6, xid: 7, flags: flags, mac: "52:54:00:01:02:03", cookie: true, options: options}
+		for i, a := range []struct {
+			field *string
+			value string
+		}{{&p.giaddr, relayAddr}, {&p.ciaddr, mine}, {&p.ciaddr, torAddr}, {&p.mac, "52:54:00:09:09:09"}} {
+			if fields>>i&1 == 1 {
+				*a.field = a.value
+			}
+		}
+		checkHandle(t, p.bytes())
+	})
+}
+
+func checkHandle(t *testing.T, in []byte) {
+	known := map[string]bool{mine: true, torAddr: true}
+	before := bytes.Clone(in)
+	res := testServer(t, Options{}).Handle(in, sender)
+	if !bytes.Equal(before, in) {
+		t.Fatal("the packet was changed")
+	}
+	if (res.Outcome == Malformed) != (res.Seen == nil) || (res.Err == nil) != (res.Seen != nil) || (res.Reply == nil) != (res.To == nil) {
+		t.Fatalf("%+v", res)
+	}
+	if res.Reply == nil {
+		if res.Outcome == Offered || res.Outcome == Acknowledged || res.Outcome == Refused {
+			t.Fatalf("%s without a reply", res.Outcome)
+		}
+		return
+	}
+	if res.Seen == nil || res.Seen.Err != nil || res.Seen.Binding.Device == "" {
+		t.Fatalf("an unknown component was answered: %+v", res)
+	}
+	d, err := dhcpv4.FromBytes(res.Reply)
+	if err != nil {
+		t.Fatalf("reply does not parse: %v", err)
+	}
+	if d.OpCode != dhcpv4.OpcodeBootReply || !bytes.Equal(res.Reply[4:8], in[4:8]) || !bytes.Equal(res.Reply[28:34], in[28:34]) || !bytes.Equal(res.Reply[24:28], in[24:28]) {
+		t.Fatal("xid, chaddr or giaddr differ")
+	}
+	if len(res.Reply) < minMessage || len(res.Reply) > mostMaximum-udpHeaders {
+		t.Fatalf("%d bytes", len(res.Reply))
+	}
+	if y := d.YourIPAddr; !y.IsUnspecified() && !known[y.String()] {
+		t.Fatalf("gave out %s", y)
+	}
+	if len(d.Options.Get(dhcpv4.OptionServerIdentifier)) != 4 {
+		t.Fatal("no server identifier")
+	}
+	checkRelay(t, in, res)
+	checkTo(t, d, res)
+	if res.Seen.Observation.Proves != rack.NoEvidence && d.MessageType() != ack {
+		t.Fatalf("%s proves %s", d.MessageType(), res.Seen.Observation.Proves)
+	}
+}
+
+func checkRelay(t *testing.T, in []byte, res Result) {
+	t.Helper()
+	sent, _, _ := rawOption(in[headerSize:], optionRelay)
+	got, _, _ := rawOption(res.Reply[headerSize:], optionRelay)
+	switch {
+	case got == nil && (sent == nil || res.Truncated):
+	case !bytes.Equal(sent, got):
+		t.Fatalf("option 82: % x came, % x went", sent, got)
+	case !bytes.HasSuffix(bytes.TrimRight(res.Reply, "\x00"), append(bytes.Clone(sent), optionEnd)):
+		t.Fatal("option 82 is not last")
+	}
+}
+
+func checkTo(t *testing.T, d *dhcpv4.DHCPv4, res Result) {
+	t.Helper()
+	to, ok := netip.AddrFromSlice(res.To.IP.To4())
+	switch {
+	case !ok:
+	case !d.GatewayIPAddr.IsUnspecified():
+		ok = res.To.IP.Equal(d.GatewayIPAddr) && (res.To.Port == 67 || res.To.Port == sender.Port)
+	case d.MessageType() == nak:
+		ok = to == broadcast && res.To.Port == 68
+	default:
+		ok = (to == broadcast || to.String() == mine || to.String() == torAddr) && res.To.Port == 68
+	}
+	if !ok {
+		t.Fatalf("%s goes to %s", d.MessageType(), res.To)
+	}
+}

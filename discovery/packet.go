@@ -1,0 +1,188 @@
+package discovery
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// Sizes of DHCP messages, in bytes.
+const (
+	// MaxPacket is the longest packet that is looked at.
+	MaxPacket = 4096
+
+	headerSize  = 240      // fixed fields and magic cookie
+	minMessage  = 300      // RFC 1542 section 2.1
+	udpHeaders  = 28       // IP and UDP, which option 57 counts (RFC 2131 section 2)
+	minMaximum  = 576      // least value of option 57, and its default (RFC 2132 section 9.10)
+	mostMaximum = 1500     // one Ethernet frame, whatever option 57 allows
+	snameOffset = 44       // sname, 64 bytes
+	fileOffset  = 108      // file, 128 bytes
+	fileEnd     = 236      // end of file
+	longestFile = 128 - 1  // file is closed by a NUL
+	longestID   = 2 + 0xff // option 61 in one piece
+)
+
+const (
+	optionPad      = 0
+	optionClientID = 61
+	optionEnd      = 255
+)
+
+// request is a client's packet, read and checked.
+type request struct {
+	*dhcpv4.DHCPv4
+	kind      dhcpv4.MessageType
+	class     Class
+	keys      rack.Keys
+	ciaddr    netip.Addr // invalid when 0.0.0.0
+	giaddr    netip.Addr // invalid when 0.0.0.0
+	requested netip.Addr // option 50; invalid when absent
+	server    netip.Addr // option 54; invalid when absent
+	limit     int        // longest reply it takes, bytes of DHCP message
+	clientID  []byte     // option 61 as it came, code and length included; nil: none
+	relay     relayInfo
+}
+
+var (
+	errNotRequest = errors.New("op is not 1: it is no client's packet")
+	errTooLong    = errors.New("it is too long")
+	errNoHardware = errors.New("hlen is not 6 or chaddr is no machine's address")
+	errNoKind     = errors.New("option 53 is missing or not a client's message type")
+	errAddress    = errors.New("ciaddr, giaddr or option 50 or 54 is not the address of one machine")
+	errClientID   = errors.New("option 61 is longer than 255 bytes")
+	errNoAddress  = errors.New("an INFORM without ciaddr, or a DECLINE without option 50")
+)
+
+// parse reads a packet. It returns an error for whatever RFC 2131 lets a server
+// drop; the request then still holds the message type when that was readable.
+func parse(packet []byte) (*request, error) {
+	if len(packet) > MaxPacket {
+		return &request{}, errTooLong
+	}
+	if len(packet) < headerSize || packet[0] != byte(dhcpv4.OpcodeBootRequest) {
+		return &request{}, errNotRequest
+	}
+	if packet[2] != 6 {
+		return &request{}, errNoHardware
+	}
+	p, err := dhcpv4.FromBytes(packet)
+	if err != nil {
+		return &request{}, fmt.Errorf("read packet: %w", err)
+	}
+	if err := overload(p, packet); err != nil {
+		return &request{}, err
+	}
+	r := &request{DHCPv4: p}
+	if v := p.Options.Get(dhcpv4.OptionDHCPMessageType); len(v) == 1 {
+		r.kind = dhcpv4.MessageType(v[0])
+	}
+	if messageName(r.kind) == noMessage {
+		return r, errNoKind
+	}
+	if p.ClientHWAddr[0]&1 != 0 || sameBytes(p.ClientHWAddr, 0) {
+		return r, errNoHardware
+	}
+	if err := r.addresses(); err != nil {
+		return r, err
+	}
+	if r.clientID, _, _ = rawOption(packet[headerSize:], optionClientID); len(r.clientID) > longestID {
+		return r, errClientID
+	}
+	if r.relay, err = readRelay(packet[headerSize:]); err != nil {
+		return r, err
+	}
+	r.limit = maximum(p)
+	r.class = Classify(p)
+	r.keys = r.identity()
+	return r, nil
+}
+
+// overload joins the options of file and then of sname to the others when
+// option 52 says that they hold any (RFC 2132 section 9.3, RFC 2131 section 4.1).
+func overload(p *dhcpv4.DHCPv4, packet []byte) error {
+	v := p.Options.Get(dhcpv4.OptionOptionOverload)
+	if len(v) != 1 {
+		return nil
+	}
+	if v[0]&1 != 0 {
+		if err := p.Options.FromBytes(packet[fileOffset:fileEnd]); err != nil {
+			return fmt.Errorf("read options in file: %w", err)
+		}
+	}
+	if v[0]&2 != 0 {
+		if err := p.Options.FromBytes(packet[snameOffset:fileOffset]); err != nil {
+			return fmt.Errorf("read options in sname: %w", err)
+		}
+	}
+	return nil
+}
+
+// addresses reads and checks every address that a decision rests on.
+func (r *request) addresses() error {
+	for _, x := range []struct {
+		to    *netip.Addr
+		value []byte
+	}{
+		{&r.ciaddr, r.ClientIPAddr.To4()},
+		{&r.giaddr, r.GatewayIPAddr.To4()},
+		{&r.requested, r.Options.Get(dhcpv4.OptionRequestedIPAddress)},
+		{&r.server, r.Options.Get(dhcpv4.OptionServerIdentifier)},
+	} {
+		if x.value == nil {
+			continue
+		}
+		a, ok := addr4(x.value)
+		if ok && a.IsUnspecified() {
+			continue
+		}
+		if !ok || !usable(a) {
+			return errAddress
+		}
+		*x.to = a
+	}
+	switch {
+	case r.kind == dhcpv4.MessageTypeInform && !r.ciaddr.IsValid(),
+		r.kind == dhcpv4.MessageTypeDecline && !r.requested.IsValid():
+		return errNoAddress
+	}
+	return nil
+}
+
+// maximum is the longest DHCP message that a client takes (option 57).
+func maximum(p *dhcpv4.DHCPv4) int {
+	size := minMaximum
+	if v := p.Options.Get(dhcpv4.OptionMaximumDHCPMessageSize); len(v) == 2 {
+		size = max(minMaximum, int(v[0])<<8|int(v[1]))
+	}
+	return min(size, mostMaximum) - udpHeaders
+}
+
+// identity is what the packet says about who sent it. A packet without relay
+// that carries ciaddr may be a unicast from behind any switch (RFC 2131 section
+// 4.3.2, RENEWING), so it does not count as direct.
+func (r *request) identity() rack.Keys {
+	return rack.Keys{
+		MAC:    net.HardwareAddr(r.ClientHWAddr).String(),
+		UUID:   machineUUID(r.Options.Get(dhcpv4.OptionClientMachineIdentifier)),
+		Via:    r.relay.via,
+		Direct: !r.giaddr.IsValid() && !r.ciaddr.IsValid() && r.relay.raw == nil,
+		Stage:  r.class.Stage,
+		Model:  r.class.Model,
+	}
+}
+
+// machineUUID reads option 97: type 0 and 16 bytes (RFC 4578 section 2.3). All
+// zeros and all ones are what boards without a number send.
+func machineUUID(v []byte) string {
+	if len(v) != 17 || v[0] != 0 || sameBytes(v[1:], 0) || sameBytes(v[1:], 0xff) {
+		return ""
+	}
+	return hex.EncodeToString(v[1:])
+}

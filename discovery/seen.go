@@ -1,0 +1,106 @@
+package discovery
+
+import (
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// Seen is what one packet told. Strings in it are bounded and escaped.
+type Seen struct {
+	// Observation carries Proves and Address only when the answer that they
+	// speak of was sent (or, for a DECLINE, when the address was ours). Its
+	// Device is the slot of Binding.
+	Observation rack.Observation
+	Keys        rack.Keys
+	Binding     rack.Binding // zero when Err is set
+	Err         error        // wraps rack.ErrUnknown or rack.ErrAmbiguous; such a packet was not answered
+	Message     string       // DISCOVER, REQUEST, DECLINE, RELEASE, INFORM
+	Evidence    string       // which options gave the stage away, for people
+}
+
+// Outcome says what became of a packet; it is a label of a metric.
+type Outcome string
+
+// The outcomes. Every packet is counted under exactly one; Truncated is counted
+// besides it.
+const (
+	Offered             Outcome = "offered"
+	Acknowledged        Outcome = "acknowledged"
+	Refused             Outcome = "refused" // DHCPNAK
+	Declined            Outcome = "declined"
+	Released            Outcome = "released"
+	IgnoredUnknown      Outcome = "ignored-unknown"
+	IgnoredAmbiguous    Outcome = "ignored-ambiguous"
+	IgnoredOtherServer  Outcome = "ignored-other-server"
+	IgnoredWrongAddress Outcome = "ignored-wrong-address" // a known device that speaks from a foreign address, where RFC 2131 has no refusal
+	IgnoredNoAddress    Outcome = "ignored-no-address"    // a known end without an address in the table
+	Malformed           Outcome = "malformed"
+	Panicked            Outcome = "panicked"
+	SendFailed          Outcome = "send-failed" // the answer did not leave
+
+	Truncated Outcome = "truncated" // an option did not fit the client's maximum message size
+)
+
+// noMessage is the label of a packet whose message type could not be read.
+const noMessage = "none"
+
+// messageName is the label of a message type: one of a fixed few, whatever a
+// stranger sends.
+func messageName(t dhcpv4.MessageType) string {
+	switch t {
+	case dhcpv4.MessageTypeDiscover:
+		return "DISCOVER"
+	case dhcpv4.MessageTypeRequest:
+		return "REQUEST"
+	case dhcpv4.MessageTypeDecline:
+		return "DECLINE"
+	case dhcpv4.MessageTypeRelease:
+		return "RELEASE"
+	case dhcpv4.MessageTypeInform:
+		return "INFORM"
+	}
+	return noMessage
+}
+
+// proof is the evidence of an acknowledgement to a device in that stage. UEFI
+// HTTP boot has none: no platform waits for it.
+func proof(s rack.Stage) rack.Evidence {
+	switch s {
+	case rack.StageBMC:
+		return rack.DHCPBMC
+	case rack.StagePXE, rack.StageIPXE:
+		return rack.DHCPPXE
+	case rack.StageONIE:
+		return rack.DHCPONIE
+	case rack.StageNOS:
+		return rack.DHCPNOS
+	case rack.StageOS:
+		return rack.DHCPOS
+	}
+	return rack.NoEvidence
+}
+
+// seen reports a packet before anything is decided about it.
+func seen(r *request) *Seen {
+	return &Seen{
+		Keys:     r.keys,
+		Message:  messageName(r.kind),
+		Evidence: r.class.Evidence,
+		Observation: rack.Observation{
+			Source: rack.FromDHCP,
+			MAC:    r.keys.MAC,
+			UUID:   r.keys.UUID,
+			Via:    r.keys.Via,
+			Stage:  r.class.Stage,
+			Vendor: r.class.Vendor,
+			Model:  r.class.Model,
+			Serial: r.class.Serial,
+		},
+	}
+}
+
+// unsent takes back what an answer would have proved, had it left.
+func (s *Seen) unsent() {
+	s.Observation.Proves, s.Observation.Address = rack.NoEvidence, ""
+}
