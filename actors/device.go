@@ -19,6 +19,7 @@ type deviceActor struct {
 	log     journal.Log
 	machine *rack.Machine
 	device  string
+	image   rack.Image
 	unseen  string // spawned by the discovery deadline: where it was looked for
 	pool    *pool
 	inject  func(device string, phase rack.Phase)
@@ -121,7 +122,7 @@ func (a *deviceActor) act(c actor.Context, command rack.Command) {
 	case rack.Do:
 		system, self := c.ActorSystem(), c.Self()
 		ctx := a.ctx
-		a.pool.run(ctx, Job{Device: a.device, Step: command.Step, Attempt: command.Attempt}, func(err error) {
+		a.pool.run(ctx, Job{Device: a.device, Step: command.Step, Attempt: command.Attempt, Image: a.image}, func(err error) {
 			if ctx.Err() != nil {
 				return // this incarnation is gone; the next one repeats the action
 			}

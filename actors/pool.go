@@ -14,6 +14,7 @@ type Job struct {
 	Device  string
 	Step    rack.Step
 	Attempt int
+	Image   rack.Image // what the plan says the device gets
 }
 
 // Executor carries out actions against devices. Do returns when the action is

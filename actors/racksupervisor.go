@@ -143,7 +143,7 @@ func (s *rackSupervisor) spawn(c actor.Context, name, unseen string) {
 	}
 	o, p := s.o, s.pool
 	props := actor.PropsFromProducer(func() actor.Actor {
-		return &deviceActor{log: o.Log, device: name, unseen: unseen, pool: p, inject: o.Inject,
+		return &deviceActor{log: o.Log, device: name, image: o.Images[name], unseen: unseen, pool: p, inject: o.Inject,
 			machine: rack.NewMachine(o.Rack.Name, dev, o.Platforms[dev.Platform], o.Images[name])}
 	})
 	pid, err := c.SpawnNamed(props, name)

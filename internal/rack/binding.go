@@ -32,7 +32,7 @@ const (
 // Binding is the slot that a packet belongs to, and the end of it that spoke.
 type Binding struct {
 	Device  string
-	Network Network // of the cable it came through; Management for a direct packet
+	Network Network // of the cable it came through; Management for a direct packet, empty when nothing says
 	Link    Port    // near end of that cable; zero for a direct packet
 	How     How
 }
@@ -133,9 +133,9 @@ func (b *Binder) Bind(k Keys) (Binding, error) {
 	if d, ok := b.uuid[k.UUID]; ok {
 		found[ByUUID] = d
 	}
-	out := Binding{Network: Management, Link: k.Via}
-	if byPort {
-		out.Network = end.network
+	out := Binding{Link: k.Via, Network: end.network}
+	if k.Direct {
+		out.Network = Management
 	}
 	for _, how := range []How{ByMAC, ByPort, ByUUID} {
 		d, ok := found[how]

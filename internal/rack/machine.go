@@ -282,11 +282,25 @@ func (m *Machine) pass(s Step) ([]Event, []Command) {
 	return m.fail(fmt.Sprintf("no %s within %s", wanted(s), limit), s.Destructive)
 }
 
+// wanted puts what a step waits for into words.
 func wanted(s Step) string {
-	if s.Until != NoEvidence {
-		return string(s.Until)
+	switch s.Until {
+	case NoEvidence:
+		return "answer to " + string(s.Action)
+	case DHCPPXE:
+		return "network boot request (DHCP) from its firmware"
+	case DHCPONIE:
+		return "DHCP request from ONIE"
+	case DHCPNOS, DHCPOS:
+		return "DHCP request from the installed system"
+	case FetchedBootLoader:
+		return "complete transfer of its boot script"
+	case FetchedImage:
+		return "complete transfer of its image"
+	case ReportedInstalled:
+		return "report of the installer"
 	}
-	return "answer to " + string(s.Action)
+	return "evidence " + string(s.Until)
 }
 
 // backoffCap bounds a retry's delay at this many times the step's Backoff.

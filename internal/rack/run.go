@@ -43,6 +43,14 @@ const (
 	LinkIsOpen   LinkState = "open"  // and a packet from behind it was seen after that
 )
 
+// Statuses lists every state of a rack.
+func Statuses() []Status { return []Status{Idle, Imaging, Draining, Halted, Completed} }
+
+// DeviceStatuses lists every state of a device, in order.
+func DeviceStatuses() []DeviceStatus {
+	return []DeviceStatus{Waiting, Discovering, Installing, Configuring, Ready, Failed}
+}
+
 // TicketState is the right of a device to one destructive job.
 type TicketState struct {
 	ID   string
@@ -201,23 +209,26 @@ func (r *Run) progress(e Event) float64 {
 	return float64(done) / float64(all)
 }
 
-// StepWeight is the share of a device's progress that a step stands for.
-func (r *Run) StepWeight(device, step string) float64 {
+// Progress is the share of a device's work that is done, 0 to 1: the weights of
+// its completed steps, and of the running transfer of its image by the bytes
+// that were sent.
+func (r *Run) Progress(device string, sent, size int64) float64 {
+	d := r.Device(device)
 	dev, ok := r.Rack.Device(device)
-	if !ok {
-		return 0
+	if !ok || size <= 0 || d.Status != Installing {
+		return d.Progress
 	}
 	of, all := 0, 0
 	for _, s := range r.Platforms[dev.Platform].Steps {
 		all += s.Weight
-		if s.Name == step {
+		if s.Name == d.Step && s.Until == FetchedImage {
 			of = s.Weight
 		}
 	}
 	if all == 0 {
-		return 0
+		return d.Progress
 	}
-	return float64(of) / float64(all)
+	return min(1, d.Progress+float64(of)/float64(all)*float64(min(sent, size))/float64(size))
 }
 
 // SwitchesReady reports whether every switch of the rack is ready.
