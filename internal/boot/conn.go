@@ -1,0 +1,162 @@
+package boot
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Progress is counted where bytes are handed to the connection, not in a
+// wrapper around the ResponseWriter or the file: either would hide ReadFrom or
+// the file from the kernel and cost sendfile (twice the CPU per byte,
+// measured). net/http hands a body that is larger than 512 bytes to ReadFrom of
+// the connection; there the image is recognised, unwrapped to what the store
+// opened, and copied in chunks. A file still goes by sendfile, an image in
+// memory costs one copy as it does anyway. The price is a system call and a
+// deadline per 256 KiB, and a snag: the first 512 bytes go the other way and
+// count when the chunk after them begins, or when the response was flushed.
+// Progress lags behind by the chunk that is on its way.
+
+// content is an opened image on its way to one connection.
+type content struct {
+	io.ReadSeeker
+	to   *transfer
+	at   int64 // offset of the next byte
+	read span  // bytes that went by Read and are not known to be written
+}
+
+// Read hands out bytes that net/http writes itself.
+func (c *content) Read(p []byte) (int, error) {
+	n, err := c.ReadSeeker.Read(p)
+	if c.read.to != c.at {
+		c.read = span{c.at, c.at}
+	}
+	c.at += int64(n)
+	c.read.to = c.at
+	return n, err
+}
+
+// Seek implements io.Seeker.
+func (c *content) Seek(offset int64, whence int) (int64, error) {
+	n, err := c.ReadSeeker.Seek(offset, whence)
+	if err == nil {
+		c.at = n
+	}
+	return n, err
+}
+
+// written says that what was read so far has reached the connection.
+func (c *content) written() {
+	c.to.add(c.read)
+	c.read = span{c.at, c.at}
+}
+
+// conn is a connection whose writes must make headway.
+type conn struct {
+	net.Conn
+	broken bool // a write failed; only the connection's own goroutine writes
+	free   func()
+}
+
+// Write gives each write its own deadline.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(stallLimit)); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(p)
+	c.broken = c.broken || err != nil
+	return n, err
+}
+
+// ReadFrom implements io.ReaderFrom, which net/http looks for.
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		return io.Copy(writer{c}, r)
+	}
+	body, ok := limited.R.(*content)
+	if !ok || c.broken {
+		return io.Copy(writer{c}, r)
+	}
+	body.written()
+	var sum int64
+	for limited.N > 0 {
+		want := min(limited.N, chunkSize)
+		if err := c.SetWriteDeadline(time.Now().Add(stallLimit)); err != nil {
+			return sum, err
+		}
+		n, err := io.Copy(c.Conn, io.LimitReader(body.ReadSeeker, want))
+		body.to.add(span{body.at, body.at + n})
+		body.at += n
+		body.read = span{body.at, body.at}
+		limited.N -= n
+		sum += n
+		if err == nil && n < want {
+			err = fmt.Errorf("image ended early: %w", io.ErrUnexpectedEOF)
+		}
+		if err != nil {
+			c.broken = true
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
+// CloseWrite lets net/http close its half first, so that the last response is
+// not cut off by a reset.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
+
+// Close frees the connection's place.
+func (c *conn) Close() error {
+	c.free()
+	return c.Conn.Close()
+}
+
+// writer hides ReadFrom.
+type writer struct{ io.Writer }
+
+// listener bounds the open connections; further ones wait unaccepted.
+type listener struct {
+	net.Listener
+	slots chan struct{}
+	done  chan struct{} // closed by Close
+	once  sync.Once
+}
+
+func newListener(l net.Listener, most int) *listener {
+	return &listener{Listener: l, slots: make(chan struct{}, most), done: make(chan struct{})}
+}
+
+// Accept waits for a place, then for a connection.
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+	free := sync.OnceFunc(func() { <-l.slots })
+	c, err := l.Listener.Accept()
+	if err != nil {
+		free()
+		return nil, err
+	}
+	out := &conn{Conn: c, free: free}
+	if tcp, ok := c.(*net.TCPConn); ok && tcp.SetWriteBuffer(sendBuffer) != nil {
+		// The peer is gone already: the first write says so.
+		out.broken = true
+	}
+	return out, nil
+}
+
+// Close implements net.Listener.
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return l.Listener.Close()
+}

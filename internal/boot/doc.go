@@ -1,0 +1,31 @@
+// Package boot serves what devices install from: iPXE scripts over TFTP, jobs
+// and images over HTTP, and it takes their reports.
+//
+// # Usage
+//
+// New, then Serve until its context ends. The owner of the tickets, the agent,
+// hands over all of them with SetTickets whenever one was issued or closed,
+// after the journal has it: bytes are served for open tickets only.
+//
+// # What is served
+//
+//	TFTP TOKEN/boot.ipxe     the iPXE script                (RFC 1350, 2347–2349)
+//	GET  /job/TOKEN          the job, JSON
+//	GET  /image/TOKEN        the image's bytes, with ranges (RFC 9110 §14)
+//	POST /report/TOKEN       the device's own word on how it ended
+//
+// 404: no such ticket. 410, for reports 409: the ticket is closed. 400: bad
+// input. 503: come again. A token is an HMAC of the ticket's id: who does not
+// hold a boot reply cannot guess one.
+//
+// # Concurrency
+//
+// Everything is safe for concurrent use. Requests read an immutable snapshot of
+// the tickets; a transfer that began with an open ticket is served to its end.
+//
+// # Bounds
+//
+// Connections, TFTP transfers, request headers, report bodies, the time a peer
+// may take for each, and the ranges remembered of a transfer: named in
+// limits.go.
+package boot

@@ -1,0 +1,178 @@
+package boot
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// job is the body of GET /job/TOKEN.
+type job struct {
+	Rack     string    `json:"rack"`
+	Device   string    `json:"device"`
+	Run      string    `json:"run"`
+	Ticket   string    `json:"ticket"`
+	Role     rack.Role `json:"role"`
+	Platform string    `json:"platform"`
+	Image    jobImage  `json:"image"`
+	Report   string    `json:"report"`
+}
+
+type jobImage struct {
+	Name   string `json:"name"`
+	URL    string `json:"url"`
+	Digest string `json:"digest"`
+	Size   int64  `json:"size"` // bytes
+}
+
+// handler routes requests. base lives as long as the services do: a report is
+// made durable also when its sender hangs up.
+func (s *Services) handler(base context.Context) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /job/{token}", s.serveJob)
+	mux.HandleFunc("GET /image/{token}", s.serveImage)
+	mux.HandleFunc("POST /report/{token}", func(w http.ResponseWriter, r *http.Request) { s.takeReport(base, w, r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.begin() {
+			http.Error(w, "shutting down", http.StatusServiceUnavailable)
+			return
+		}
+		defer s.handling.Done()
+		if r.ContentLength != 0 {
+			if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyLimit)); err != nil {
+				http.Error(w, "cannot bound the time for your body", http.StatusInternalServerError)
+				return
+			}
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// begin counts a request in, unless the services wait for the last ones.
+func (s *Services) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ending {
+		s.handling.Add(1)
+	}
+	return !s.ending
+}
+
+// find gives the ticket of a request, or answers 404 or, when it is closed,
+// with the given status.
+func (s *Services) find(w http.ResponseWriter, r *http.Request, what string, closed int) *entry {
+	e := s.desk.Load().byToken[r.PathValue("token")]
+	switch {
+	case e == nil:
+		s.refuse(w, what, "no such ticket", http.StatusNotFound)
+	case !e.ticket.Open:
+		s.refuse(w, what, ErrClosed.Error(), closed)
+	default:
+		return e
+	}
+	return nil
+}
+
+func (s *Services) refuse(w http.ResponseWriter, what, text string, status int) {
+	http.Error(w, text, status)
+	s.o.Count(Served{Protocol: "http", What: what, Outcome: Refused})
+}
+
+func (s *Services) serveJob(w http.ResponseWriter, r *http.Request) {
+	e := s.find(w, r, "job", http.StatusGone)
+	if e == nil {
+		return
+	}
+	t := e.ticket
+	b, err := json.Marshal(job{
+		Rack: t.Rack, Device: t.Device, Run: t.Run, Ticket: t.ID, Role: t.Role, Platform: t.Platform,
+		Image:  jobImage{Name: t.Image.Name, URL: s.InstallerURL(t), Digest: t.Image.Digest, Size: t.Image.Size},
+		Report: s.base + "/report/" + t.Token,
+	})
+	if err != nil {
+		s.o.Log.Error("cannot encode a job", "ticket", t.ID, "cause", err)
+		s.refuse(w, "job", "cannot encode the job", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	n, err := w.Write(b)
+	s.o.Count(Served{Protocol: "http", What: "job", Outcome: outcome(err), Bytes: int64(n)})
+}
+
+// serveImage serves the bytes that the ticket names, or none: a store whose
+// image changed since the plan is an error.
+func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
+	e := s.find(w, r, "image", http.StatusGone)
+	if e == nil {
+		return
+	}
+	t := e.ticket
+	f, image, err := s.o.Images.Open(t.Image.Name)
+	if err != nil {
+		s.o.Log.Error("cannot open an image", "ticket", t.ID, "image", t.Image.Name, "cause", err)
+		s.refuse(w, "image", "the image cannot be opened", http.StatusInternalServerError)
+		return
+	}
+	defer f.Close()
+	if image.Digest != t.Image.Digest || image.Size != t.Image.Size {
+		s.o.Log.Error("an image changed since its ticket was issued: plan again", "ticket", t.ID, "image", t.Image.Name, "was", t.Image.Digest, "is", image.Digest)
+		s.refuse(w, "image", "the image changed since the ticket was issued", http.StatusInternalServerError)
+		return
+	}
+	// Several ranges at once may be ignored (RFC 9110 §14.2): the parts would
+	// go through a pipe, past the count, and multiply the work of one request.
+	if strings.Contains(r.Header.Get("Range"), ",") {
+		r.Header.Del("Range")
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("ETag", `"`+t.Image.Digest+`"`) // for If-Range (RFC 9110 §13.1.5)
+	body := &content{ReadSeeker: f, to: e.served}
+	before, _ := e.served.progress()
+	http.ServeContent(w, r, "", time.Time{}, body)
+	err = http.NewResponseController(w).Flush()
+	if err == nil {
+		body.written()
+	}
+	after, _ := e.served.progress()
+	s.o.Count(Served{Protocol: "http", What: "image", Outcome: outcome(err), Bytes: after - before})
+}
+
+func (s *Services) takeReport(base context.Context, w http.ResponseWriter, r *http.Request) {
+	e := s.find(w, r, "report", http.StatusConflict)
+	if e == nil {
+		return
+	}
+	report, err := parseReport(r.Body)
+	if err != nil {
+		s.refuse(w, "report", err.Error(), http.StatusBadRequest)
+		return
+	}
+	report.Ticket, report.Remote = e.ticket, r.RemoteAddr
+	ctx, cancel := context.WithTimeout(base, reportLimit)
+	defer cancel()
+	switch err = s.o.Report(ctx, report); {
+	case errors.Is(err, ErrClosed):
+		s.refuse(w, "report", ErrClosed.Error(), http.StatusConflict)
+	case err != nil:
+		s.o.Log.Error("a report could not be made durable", "ticket", e.ticket.ID, "cause", err)
+		w.Header().Set("Retry-After", "5")
+		s.refuse(w, "report", "not taken, send it again", http.StatusServiceUnavailable)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+		s.o.Count(Served{Protocol: "http", What: "report", Outcome: OK})
+	}
+}
+
+func outcome(err error) string {
+	if err != nil {
+		return Aborted
+	}
+	return OK
+}

@@ -1,0 +1,253 @@
+package boot
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+func TestJob(t *testing.T) {
+	b := newBench(t)
+	status, header, body := b.do("GET", "/job/"+b.open.Token, nil)
+	var got map[string]any
+	if err := json.Unmarshal(body, &got); err != nil || status != 200 || header.Get("Content-Type") != "application/json" {
+		t.Fatalf("%d %q: %v", status, body, err)
+	}
+	want := fmt.Sprintf(`{"rack":"r1","device":"server-01","run":"run-1","ticket":"run-1/server-01/1","role":"server","platform":"sim-server",`+
+		`"image":{"name":"sim-hypervisor","url":%q,"digest":%q,"size":%d},"report":%q}`,
+		b.InstallerURL(b.open), b.open.Image.Digest, imageSize, b.base+"/report/"+b.open.Token)
+	if string(body) != want {
+		t.Errorf("got  %s\nwant %s", body, want)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	b := newBench(t)
+	other := Token([]byte("s"), "unknown")
+	good := `{"state":"failed","message":"disk"}`
+	tests := []struct {
+		method, path, body string
+		want               int
+	}{
+		{"GET", "/job/" + b.closed.Token, "", 410},
+		{"GET", "/image/" + b.closed.Token, "", 410},
+		{"POST", "/report/" + b.closed.Token, good, 409},
+		{"GET", "/job/" + other, "", 404},
+		{"GET", "/image/" + other, "", 404},
+		{"GET", "/image/" + strings.ToUpper(b.open.Token), "", 404},
+		{"GET", "/image/", "", 404},
+		{"GET", "/image/../../etc/passwd", "", 404},
+		{"GET", "/image/%2e%2e%2fetc%2fpasswd", "", 404},
+		{"POST", "/report/" + other, good, 404},
+		{"POST", "/report/" + b.open.Token, "", 400},
+		{"POST", "/report/" + b.open.Token, `{"state":"done"}`, 400},
+		{"POST", "/report/" + b.open.Token, `{"state":"installed"}`, 400},
+		{"POST", "/report/" + b.open.Token, `{"state":"installed","digest":"md5:1"}`, 400},
+		{"POST", "/report/" + b.open.Token, good + good, 400},
+		{"POST", "/report/" + b.open.Token, `{"state":"failed","message":"` + strings.Repeat("x", maxReport) + `"}`, 400},
+		{"POST", "/image/" + b.open.Token, "", 405},
+		{"GET", "/report/" + b.open.Token, "", 405},
+		{"POST", "/report/" + b.open.Token, good, 204},
+	}
+	for _, tt := range tests {
+		if got, _, body := b.do(tt.method, tt.path, strings.NewReader(tt.body)); got != tt.want {
+			t.Errorf("%s %s %.40q: %d %q, want %d", tt.method, tt.path, tt.body, got, body, tt.want)
+		}
+	}
+	if len(b.reports) != 1 || len(b.evidence()) != 0 {
+		t.Errorf("told of %d reports and %v", len(b.reports), b.fetched)
+	}
+}
+
+func TestWholeImage(t *testing.T) {
+	b := newBench(t)
+	status, header, body := b.do("GET", "/image/"+b.open.Token, nil)
+	if status != 200 || !bytes.Equal(body, b.shelf.data) || header.Get("ETag") != `"`+b.open.Image.Digest+`"` {
+		t.Fatalf("%d, %d bytes, %v", status, len(body), header)
+	}
+	b.do("GET", "/image/"+b.open.Token, nil)
+	b.stop()
+	if served, size := b.Progress("server-01"); served != imageSize || size != imageSize {
+		t.Errorf("progress %d of %d", served, size)
+	}
+	if got := b.evidence(); !slices.Equal(got, []rack.Evidence{rack.FetchedImage}) {
+		t.Errorf("evidence %v, want the image once", got)
+	}
+}
+
+// Ranges, in any order and overlapping, make a whole; their sum does not.
+func TestRanges(t *testing.T) {
+	b := newBench(t)
+	get := func(want int, from, to int) {
+		t.Helper()
+		status, _, body := b.do("GET", "/image/"+b.open.Token, nil, "Range", fmt.Sprintf("bytes=%d-%d", from, to-1))
+		if status != want || want == 206 && !bytes.Equal(body, b.shelf.data[from:to]) {
+			t.Fatalf("%d-%d: %d with %d bytes", from, to, status, len(body))
+		}
+	}
+	check := func(want int64, whole bool) {
+		t.Helper()
+		b.do("HEAD", "/image/"+b.open.Token, nil) // on the same connection: the last response is accounted for
+		if served, _ := b.Progress("server-01"); served != want || (len(b.evidence()) == 1) != whole {
+			t.Fatalf("served %d, evidence %v; want %d, %t", served, b.evidence(), want, whole)
+		}
+	}
+	get(206, 1<<20, imageSize)
+	get(206, 1<<20, imageSize)
+	check(imageSize-1<<20, false)
+	get(416, imageSize, imageSize+1)
+	get(206, 0, 100)
+	check(imageSize-1<<20+100, false)
+	get(206, 50, 1<<20-1)
+	check(imageSize-1, false)
+	get(206, 1<<20-1, 1<<20)
+	check(imageSize, true)
+}
+
+func TestManyRangesAtOnce(t *testing.T) {
+	b := newBench(t)
+	status, _, body := b.do("GET", "/image/"+b.open.Token, nil, "Range", "bytes=0-1,5-9")
+	if status != 200 || len(body) != imageSize {
+		t.Errorf("%d with %d bytes, want the whole image", status, len(body))
+	}
+}
+
+// A device that goes away in the middle has not fetched the image; it may come
+// back for the rest.
+func TestAbortAndResume(t *testing.T) {
+	const size = 24 << 20 // beyond what both sockets' buffers can hold
+	b := newBenchSize(t, size)
+	c, err := net.Dial("tcp4", strings.TrimPrefix(b.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(c, "GET /image/%s HTTP/1.1\r\nHost: x\r\n\r\n", b.open.Token)
+	r, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, r.Body, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	// The chunk on its way counts when it was handed over whole.
+	if served, _ := b.Progress("server-01"); served < 1<<20-chunkSize || served >= size {
+		t.Errorf("served %d after one MiB was read", served)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.evidence()) != 0 {
+		t.Errorf("evidence %v after an abort", b.evidence())
+	}
+	_, _, body := b.do("GET", "/image/"+b.open.Token, nil, "Range", "bytes=1048576-")
+	if !bytes.Equal(body, b.shelf.data[1<<20:]) {
+		t.Error("the rest differs")
+	}
+	b.stop()
+	if !slices.Equal(b.evidence(), []rack.Evidence{rack.FetchedImage}) {
+		t.Errorf("evidence %v", b.evidence())
+	}
+}
+
+// A device that stops reading holds Serve for the drain, not longer.
+func TestSlowClientAtTheEnd(t *testing.T) {
+	b := newBenchSize(t, 24<<20)
+	c, err := net.Dial("tcp4", strings.TrimPrefix(b.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET /image/%s HTTP/1.1\r\nHost: x\r\n\r\n", b.open.Token)
+	if _, err := io.ReadFull(c, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	b.stop()
+	if len(b.evidence()) != 0 {
+		t.Errorf("evidence %v", b.evidence())
+	}
+}
+
+// A ticket that closes while its image is on the way is served to the end, and
+// keeps its progress.
+func TestCloseWhileServing(t *testing.T) {
+	b := newBenchSize(t, 24<<20)
+	r, err := b.web.Get(b.InstallerURL(b.open))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	shut := b.open
+	shut.Open = false
+	if err := b.SetTickets([]Ticket{shut}); err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(r.Body); err != nil || !bytes.Equal(body, b.shelf.data) {
+		t.Fatalf("%d bytes, %v", len(body), err)
+	}
+	b.stop()
+	if served, _ := b.Progress("server-01"); served != 24<<20 {
+		t.Errorf("served %d", served)
+	}
+}
+
+func TestStoreTrouble(t *testing.T) {
+	b := newBench(t)
+	b.shelf.image.Digest = "sha256:" + strings.Repeat("0", 64)
+	if status, _, body := b.do("GET", "/image/"+b.open.Token, nil); status != 500 || !strings.Contains(string(body), "changed") {
+		t.Errorf("%d %q", status, body)
+	}
+	b.shelf.err = errors.New("disk error at /secret/path")
+	if status, _, body := b.do("GET", "/image/"+b.open.Token, nil); status != 500 || strings.Contains(string(body), "secret") {
+		t.Errorf("%d %q", status, body)
+	}
+}
+
+func TestReport(t *testing.T) {
+	for _, tt := range []struct {
+		answer error
+		want   int
+	}{{nil, 204}, {ErrClosed, 409}, {errors.New("disk full"), 503}} {
+		b := newBench(t)
+		b.answer = tt.answer
+		body := fmt.Sprintf(`{"state":"installed","message":"all \u001b[31mgood\n","digest":%q}`, b.open.Image.Digest)
+		if status, _, text := b.do("POST", "/report/"+b.open.Token, strings.NewReader(body)); status != tt.want || strings.Contains(string(text), "disk") {
+			t.Errorf("%v: %d %q, want %d", tt.answer, status, text, tt.want)
+		}
+		o := b.reports[0].Observation()
+		if o.Proves != rack.ReportedInstalled || o.Device != "server-01" || o.Source != rack.FromHTTP || o.Message != "all [31mgood" {
+			t.Errorf("observation %+v", o)
+		}
+	}
+}
+
+// A store of files keeps the image's bytes out of user space: the connection
+// sees the file itself.
+func TestFileReachesTheConnection(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(path, make([]byte, 2*chunkSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := &fileSpy{}
+	body := &content{ReadSeeker: f, to: newTransfer(2*chunkSize, func() {})}
+	n, err := (&conn{Conn: w}).ReadFrom(&io.LimitedReader{R: body, N: 2 * chunkSize})
+	if err != nil || n != 2*chunkSize || w.files != 2 {
+		t.Errorf("%d bytes, %v, the connection saw the file %d times, want 2", n, err, w.files)
+	}
+}

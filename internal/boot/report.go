@@ -1,0 +1,102 @@
+package boot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// States of a report.
+const (
+	Installed = "installed"
+	Failed    = "failed"
+)
+
+// ErrClosed is what Options.Report returns for a ticket that is closed.
+var ErrClosed = errors.New("the ticket is closed")
+
+// Report is a device's own word on how its job ended.
+type Report struct {
+	Ticket  Ticket
+	State   string // Installed or Failed
+	Message string // the device's words: one line, printable, bounded
+	Digest  string // of what it installed: "sha256:" and 64 hex digits; may be empty in a failure
+	Remote  string // address that it came from
+}
+
+// Observation is what the report proves. A device that installed something
+// else than its ticket says has failed, whatever it thinks.
+func (r Report) Observation() rack.Observation {
+	o := rack.Observation{Source: rack.FromHTTP, Device: r.Ticket.Device, Address: r.Remote, Proves: rack.ReportedFailed, Message: r.Message}
+	switch {
+	case r.State == Installed && r.Digest == r.Ticket.Image.Digest:
+		o.Proves = rack.ReportedInstalled
+	case r.State == Installed:
+		o.Message = fmt.Sprintf("it installed %s, its ticket says %s", r.Digest, r.Ticket.Image.Digest)
+	}
+	return o
+}
+
+// errReport is the reason for which a report is bad input.
+var errReport = errors.New("bad report")
+
+// parseReport reads a report's body, at most maxReport bytes. Unknown keys are
+// ignored: the installer on the device may be newer than the agent.
+func parseReport(r io.Reader) (Report, error) {
+	var in struct {
+		State   string `json:"state"`
+		Message string `json:"message"`
+		Digest  string `json:"digest"`
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxReport+1))
+	if err != nil {
+		return Report{}, fmt.Errorf("%w: its body did not arrive whole", errReport)
+	}
+	if len(b) > maxReport {
+		return Report{}, fmt.Errorf("%w: more than %d bytes", errReport, maxReport)
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return Report{}, fmt.Errorf(`%w: write {"state":"installed","message":"…","digest":"sha256:…"}`, errReport)
+	}
+	switch {
+	case in.State != Installed && in.State != Failed:
+		return Report{}, fmt.Errorf("%w: state must be %q or %q", errReport, Installed, Failed)
+	case in.Digest != "" && !validDigest(in.Digest):
+		return Report{}, fmt.Errorf("%w: digest must be sha256: and 64 lower hex digits", errReport)
+	case in.State == Installed && in.Digest == "":
+		return Report{}, fmt.Errorf("%w: digest of what was installed is missing", errReport)
+	}
+	return Report{State: in.State, Message: printable(in.Message), Digest: in.Digest}, nil
+}
+
+// validDigest reports whether s is "sha256:" and 64 lower hex digits.
+func validDigest(s string) bool {
+	hexed, ok := strings.CutPrefix(s, "sha256:")
+	return ok && len(hexed) == 64 && validToken(hexed[:32]) && validToken(hexed[32:])
+}
+
+// printable makes one bounded, printable line of a stranger's text: what would
+// move a cursor, break a line or turn the writing direction becomes a space.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) <= maxMessage {
+		return s
+	}
+	cut := maxMessage - len("…")
+	for !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
+}

@@ -1,0 +1,206 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pin/tftp/v3"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// Images is the store that images come from. Open is called from many
+// goroutines; what it returns is read, seeked and closed by one. A store that
+// returns *os.File gets sendfile.
+type Images interface {
+	Open(name string) (io.ReadSeekCloser, rack.Image, error)
+}
+
+// Outcomes of Served.
+const (
+	OK      = "ok"
+	Refused = "refused" // by us: unknown, closed, bad input, too many
+	Aborted = "aborted" // by the peer or the network
+)
+
+// Served is one request that ended, for metrics.
+type Served struct {
+	Protocol string // tftp, http
+	What     string // boot-loader, job, image, report
+	Outcome  string // OK, Refused, Aborted
+	Bytes    int64  // bytes served that were not served before
+}
+
+// Options are what the services need. All are required but the last three.
+type Options struct {
+	HTTP    net.Listener   // owned by Serve, which closes it
+	TFTP    net.PacketConn // likewise; nobody else may close it. A *net.UDPConn answers from the address that was asked
+	BaseURL string         // "http://HOST:PORT" of HTTP, as devices reach it
+	Images  Images
+	// Report makes a report durable, closes its ticket and returns then;
+	// ErrClosed when the ticket is closed already. It is called from many
+	// goroutines, also twice for one ticket.
+	Report func(context.Context, Report) error
+	// Fetched says that a device has a whole boot loader or image. It must not
+	// block.
+	Fetched func(Ticket, rack.Evidence)
+
+	Count func(Served)  // nil: nobody counts
+	Log   *slog.Logger  // nil: nothing is logged
+	Drain time.Duration // for transfers in flight at the end; 0: DefaultDrain
+}
+
+// Services are the boot services of one agent. See the package comment.
+type Services struct {
+	o         Options
+	base      string // BaseURL without a slash at its end
+	desk      atomic.Pointer[desk]
+	transfers chan struct{} // bounds TFTP transfers
+
+	mu       sync.Mutex     // held to change desk, ending, and to count up handling
+	ending   bool           // no request is begun any more
+	handling sync.WaitGroup // requests that were begun
+}
+
+// New makes the services; nothing is served before Serve. It fails when an
+// option is missing or wrong.
+func New(o Options) (*Services, error) {
+	if o.HTTP == nil || o.TFTP == nil || o.Images == nil || o.Report == nil || o.Fetched == nil {
+		return nil, errors.New("boot services: HTTP, TFTP, Images, Report and Fetched must be given")
+	}
+	u, err := url.Parse(o.BaseURL)
+	if err != nil || u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("boot services: base URL %q must be http://HOST:PORT", o.BaseURL)
+	}
+	if o.Count == nil {
+		o.Count = func(Served) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Drain <= 0 {
+		o.Drain = DefaultDrain
+	}
+	s := &Services{o: o, base: "http://" + u.Host, transfers: make(chan struct{}, maxTFTP)}
+	s.desk.Store(&desk{})
+	return s, nil
+}
+
+// SetTickets replaces all tickets at once. It fails, and changes nothing, when
+// a token is malformed or given twice.
+func (s *Services) SetTickets(tickets []Ticket) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, err := s.desk.Load().next(tickets, func(t Ticket) { s.o.Fetched(t, rack.FetchedImage) })
+	if err != nil {
+		return fmt.Errorf("set tickets: %w", err)
+	}
+	s.desk.Store(next)
+	return nil
+}
+
+// BootFile is the TFTP name of a ticket's iPXE script.
+func (s *Services) BootFile(t Ticket) string { return t.Token + "/" + bootFile }
+
+// InstallerURL is the URL of a ticket's image.
+func (s *Services) InstallerURL(t Ticket) string { return s.base + "/image/" + t.Token }
+
+// JobURL is the URL of a ticket's job.
+func (s *Services) JobURL(t Ticket) string { return s.base + "/job/" + t.Token }
+
+// Progress is how many different bytes of its image were served to a device,
+// for its last ticket, and the image's size; zeros when it has none.
+func (s *Services) Progress(device string) (served, size int64) {
+	if e := s.desk.Load().byDevice[device]; e != nil {
+		return e.served.progress()
+	}
+	return 0, 0
+}
+
+// Serve runs both servers until ctx ends or one of them fails, and returns when
+// both have ended: transfers in flight get Options.Drain. The error is nil when
+// ctx ended it. Call it once.
+func (s *Services) Serve(ctx context.Context) error {
+	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	web := &http.Server{
+		Handler:           s.handler(base),
+		ReadHeaderTimeout: headerLimit,
+		IdleTimeout:       idleLimit,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn),
+	}
+	files := s.newTFTP()
+	ended := make(chan error, 2)
+	go func() { ended <- name("http", web.Serve(newListener(s.o.HTTP, maxConns))) }()
+	go func() { ended <- name("tftp", s.serveTFTP(files)) }()
+	var first error
+	left := 2
+	select {
+	case <-ctx.Done():
+	case first = <-ended:
+		left--
+		if first == nil {
+			first = errors.New("boot services: a server ended by itself")
+		}
+	}
+	downErr := s.shutdown(web, files, cancel)
+	for range left {
+		if err := <-ended; first == nil {
+			first = err
+		}
+	}
+	return errors.Join(first, downErr)
+}
+
+// shutdown ends both servers and waits for what they started.
+func (s *Services) shutdown(web *http.Server, files *tftp.Server, cancel func()) error {
+	var tftpDone sync.WaitGroup
+	tftpDone.Go(files.Shutdown)
+	ctx, stop := context.WithTimeout(context.Background(), s.o.Drain)
+	defer stop()
+	var errs []error
+	if err := web.Shutdown(ctx); err != nil {
+		s.o.Log.Warn("transfers were cut off", "after", s.o.Drain)
+		if err := web.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, fmt.Errorf("close http: %w", err))
+		}
+	}
+	cancel()
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
+	s.handling.Wait()
+	tftpDone.Wait()
+	if err := s.o.TFTP.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		errs = append(errs, fmt.Errorf("close tftp: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// serveTFTP turns a crash of the library's packet loop into an error.
+func (s *Services) serveTFTP(files *tftp.Server) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("crashed on a packet: %.200v", r)
+		}
+	}()
+	return files.Serve(s.o.TFTP)
+}
+
+func name(server string, err error) error {
+	if err == nil || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("boot services: %s: %w", server, err)
+}

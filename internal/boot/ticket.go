@@ -1,0 +1,98 @@
+package boot
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// tokenBytes is how much of the HMAC a token holds: 128 bits.
+const tokenBytes = 16
+
+// bootFile is the name of the iPXE script below its token.
+const bootFile = "boot.ipxe"
+
+// Ticket is the right to one job on one device.
+type Ticket struct {
+	ID       string // RUN/DEVICE/N
+	Token    string // Token(secret, ID)
+	Rack     string
+	Run      string
+	Device   string
+	Role     rack.Role
+	Platform string
+	Image    rack.Image
+	Open     bool // closed tickets are known, and serve nothing
+}
+
+// Token is the hex form of the first 16 bytes of the HMAC-SHA256 of a ticket's
+// id under the agent's secret.
+func Token(secret []byte, id string) string {
+	m := hmac.New(sha256.New, secret)
+	m.Write([]byte(id))
+	return hex.EncodeToString(m.Sum(nil)[:tokenBytes])
+}
+
+// validToken reports whether s has the form of a token.
+func validToken(s string) bool {
+	if len(s) != 2*tokenBytes {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// tokenOfFile finds the token in the name that a TFTP client asks for. One
+// leading slash is tolerated, since firmware likes to add one; every other name
+// is refused: nothing is looked up in a file system.
+func tokenOfFile(name string) (string, bool) {
+	token, file, ok := strings.Cut(strings.TrimPrefix(name, "/"), "/")
+	return token, ok && file == bootFile && validToken(token)
+}
+
+// errTicket is the reason for which SetTickets refuses.
+var errTicket = errors.New("bad ticket")
+
+// desk is an immutable snapshot of the tickets.
+type desk struct {
+	byToken  map[string]*entry
+	byDevice map[string]*entry // the last ticket of each device
+}
+
+// entry is a ticket with what was served of it.
+type entry struct {
+	ticket Ticket
+	served *transfer // shared with the entries of earlier snapshots
+}
+
+// next builds the snapshot that follows d. Tickets that d knows already keep
+// their progress.
+func (d *desk) next(tickets []Ticket, whole func(Ticket)) (*desk, error) {
+	n := &desk{byToken: make(map[string]*entry, len(tickets)), byDevice: make(map[string]*entry, len(tickets))}
+	for _, t := range tickets {
+		if !validToken(t.Token) {
+			return nil, fmt.Errorf("%w: %s has the token %q, make it with Token", errTicket, t.ID, t.Token)
+		}
+		if old, twice := n.byToken[t.Token]; twice {
+			return nil, fmt.Errorf("%w: %s and %s have the same token", errTicket, old.ticket.ID, t.ID)
+		}
+		e := &entry{ticket: t}
+		if old := d.byToken[t.Token]; old != nil && old.ticket.Image == t.Image {
+			e.served = old.served
+		} else {
+			e.served = newTransfer(t.Image.Size, func() { whole(t) })
+		}
+		n.byToken[t.Token] = e
+		n.byDevice[t.Device] = e
+	}
+	return n, nil
+}
