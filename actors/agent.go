@@ -104,6 +104,9 @@ func (a *Agent) Receive(c actor.Context) {
 		for _, e := range m.events {
 			a.apply(c, e)
 		}
+		if a.supervisor != nil {
+			c.Send(a.supervisor, &happened{m.events})
+		}
 		<-a.credit
 	case *tailEnded:
 		a.end(fmt.Errorf("read the journal: %w", m.err))
@@ -218,13 +221,9 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 		delete(a.waiting, e.Seq)
 		c.Send(to, Reported{})
 	}
-	if a.supervisor != nil {
-		c.Send(a.supervisor, &applied{e})
-	}
 	a.o.Announce(e)
 	switch e.Kind {
 	case rack.Observed:
-		a.judgeLinks(e)
 		a.drained(false)
 	case rack.LinkReady:
 		a.facts.forget(e.Device)
@@ -271,8 +270,15 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 		return
 	}
 	if dev, ok := a.o.Rack.Device(o.Device); ok && m.GetUnbound() == "" {
-		a.journal(rack.Event{Rack: a.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.Observed, Detail: rack.Detail{Seen: o}})
+		a.observed(dev, o)
 	}
+}
+
+// observed journals an observation together with what it proves about links, so
+// that whoever hears of the one hears of the other.
+func (a *Agent) observed(dev *rack.Device, o *rack.Observation) []rack.Event {
+	events := []rack.Event{{Rack: a.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.Observed, Detail: rack.Detail{Seen: o}}}
+	return a.journal(append(events, a.judgeLinks(o)...)...)
 }
 
 // report journals a device's own word about its job and answers once it is
@@ -285,33 +291,30 @@ func (a *Agent) report(c actor.Context, m *Report) {
 		c.Respond(ErrTicketClosed)
 		return
 	}
-	stored := a.journal(rack.Event{Rack: a.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.Observed, Detail: rack.Detail{Seen: &o}})
-	if len(stored) == 1 {
+	if stored := a.observed(dev, &o); len(stored) > 0 {
 		a.waiting[stored[0].Seq] = c.Sender()
 	}
 }
 
-// judgeLinks journals the links that an observation proves to be open or closed.
-func (a *Agent) judgeLinks(e rack.Event) {
+// judgeLinks decides which links an observation proves to be open or closed.
+func (a *Agent) judgeLinks(o *rack.Observation) []rack.Event {
 	var events []rack.Event
 	add := func(k rack.Kind, p rack.Port) {
 		cable, _ := a.run.Cabling.At(p)
-		far, _ := a.o.Rack.Device(cable.Device)
-		if a.opening[p] || far == nil {
+		far, ok := a.o.Rack.Device(cable.Device)
+		if !ok || a.opening[p] {
 			return
 		}
 		a.opening[p] = true
-		events = append(events, rack.Event{Rack: e.Rack, Device: far.Name, Role: far.Role, Kind: k, Detail: rack.Detail{Link: p.String()}})
+		events = append(events, rack.Event{Rack: a.o.Rack.Name, Device: far.Name, Role: far.Role, Kind: k, Detail: rack.Detail{Link: p.String()}})
 	}
-	for _, p := range a.run.LinksOpenedBy(e.Detail.Seen) {
+	for _, p := range a.run.LinksOpenedBy(o) {
 		add(rack.LinkOpen, p)
 	}
-	for _, p := range a.run.LinksClosedBy(e.Detail.Seen) {
+	for _, p := range a.run.LinksClosedBy(o) {
 		add(rack.LinkClosed, p)
 	}
-	if len(events) > 0 {
-		a.journal(events...)
-	}
+	return events
 }
 
 // completed journals the end of the run once every device is ready or failed.

@@ -25,8 +25,11 @@ type rackSupervisor struct {
 	scan      *scan
 }
 
-// deadline says that the discovery deadline of a slot passed.
-type deadline struct{ device string }
+// Messages of a RackSupervisor.
+type (
+	happened struct{ events []rack.Event } // from Agent: what was journalled, in order
+	deadline struct{ device string }       // the discovery deadline of a slot passed
+)
 
 var _ actor.SupervisorStrategy = (*rackSupervisor)(nil)
 
@@ -39,12 +42,8 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		s.start(c)
-	case *applied:
-		if m.event.Seq > s.head {
-			s.head = m.event.Seq
-			s.run.Apply(m.event)
-			s.follow(c, m.event)
-		}
+	case *happened:
+		s.apply(c, m.events)
 	case *deviceUp:
 		if pid := s.devices[m.device]; pid != nil {
 			c.Send(pid, &gates{s.run.Gates(m.device)})
@@ -87,6 +86,32 @@ func (s *rackSupervisor) start(c actor.Context) {
 	}
 }
 
+// apply takes in journalled events. The DeviceActors hear of the gates first:
+// what was seen came through links that it proved to be open.
+func (s *rackSupervisor) apply(c actor.Context, events []rack.Event) {
+	fresh := events[:0:0]
+	moved := false
+	for _, e := range events {
+		if e.Seq <= s.head {
+			continue
+		}
+		s.head = e.Seq
+		s.run.Apply(e)
+		fresh = append(fresh, e)
+		switch e.Kind {
+		case rack.DeviceReady, rack.LinkReady, rack.LinkOpen, rack.LinkClosed:
+			moved = true
+		}
+	}
+	if moved {
+		s.armDeadlines(c)
+		s.sendGates(c)
+	}
+	for _, e := range fresh {
+		s.follow(c, e)
+	}
+}
+
 // follow does what an event asks of this actor, after it was applied.
 func (s *rackSupervisor) follow(c actor.Context, e rack.Event) {
 	switch e.Kind {
@@ -106,10 +131,6 @@ func (s *rackSupervisor) follow(c actor.Context, e rack.Event) {
 		if what := s.run.Unproven(e.Device); what != "" && e.Role == rack.Server {
 			s.journal(rack.Event{Rack: e.Rack, Device: e.Device, Role: e.Role, Kind: rack.DeviceFinding, Detail: rack.Detail{Reason: what}})
 		}
-		s.sendGates(c)
-	case rack.LinkReady, rack.LinkOpen, rack.LinkClosed:
-		s.armDeadlines(c)
-		s.sendGates(c)
 	}
 }
 

@@ -95,7 +95,7 @@ func server() rack.Platform {
 	steps := []rack.Step{
 		{Name: "bmc-login", Phase: rack.Discovery, Action: rack.BMCLogin, Needs: []rack.Gate{rack.ManagementOpen}, Limit: time.Minute, Retries: 3, Backoff: 5 * time.Second, Weight: 2},
 		{Name: "boot-device", Phase: rack.Discovery, Action: rack.BootPXE, Needs: power, Limit: time.Minute, Retries: 3, Backoff: 5 * time.Second, Weight: 1},
-		{Name: "power-on", Phase: rack.Discovery, Action: rack.PowerOn, Needs: power, Limit: 2 * time.Minute, Retries: 3, Backoff: 10 * time.Second, Weight: 2},
+		{Name: "power-on", Phase: rack.Discovery, Action: rack.PowerCycle, Needs: power, Limit: 2 * time.Minute, Retries: 3, Backoff: 10 * time.Second, Weight: 2},
 		{Name: "network-boot", Phase: rack.Discovery, Until: rack.DHCPPXE, Unless: declined, Limit: 15 * time.Minute, Retries: 1, Backoff: 10 * time.Second, Weight: 5, RetryFrom: "boot-device"},
 	}
 	install := pxeInstallation(rack.DHCPOS)

@@ -54,7 +54,13 @@ type Binder struct {
 	mac       map[string]string // MAC → slot: inventory, and what was learned by port
 	uuid      map[string]string // UUID → slot
 	port      map[Port]cableEnd
-	bound     map[string]bool // slots that something was bound to
+	bound     map[boundEnd]bool // ends that something was bound to
+}
+
+// boundEnd is a host or its BMC: two components of one slot.
+type boundEnd struct {
+	device string
+	bmc    bool
 }
 
 type cableEnd struct {
@@ -65,7 +71,7 @@ type cableEnd struct {
 // NewBinder builds the binder of a rack that was validated.
 func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
 	b := &Binder{rack: r, platforms: platforms, mac: map[string]string{}, uuid: map[string]string{},
-		port: map[Port]cableEnd{}, bound: map[string]bool{}}
+		port: map[Port]cableEnd{}, bound: map[boundEnd]bool{}}
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		for _, m := range d.MACs {
@@ -89,11 +95,12 @@ func (b *Binder) Learned(o *Observation) *Binder {
 	}
 	newMAC := o.MAC != "" && b.mac[o.MAC] == ""
 	newUUID := o.UUID != "" && b.uuid[o.UUID] == ""
-	if !newMAC && !newUUID && b.bound[o.Device] {
+	end := boundEnd{o.Device, o.Stage == StageBMC || o.Source == FromBMC}
+	if !newMAC && !newUUID && b.bound[end] {
 		return b
 	}
 	n := *b
-	n.bound = cloneWith(b.bound, o.Device, true)
+	n.bound = cloneWith(b.bound, end, true)
 	if newMAC {
 		n.mac = cloneWith(b.mac, o.MAC, o.Device)
 	}
@@ -103,8 +110,8 @@ func (b *Binder) Learned(o *Observation) *Binder {
 	return &n
 }
 
-func cloneWith[V any](m map[string]V, k string, v V) map[string]V {
-	n := make(map[string]V, len(m)+1)
+func cloneWith[K comparable, V any](m map[K]V, k K, v V) map[K]V {
+	n := make(map[K]V, len(m)+1)
 	for a, b := range m {
 		n[a] = b
 	}
@@ -175,7 +182,7 @@ func (b *Binder) byClass(k Keys) (string, error) {
 	var fit []string
 	for i := range b.rack.Devices {
 		d := &b.rack.Devices[i]
-		if b.bound[d.Name] || len(d.MACs) > 0 || (k.Direct && d.Role != ManagementSwitch) {
+		if b.bound[boundEnd{d.Name, k.Stage == StageBMC}] || len(d.MACs) > 0 || (k.Direct && d.Role != ManagementSwitch) {
 			continue
 		}
 		if b.fits(d.Name, k) == nil {

@@ -47,7 +47,7 @@ func port(t *testing.T, s string) rack.Port {
 
 func TestBind(t *testing.T) {
 	const tor, spine = "sim_tor48", "sim_spine32"
-	learned := []rack.Observation{{Device: "mgmt-1", UUID: "aa"}, {Device: "server-02", MAC: "52:54:00:00:00:02"}}
+	learned := []rack.Observation{{Device: "mgmt-1", Source: rack.FromBMC, UUID: "aa"}, {Device: "mgmt-1", Stage: rack.StageIPXE}, {Device: "server-02", MAC: "52:54:00:00:00:02"}}
 	for _, c := range []struct {
 		name    string
 		keys    rack.Keys
@@ -73,6 +73,7 @@ func TestBind(t *testing.T) {
 		{name: "the agent's own cable leads to the management switch only", keys: rack.Keys{Direct: true, Stage: rack.StageIPXE},
 			want: rack.Binding{Device: "mgmt-1", Network: rack.Management, How: rack.ByClass}},
 		{name: "once it is bound, class binds nobody else to it", keys: rack.Keys{Direct: true, Stage: rack.StageIPXE}, learned: true, err: rack.ErrUnknown},
+		{name: "its BMC is another end of it, which was bound by asking it", keys: rack.Keys{Direct: true, Stage: rack.StageBMC}, learned: true, err: rack.ErrUnknown},
 		{name: "one inter-rack switch remains", keys: rack.Keys{Stage: rack.StageONIE, Model: spine}, want: rack.Binding{Device: "inter-rack-1", How: rack.ByClass}},
 		{name: "two ToR switches remain", keys: rack.Keys{Stage: rack.StageONIE, Model: tor}, err: rack.ErrAmbiguous, says: "tor-1, tor-2"},
 		{name: "a server's firmware in a ToR's port", keys: rack.Keys{Via: port(t, "mgmt-1:45"), Stage: rack.StageIPXE}, err: rack.ErrAmbiguous, says: "does not go through"},
@@ -99,6 +100,24 @@ func TestBind(t *testing.T) {
 				t.Errorf("bound to %+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+// A slot's BMC and its host are bound each on its own: the one must not keep the
+// other from being known by its class.
+func TestBindHostAfterItsBMC(t *testing.T) {
+	bmc := rack.Keys{MAC: "52:54:00:00:00:0b", Direct: true, Stage: rack.StageBMC}
+	b := rack.NewBinder(small(), platform.All())
+	got, err := b.Bind(bmc)
+	if err != nil || got.Device != "mgmt-1" {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	b = b.Learned(&rack.Observation{Device: "mgmt-1", Source: rack.FromDHCP, MAC: bmc.MAC, Stage: rack.StageBMC})
+	if got, err := b.Bind(rack.Keys{MAC: "52:54:00:00:00:0c", Direct: true, Stage: rack.StageIPXE}); err != nil || got.Device != "mgmt-1" {
+		t.Errorf("the host behind the BMC: %+v, %v", got, err)
+	}
+	if _, err := b.Bind(rack.Keys{MAC: "52:54:00:00:00:0d", Direct: true, Stage: rack.StageBMC}); !errors.Is(err, rack.ErrUnknown) {
+		t.Errorf("a second BMC must not take the place of the first: %v", err)
 	}
 }
 

@@ -79,8 +79,8 @@ type Machine struct {
 	starts   []int          // per step: how often it was started
 	fails    []int          // per step: how often it failed
 	failed   map[Phase]bool // a step of that phase failed before
-	base     uint64         // evidence counts when its sequence is greater
-	began    uint64         // sequence of the current attempt's step-started
+	base     uint64         // evidence counts when its sequence is greater: the last action, or failure
+	since    uint64         // contrary evidence counts when its sequence is greater: what completed the step before
 	waited   bool           // the current attempt passed its limit once and waits on
 	seen     *Observation   // first observation
 	found    bool           // device-discovered was journalled
@@ -236,7 +236,7 @@ func (m *Machine) missing(s Step) string {
 // watch looks for evidence that ends the running step.
 func (m *Machine) watch(s Step) ([]Event, []Command) {
 	for _, e := range s.Unless {
-		if m.evidence[e] > m.began {
+		if m.evidence[e] > m.since {
 			return m.fail(m.refusal(e), false)
 		}
 	}
@@ -371,10 +371,10 @@ func (m *Machine) Apply(e Event) {
 			m.due = true
 		}
 	case StepStarted:
-		m.mode, m.began, m.waited, m.ticketed, m.due = running, e.Seq, false, false, false
+		m.mode, m.waited, m.ticketed, m.due = running, false, false, false
 		m.starts[m.step] = e.Detail.Attempt
 		if m.platform.Steps[m.step].Action != Wait {
-			m.base = e.Seq
+			m.base, m.since = e.Seq, e.Seq
 		}
 	case StepWaiting:
 		m.waited = true
@@ -383,6 +383,9 @@ func (m *Machine) Apply(e Event) {
 		m.ticketed = true
 	case StepCompleted:
 		m.mode = idle
+		// A device may contradict what completed this step before the next one
+		// has started: its word counts from the evidence on, not from the step.
+		m.since = max(m.since, m.evidence[m.platform.Steps[m.step].Until])
 		m.step = m.following(m.step + 1)
 	case StepFailed:
 		m.failure(e)
@@ -409,6 +412,7 @@ func (m *Machine) failure(e Event) {
 	m.fails[m.step]++
 	m.failed[m.platform.Steps[m.step].Phase] = true
 	m.mode, m.due, m.delay = backoff, false, e.Detail.Delay
+	m.base, m.since = e.Seq, e.Seq
 	m.step = m.retryFrom(m.step)
 }
 

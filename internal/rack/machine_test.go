@@ -91,7 +91,7 @@ func (s *shell) observe(proves rack.Evidence, message string) {
 }
 
 // TestMachine plays the stories in testdata/machine. Commands: device ROLE,
-// gates [NAME…], observe EVIDENCE [message=…], done STEP [attempt=N] [message=what went wrong],
+// gates [NAME…], observe EVIDENCE [message=…], overtakes EVIDENCE EVIDENCE, done STEP [attempt=N] [message=what went wrong],
 // limit STEP [attempt=N], retry STEP, never-seen, crash.
 func TestMachine(t *testing.T) {
 	datadriven.Walk(t, "testdata/machine", func(t *testing.T, path string) {
@@ -119,6 +119,10 @@ func TestMachine(t *testing.T) {
 				s.drive(rack.Input{Kind: rack.Woken})
 			case "observe":
 				s.observe(rack.Evidence(arg(0)), text)
+				s.drive(rack.Input{Kind: rack.Woken})
+			case "overtakes": // two observations are journalled before the machine hears of either
+				s.observe(rack.Evidence(arg(0)), "")
+				s.observe(rack.Evidence(arg(1)), text)
 				s.drive(rack.Input{Kind: rack.Woken})
 			case "done":
 				s.drive(rack.Input{Kind: rack.ActionDone, Step: arg(0), Attempt: attempt, Error: text})

@@ -73,9 +73,9 @@ func NewPlan(r *Rack, platforms map[string]Platform, describe func(name string) 
 				p.Routes = append(p.Routes, PlannedRoute{c.Network, c.Near.String(), route})
 			}
 			if !d.Protect {
-				p.Overwrites = "the whole disk of " + d.Name
+				p.Overwrites = "whole disk"
 				if d.Role.IsSwitch() {
-					p.Overwrites = "the operating system and configuration of " + d.Name
+					p.Overwrites = "system and configuration"
 				}
 			}
 			plan.Devices = append(plan.Devices, p)

@@ -10,8 +10,8 @@ const (
 	Wait         Action = ""
 	BMCLogin     Action = "bmc-login"     // open an IPMI session, read GUID and power state
 	BootPXE      Action = "boot-device"   // next boot from the network, read back
-	PowerOn      Action = "power-on"      // power on (or cycle when already on), read back
-	PowerCycle   Action = "power-cycle"   // power cycle (or on when off), read back
+	PowerOn      Action = "power-on"      // power on, read back; a host that is on is left alone
+	PowerCycle   Action = "power-cycle"   // power off if it is on, then on, each read back
 	IssueTicket  Action = "ticket"        // the right to one destructive job, journalled before anything is served
 	PushConfig   Action = "configuration" // send the configuration to the device
 	VerifyDevice Action = "verify"        // ask the device what it runs and compare
