@@ -244,7 +244,8 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 func (a *Agent) offer() {
 	o := Offer{Binder: a.run.Binder()}
 	for _, name := range a.run.OpenTickets() {
-		o.Tickets = append(o.Tickets, OpenTicket{ID: a.run.Device(name).Ticket.ID, Device: name, Image: a.o.Images[name]})
+		t := a.run.Device(name).Ticket
+		o.Tickets = append(o.Tickets, OpenTicket{ID: t.ID, Device: name, Image: a.o.Images[name], Delivered: t.Delivered})
 	}
 	a.o.Offer(o)
 }

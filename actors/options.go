@@ -51,7 +51,8 @@ type Offer struct {
 
 // OpenTicket is the right of a device to its destructive job, journalled.
 type OpenTicket struct {
-	ID     string
-	Device string
-	Image  rack.Image
+	ID        string
+	Device    string
+	Image     rack.Image
+	Delivered bool // its image went out: whoever asks for it again starts over
 }

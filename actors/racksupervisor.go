@@ -23,6 +23,7 @@ type rackSupervisor struct {
 	crashed   map[string]error      // last bug of a live DeviceActor
 	deadlines map[string]*time.Timer
 	scan      *scan
+	stopping  bool // its children end because it ends
 }
 
 // Messages of a RackSupervisor.
@@ -60,6 +61,7 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 	case *actor.Terminated:
 		s.terminated(m.Who)
 	case *actor.Stopping, *actor.Restarting:
+		s.stopping = true
 		for _, t := range s.deadlines {
 			t.Stop()
 		}
@@ -217,7 +219,7 @@ func (s *rackSupervisor) terminated(who *actor.PID) {
 	name := slot(who)
 	delete(s.devices, name)
 	dev, ok := s.o.Rack.Device(name)
-	if err := s.crashed[name]; ok && err != nil {
+	if err := s.crashed[name]; ok && err != nil && !s.stopping {
 		delete(s.crashed, name)
 		s.fail(dev, fmt.Errorf("%w (driven again from the journal %d times)", err, restartsPerWindow))
 	}

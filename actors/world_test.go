@@ -320,9 +320,26 @@ func play(t *testing.T, r *rack.Rack, prepare func(*world), check func(*testing.
 		}
 		synctest.Wait()
 		check(t, w)
+		failed := len(w.find(rack.DeviceFailed, ""))
 		w.finish()
 		time.Sleep(settle)
+		if n := len(logged(t, w, rack.DeviceFailed)); n != failed {
+			t.Errorf("%d devices failed during the run, and %d when the agent was stopped", failed, n-failed)
+		}
 	})
+}
+
+// logged reads the events of a kind from the journal itself.
+func logged(t *testing.T, w *world, k rack.Kind) (out []rack.Event) {
+	_, err := replay(w.log, 1, func(e rack.Event) {
+		if e.Kind == k {
+			out = append(out, e)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	return out
 }
 
 // settle is the virtual time after which the library's throttles, and the last restart

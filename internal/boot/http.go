@@ -114,6 +114,13 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := e.ticket
+	// One ticket, one attempt: a device that starts over asks for its image
+	// anew, and must not be installing under one ticket while it is given the
+	// next. The end of a transfer that broke off may still be fetched.
+	if e.served.delivered() && fromTheStart(r.Header.Get("Range")) {
+		s.refuse(w, "image", "the image was delivered under this ticket: a new attempt needs a new one", http.StatusGone)
+		return
+	}
 	f, image, err := s.o.Images.Open(t.Image.Name)
 	if err != nil {
 		s.o.Log.Error("cannot open an image", "ticket", t.ID, "image", t.Image.Name, "cause", err)
@@ -142,6 +149,11 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 	}
 	after, _ := e.served.progress()
 	s.o.Count(Served{Protocol: "http", What: "image", Outcome: outcome(err), Bytes: after - before})
+}
+
+// fromTheStart reports whether a request asks for the first byte.
+func fromTheStart(rangeHeader string) bool {
+	return !strings.HasPrefix(rangeHeader, "bytes=") || strings.HasPrefix(rangeHeader, "bytes=0-") || strings.Contains(rangeHeader, ",")
 }
 
 func (s *Services) takeReport(base context.Context, w http.ResponseWriter, r *http.Request) {

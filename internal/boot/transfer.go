@@ -35,6 +35,13 @@ func (t *transfer) progress() (served, size int64) {
 	return t.served, t.size
 }
 
+// delivered reports whether every byte was served at least once.
+func (t *transfer) delivered() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.done
+}
+
 // add notes that the bytes of s were served.
 func (t *transfer) add(s span) {
 	if t.join(s) {

@@ -53,8 +53,9 @@ func DeviceStatuses() []DeviceStatus {
 
 // TicketState is the right of a device to one destructive job.
 type TicketState struct {
-	ID   string
-	Open bool
+	ID        string
+	Open      bool
+	Delivered bool // the whole image went out under it: it serves no second attempt
 }
 
 // DeviceState is what a run knows about one device.
@@ -67,8 +68,6 @@ type DeviceState struct {
 	Error    string // the last failure
 	Ticket   TicketState
 	Progress float64 // 0 to 1: weights of the completed steps
-
-	fetched bool // the whole image went out under the open ticket
 }
 
 // Run is the state of one execution of a plan on one rack. It changes by Apply
@@ -164,7 +163,7 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 	case TicketIssued:
 		// Once a rack drains, no ticket is issued any more: one that was
 		// journalled behind rack-draining never becomes open.
-		d.Ticket, d.fetched = TicketState{ID: e.Detail.Ticket, Open: r.Status == Imaging}, false
+		d.Ticket = TicketState{ID: e.Detail.Ticket, Open: r.Status == Imaging}
 	case DeviceHeld:
 		d.Held = e.Detail.Reason
 	case DeviceReleased:
@@ -181,9 +180,9 @@ func (r *Run) evidence(d *DeviceState, e Event) {
 	dev, _ := r.Rack.Device(e.Device)
 	switch p := e.Detail.Seen.Proves; {
 	case p == FetchedImage:
-		d.fetched = true
+		d.Ticket.Delivered = true
 	case p == ReportedFailed,
-		p == DHCPONIE && d.fetched, // the installer gave up: the switch is back in ONIE
+		p == DHCPONIE && d.Ticket.Delivered, // the installer gave up: the switch is back in ONIE
 		p != NoEvidence && p == r.Platforms[dev.Platform].TicketEnds:
 		d.Ticket.Open = false
 	}

@@ -135,7 +135,7 @@ func (c *checker) device(i int) {
 	case twice && first != i:
 		c.say("devices", i, "name", "a name that no other device has", "the name %s is given twice", d.Name)
 	}
-	if !twice {
+	if !twice && d.Name != "" {
 		c.byName[d.Name] = i
 	}
 	if d.Image != "" && !plain(d.Image, maxImageName, "-_./:@") {

@@ -65,9 +65,8 @@ func (c *checker) cables() {
 		if d.Role == ManagementSwitch || !d.Role.Valid() {
 			continue
 		}
-		const port = ": write the port of the management switch, such as mgmt-1:1"
 		if d.Management.IsZero() {
-			c.say("devices", i, "management", "management"+port, "no management cable: no route can ever reach %s", shown(d.Name))
+			c.say("devices", i, "management", "management: and a port of the management switch, such as mgmt-1:1", "no management cable: no route can ever reach %s", shown(d.Name))
 		} else {
 			c.plug("devices", i, "management", d.Management, "the management end of "+shown(d.Name), false)
 		}

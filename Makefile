@@ -1,0 +1,52 @@
+# Targets of rackreach; `make help` lists them. CI runs the same ones.
+GO ?= go
+
+.PHONY: help
+help: ## show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build the rackreach binary
+	$(GO) build -o rackreach ./cmd/rackreach
+
+.PHONY: test
+test: ## all tests, under the race detector
+	$(GO) test -race ./...
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod tidy -diff
+	$(GO) tool buf lint
+
+.PHONY: generate
+generate: ## generate messages/ from proto/
+	$(GO) tool buf generate
+
+.PHONY: generate-check
+generate-check: ## fail when messages/ is not what proto/ says
+	$(GO) tool buf generate
+	git diff --exit-code -- messages
+
+.PHONY: vulncheck
+vulncheck: ## known vulnerabilities in what we call
+	$(GO) tool govulncheck ./...
+
+FUZZTIME ?= 10s
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME each
+	@set -e; for d in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$d/*_test.go | cut -c6-); do \
+			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$d; done; done
+
+.PHONY: demo
+demo: ## image the three example racks
+	$(GO) run ./cmd/rackreach demo
+	$(GO) run ./cmd/rackreach demo --rack examples/rack-2.yaml
+	$(GO) run ./cmd/rackreach demo --rack examples/rack-42u.yaml
+
+.PHONY: ci
+ci: ## everything that CI runs
+	./.ci/run

@@ -1,0 +1,263 @@
+package rackagent
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/internal/boot"
+	"github.com/rackreach/rackreach/internal/deviceapi"
+	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/power"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// Options are what an agent is built from. Every field without a default must
+// be set.
+type Options struct {
+	Rack      *rack.Rack // validated
+	Platforms map[string]rack.Platform
+	Plan      *rack.Plan
+	Images    boot.Images
+	Log       journal.Log
+
+	ListenDHCP func() (net.PacketConn, error) // called again when the DHCP service is restarted
+	TFTP       net.PacketConn
+	HTTP       net.Listener
+	ServerID   netip.Addr // the agent's own address, as devices reach it
+	Dial       func(ctx context.Context, network, address string) (net.Conn, error)
+	// Credentials resolves a reference of the rack file to a user and a password.
+	Credentials func(reference string) (user, password string, err error)
+
+	Power power.Options // Dial is filled in
+
+	DiscoveryLimit time.Duration
+	ScanEvery      time.Duration
+
+	Registry    prometheus.Registerer // nil: metrics are kept but not registered
+	Announce    func(rack.Event)      // nil: nobody is told
+	Inject      func(device string, phase rack.Phase)
+	Supervision *actors.Supervision // nil: the default
+	Logger      *slog.Logger        // nil: discarded
+}
+
+// Agent is one agent, built and not yet running, or running.
+type Agent struct {
+	o       Options
+	runID   string
+	secret  []byte
+	metrics *metrics
+	boot    *boot.Services
+	exec    *executor
+	table   atomic.Pointer[table]
+	system  *actor.ActorSystem
+	pid     *actor.PID
+	ended   chan error
+
+	tickets []boot.Ticket // every ticket of this run, by its order of issue; used by offer only
+}
+
+// New builds an agent; nothing is served yet. Errors say what of the options
+// does not do.
+func New(o Options) (*Agent, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Announce == nil {
+		o.Announce = func(rack.Event) {}
+	}
+	a := &Agent{o: o, secret: make([]byte, 32), ended: make(chan error, 1)}
+	id := make([]byte, 4)
+	if _, err := rand.Read(id); err != nil {
+		return nil, fmt.Errorf("name the run: %w", err)
+	}
+	if _, err := rand.Read(a.secret); err != nil {
+		return nil, fmt.Errorf("make the secret of the tickets: %w", err)
+	}
+	a.runID = hex.EncodeToString(id)
+	a.metrics = newMetrics(o.Rack, o.Platforms, a.Transferred)
+	if o.Registry != nil {
+		if err := o.Registry.Register(a.metrics); err != nil {
+			return nil, fmt.Errorf("register the metrics: %w", err)
+		}
+	}
+	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: "http://" + o.HTTP.Addr().String(), Images: o.Images,
+		Report: a.report, Fetched: a.fetched})
+	if err != nil {
+		return nil, fmt.Errorf("set up the boot services: %w", err)
+	}
+	a.boot = services
+	o.Power.Dial = o.Dial
+	bmcs, err := power.New(o.Power)
+	if err != nil {
+		return nil, fmt.Errorf("set up the access to BMCs: %w", err)
+	}
+	a.exec = &executor{rack: o.Rack, run: a.runID, credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), publish: a.publish, tickets: map[string]string{}}
+	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, nil, services))
+	a.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		// The library logs every restart and dead letter; what matters of
+		// these is journalled or logged by our own actors.
+		return slog.New(slog.NewTextHandler(io.Discard, nil))
+	}))
+	return a, nil
+}
+
+// Transferred is how many bytes of its image a device was sent, and of how
+// many; zeros before its first byte. It may be called at any time.
+func (a *Agent) Transferred(device string) (sent, size int64) { return a.boot.Progress(device) }
+
+// RunID names this run; receipts on devices carry it.
+func (a *Agent) RunID() string { return a.runID }
+
+// Run images the rack. It returns when the run has ended and everything is shut
+// down: nil after rack-completed and after rack-halted (the events say which),
+// otherwise why the agent could not go on.
+func (a *Agent) Run(ctx context.Context) error {
+	serving, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- a.boot.Serve(serving) }()
+
+	if err := a.spawn(); err != nil {
+		stop()
+		return errors.Join(err, <-served)
+	}
+	var err error
+	select {
+	case err = <-a.ended:
+	case <-ctx.Done():
+		err = fmt.Errorf("stopped before the rack was done: %w", context.Cause(ctx))
+	case err = <-served:
+		served <- nil
+		err = fmt.Errorf("the boot services ended: %w", err)
+	}
+	if stopErr := a.system.Root.StopFuture(a.pid).Wait(); stopErr != nil {
+		err = errors.Join(err, fmt.Errorf("stop the actors: %w", stopErr))
+	}
+	stop()
+	if e := <-served; e != nil {
+		err = errors.Join(err, fmt.Errorf("stop the boot services: %w", e))
+	}
+	a.system.Shutdown()
+	return err
+}
+
+func (a *Agent) spawn() error {
+	images := map[string]rack.Image{}
+	for _, d := range a.o.Plan.Devices {
+		images[d.Name] = rack.Image(d.Image)
+	}
+	supervision := actors.DefaultSupervision()
+	if a.o.Supervision != nil {
+		supervision = *a.o.Supervision
+	}
+	agent := actors.NewAgent(actors.Options{
+		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: images, PlanHash: a.o.Plan.Hash,
+		Executor: a.exec, Scanner: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce,
+		Ended:          func(err error) { a.ended <- err },
+		DiscoveryLimit: a.o.DiscoveryLimit, ScanEvery: a.o.ScanEvery,
+		Supervision: supervision, Inject: a.o.Inject, Logger: a.o.Logger,
+	})
+	a.metrics.dropped = agent.Dropped
+	a.pid = actor.NewPID(a.system.Address(), "agent-"+a.o.Rack.Name)
+	if _, err := a.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return agent }), a.pid.Id); err != nil {
+		return fmt.Errorf("spawn the agent of rack %s: %w", a.o.Rack.Name, err)
+	}
+	return nil
+}
+
+func (a *Agent) announce(e rack.Event) {
+	a.metrics.observe(e)
+	a.o.Announce(e)
+}
+
+// offer swaps the boot table and the tickets. It runs on Agent's goroutine.
+func (a *Agent) offer(o actors.Offer) {
+	open := map[string]bool{}
+	for _, t := range o.Tickets {
+		open[t.ID] = true
+		if slices.ContainsFunc(a.tickets, func(x boot.Ticket) bool { return x.ID == t.ID }) {
+			continue
+		}
+		d, _ := a.o.Rack.Device(t.Device)
+		a.tickets = append(a.tickets, boot.Ticket{ID: t.ID, Token: boot.Token(a.secret, t.ID), Rack: a.o.Rack.Name, Run: a.runID,
+			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image})
+		a.exec.remember(t.Device, t.ID)
+	}
+	var live []boot.Ticket
+	for i := range a.tickets {
+		a.tickets[i].Open = open[a.tickets[i].ID]
+		if a.tickets[i].Open {
+			live = append(live, a.tickets[i])
+		}
+	}
+	// First the bytes, then the pointer to them: a device that hears of its
+	// ticket finds it open.
+	if err := a.boot.SetTickets(slices.Clone(a.tickets)); err != nil {
+		a.o.Logger.Error("the boot services keep serving the tickets they had", "error", err)
+		return
+	}
+	a.table.Store(newTable(a.o.Rack, o, a.o.ServerID, live, a.boot))
+}
+
+// report waits until a device's own word about its job is journalled.
+func (a *Agent) report(ctx context.Context, r boot.Report) error {
+	_, err := actors.Ask[actors.Reported](ctx, a.system, a.pid, &actors.Report{Ticket: r.Ticket.ID, Observation: r.Observation()})
+	if errors.Is(err, actors.ErrTicketClosed) {
+		return fmt.Errorf("%w: %w", boot.ErrClosed, err)
+	}
+	return err
+}
+
+// fetched publishes that a device was sent the whole of something.
+func (a *Agent) fetched(t boot.Ticket, what rack.Evidence) {
+	source := rack.FromHTTP
+	if what == rack.FetchedBootLoader {
+		source = rack.FromTFTP
+	}
+	a.publish(rack.Observation{Source: source, Device: t.Device, Proves: what})
+}
+
+// publish puts an observation of a known device on the event stream.
+func (a *Agent) publish(o rack.Observation) {
+	a.system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
+}
+
+// openDHCP opens the wire and builds a DHCP engine on it.
+func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer, error) {
+	conn, err := a.o.ListenDHCP()
+	if err != nil {
+		return nil, err
+	}
+	return discovery.New(discovery.Options{
+		Conn: conn, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
+		Table: func() discovery.Table { return a.table.Load() },
+		OnPanic: func(reason any, stack []byte) {
+			a.o.Logger.Error("a DHCP packet crashed its handler and was dropped", "reason", fmt.Sprint(reason), "stack", string(stack))
+		},
+		OnSeen: func(s discovery.Seen) {
+			m := &messages.DeviceSeen{Observation: messages.FromObservation(&s.Observation), Direct: s.Keys.Direct}
+			if s.Err != nil {
+				if !errors.Is(s.Err, rack.ErrAmbiguous) {
+					return // a stranger: counted, not journalled
+				}
+				m.Unbound, m.Ambiguous = s.Err.Error(), true
+			}
+			publish(m)
+		},
+	})
+}

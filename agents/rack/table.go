@@ -1,0 +1,67 @@
+package rackagent
+
+import (
+	"net/netip"
+
+	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/internal/boot"
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// table is the boot table: what the DHCP engine answers at this moment. It is
+// immutable; offer makes the next one.
+type table struct {
+	rack     *rack.Rack
+	binder   *rack.Binder
+	serverID netip.Addr
+	boot     map[string]string // by slot with an open ticket: TFTP path of its boot script
+	url      map[string]string // by slot with an open ticket whose image was not delivered yet: URL of its installer
+}
+
+var _ discovery.Table = (*table)(nil)
+
+func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, tickets []boot.Ticket, services *boot.Services) *table {
+	t := &table{rack: r, binder: o.Binder, serverID: serverID, boot: map[string]string{}, url: map[string]string{}}
+	delivered := map[string]bool{}
+	for _, x := range o.Tickets {
+		delivered[x.ID] = x.Delivered
+	}
+	for _, x := range tickets {
+		t.boot[x.Device] = services.BootFile(x)
+		if !delivered[x.ID] {
+			t.url[x.Device] = services.InstallerURL(x)
+		}
+	}
+	return t
+}
+
+// Lookup implements discovery.Table. A device has one pre-determined address
+// per end: its BMC's on the management network, its host's on the management
+// network for switches and on the data network for servers.
+func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
+	b, err := t.binder.Bind(k)
+	if err != nil {
+		return discovery.Entry{}, rack.Binding{}, err
+	}
+	d, _ := t.rack.Device(b.Device)
+	e := discovery.Entry{Device: d.Name, ServerID: t.serverID, Hostname: d.Name}
+	host := rack.Management
+	if d.Role == rack.Server {
+		host = rack.Data
+	}
+	switch {
+	case k.Stage == rack.StageBMC:
+		if d.BMC != nil {
+			e.Address, e.Prefix, e.Hostname = d.BMC.Address, t.rack.Management, d.Name+"-bmc"
+		}
+	case b.Network == host || b.Network == "": // a unicast renewal says nothing of its way
+		e.Address, e.Prefix = d.Address, t.rack.Management
+		if host == rack.Data {
+			e.Prefix = t.rack.Data
+		}
+		e.NextServer = t.serverID
+		e.BootFile, e.InstallerURL = t.boot[d.Name], t.url[d.Name]
+	}
+	return e, b, nil
+}

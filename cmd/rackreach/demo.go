@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/examples"
+	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/platform"
+	"github.com/rackreach/rackreach/internal/power"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/rackfile"
+	"github.com/rackreach/rackreach/internal/sim"
+	"github.com/rackreach/rackreach/internal/simimage"
+)
+
+// Bounds of --speed, and the least time that a step is given at any speed: the
+// machine that simulates a rack does not become faster.
+const (
+	minSpeed, maxSpeed = 1, 10000
+	stepFloor          = 10 * time.Second
+)
+
+// Real-life values that --speed divides.
+const (
+	discoveryLimit = 10 * time.Minute
+	scanEvery      = 30 * time.Second
+	scanFloor      = 250 * time.Millisecond
+	pollFloor      = 20 * time.Millisecond
+)
+
+// demo is one simulated run, as the flags ask for it.
+type demo struct {
+	file    string
+	faults  []string
+	speed   float64
+	json    bool
+	report  string
+	record  string
+	metrics string
+	seed    uint64
+	env     func(string) (string, bool)
+	stepMin time.Duration
+}
+
+func newDemo(env func(string) (string, bool)) *cobra.Command {
+	d := demo{env: env, stepMin: stepFloor}
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Image a simulated rack over real protocols on loopback",
+		Long: `Image a simulated rack: its devices are real clients of DHCP, TFTP, HTTP and IPMI
+on loopback sockets, behind simulated switches that forward nothing until they
+run the image and the configuration that they were given.
+
+A fault is DEVICE:PHASE:KIND[:COUNT]. Phases: discovery, installation,
+configuration. Kinds: error, hang, corrupt-image, no-dhcp, bmc-dead, panic.
+COUNT is how often it happens; without it, the device never recovers.`,
+		Example: `  rackreach demo
+  rackreach demo --rack examples/rack-2.yaml --speed 200
+  rackreach demo --fault tor-1:installation:error
+  rackreach demo --fault server-02:installation:error:2 --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return d.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&d.file, "rack", "", "rack file (default: the built-in examples/rack-1.yaml)")
+	f.StringArrayVar(&d.faults, "fault", nil, "DEVICE:PHASE:KIND[:COUNT]; may be given more than once")
+	f.Float64Var(&d.speed, "speed", 60, "how many times faster than real devices the simulated ones are")
+	f.BoolVar(&d.json, "json", false, "print every event as one line of JSON")
+	f.StringVar(&d.report, "report", "", "write a summary of the run to this file, as JSON")
+	f.StringVar(&d.record, "record", "", "write what the simulated rack itself saw to this file, as lines of JSON")
+	f.StringVar(&d.metrics, "metrics-listen", "127.0.0.1:0", "serve Prometheus metrics on this loopback address")
+	f.Uint64Var(&d.seed, "seed", 0, "seed of the simulated durations (default: a new one, printed)")
+	return cmd
+}
+
+// simulation is everything that a run needs, opened; close gives it all back.
+type simulation struct {
+	rack    *rack.Rack
+	plan    *rack.Plan
+	log     *journal.Memory
+	agent   *rackagent.Agent
+	sim     *sim.Sim
+	web     *http.Server
+	webDone chan error
+	url     string // of the metrics
+	closers []func() error
+}
+
+func (s *simulation) close() error {
+	var err error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, s.closers[i]())
+	}
+	s.closers = nil
+	return err
+}
+
+func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
+	r, platforms, faults, err := d.input()
+	if err != nil {
+		return err
+	}
+	s, err := d.open(r, platforms, faults)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+
+	began := time.Now()
+	view := d.view(s, platforms, stdout, stderr)
+	if err := view.begin(s, d); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	view.onQuit(cancel)
+
+	shown := make(chan error, 1)
+	go func() { shown <- journal.Tail(context.Background(), s.log, 1, view.show) }()
+	s.sim.Start(ctx)
+	runErr := s.agent.Run(ctx)
+	// Nothing is journalled any more: let the view read to the end.
+	runErr = errors.Join(runErr, s.log.Close(), <-shown)
+
+	o := outcomeOf(s, platforms, runErr)
+	if err := errors.Join(view.end(o), d.writeReport(s, o, began)); err != nil {
+		return err
+	}
+	if o.code != exitReady {
+		return &exit{o.code, o.err}
+	}
+	return nil
+}
+
+// input reads and checks everything that the flags name. All of its errors are
+// bad input.
+func (d *demo) input() (*rack.Rack, map[string]rack.Platform, []sim.Fault, error) {
+	if !(d.speed >= minSpeed && d.speed <= maxSpeed) {
+		return nil, nil, nil, badInput(fmt.Errorf("--speed %g is out of range: write a number from %d to %d", d.speed, minSpeed, maxSpeed))
+	}
+	r, err := d.load()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	platforms := platform.Scaled(d.speed, d.stepMin)
+	var faults []sim.Fault
+	for _, text := range d.faults {
+		f, err := sim.ParseFault(text)
+		if err != nil {
+			return nil, nil, nil, badInput(err)
+		}
+		faults = append(faults, f)
+	}
+	if err := sim.CheckFaults(faults, r); err != nil {
+		return nil, nil, nil, badInput(err)
+	}
+	for i := range r.Devices {
+		if r.Devices[i].Protect {
+			return nil, nil, nil, badInput(fmt.Errorf("%s is protected and would be overwritten: write protect: false, or take it out of the rack file", r.Devices[i].Name))
+		}
+	}
+	if host, _, err := net.SplitHostPort(d.metrics); err != nil || !loopback(host) {
+		return nil, nil, nil, badInput(fmt.Errorf("--metrics-listen %s is not a loopback address with a port: write 127.0.0.1:9464, or 127.0.0.1:0 for any free port", d.metrics))
+	}
+	if d.seed == 0 {
+		d.seed = rand.Uint64()
+	}
+	return r, platforms, faults, nil
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+func (d *demo) load() (*rack.Rack, error) {
+	if d.file != "" {
+		return load(d.file)
+	}
+	const name = "rack-1.yaml"
+	data, err := examples.Files.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read the built-in example: %w", err)
+	}
+	r, err := rackfile.Parse("examples/"+name, data, examples.Files.ReadFile, platform.All())
+	if err != nil {
+		return nil, badInput(err)
+	}
+	return r, nil
+}
+
+// open builds the simulated rack and the agent that images it.
+func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []sim.Fault) (s *simulation, err error) {
+	s = &simulation{rack: r, log: journal.NewMemory()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	var images *simimage.Store
+	if s.plan, images, err = planned(r, platforms); err != nil {
+		return s, err
+	}
+	record, err := d.openRecord(s)
+	if err != nil {
+		return s, err
+	}
+	const user, password = "admin", "simulated"
+	s.sim, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: d.speed, Faults: faults, Record: record, Seed: d.seed, User: user, Password: password})
+	if err != nil {
+		return s, fmt.Errorf("build the simulated rack: %w", err)
+	}
+	s.closers = append(s.closers, s.sim.Close)
+
+	web, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return s, fmt.Errorf("open the HTTP service of the agent: %w", err)
+	}
+	tftp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return s, errors.Join(fmt.Errorf("open the TFTP service of the agent: %w", err), web.Close())
+	}
+	registry := prometheus.NewRegistry()
+	s.agent, err = rackagent.New(rackagent.Options{
+		Rack: r, Platforms: platforms, Plan: s.plan, Images: images, Log: s.log,
+		ListenDHCP: func() (net.PacketConn, error) { return s.sim.DHCPConn(), nil },
+		TFTP:       tftp, HTTP: web, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: s.sim.Dial,
+		Credentials: func(string) (string, string, error) { return user, password, nil },
+		// Simulated BMCs answer at once and need no pause between two looks.
+		Power:          power.Options{Poll: scaled(power.DefaultPoll, d.speed, pollFloor)},
+		DiscoveryLimit: scaled(discoveryLimit, d.speed, d.stepMin), ScanEvery: scaled(scanEvery, d.speed, scanFloor),
+		Registry: registry, Inject: injector(faults),
+	})
+	if err != nil {
+		return s, errors.Join(fmt.Errorf("build the agent: %w", err), web.Close(), tftp.Close())
+	}
+	s.sim.Connect(sim.Services{DHCP: s.sim.DHCPConn().LocalAddr(), TFTP: tftp.LocalAddr(), HTTP: web.Addr()})
+	return s, s.serveMetrics(d.metrics, registry)
+}
+
+func scaled(real time.Duration, speed float64, floor time.Duration) time.Duration {
+	return max(time.Duration(float64(real)/speed), floor)
+}
+
+func (d *demo) openRecord(s *simulation) (io.Writer, error) {
+	if d.record == "" {
+		return nil, nil
+	}
+	f, err := os.Create(d.record)
+	if err != nil {
+		return nil, badInput(fmt.Errorf("--record: %w: name a file in a directory that you may write to", err))
+	}
+	s.closers = append(s.closers, f.Close)
+	return f, nil
+}
+
+func (s *simulation) serveMetrics(address string, registry *prometheus.Registry) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return badInput(fmt.Errorf("--metrics-listen: %w: take another port, or 127.0.0.1:0 for any free one", err))
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	s.url = "http://" + l.Addr().String() + "/metrics"
+	s.web = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	done := make(chan error, 1)
+	go func() { done <- s.web.Serve(l) }()
+	s.closers = append(s.closers, func() error {
+		err := s.web.Close()
+		if e := <-done; !errors.Is(e, http.ErrServerClosed) {
+			err = errors.Join(err, e)
+		}
+		return err
+	})
+	return nil
+}
+
+// injector makes the panics that faults of the kind "panic" ask for: inside the
+// device's actor, through a nil pointer, as a bug would.
+func injector(faults []sim.Fault) func(string, rack.Phase) {
+	type key struct {
+		device string
+		phase  rack.Phase
+	}
+	left := newCounts[key]()
+	for _, f := range faults {
+		if f.Kind == sim.FaultPanic {
+			count := f.Count
+			if count == 0 {
+				count = forever
+			}
+			left.set(key{f.Device, f.Phase}, count)
+		}
+	}
+	return func(device string, phase rack.Phase) {
+		if left.take(key{device, phase}) {
+			var driver *rack.Machine
+			driver.Finished()
+		}
+	}
+}
+
+// view picks how the run is shown: JSON lines, a live table in a terminal, or
+// plain lines.
+func (d *demo) view(s *simulation, platforms map[string]rack.Platform, stdout, stderr io.Writer) view {
+	term := func(name string) string { v, _ := d.env(name); return v }
+	switch {
+	case d.json:
+		return &jsonView{out: stdout, notes: stderr}
+	case isTerminal(stdout) && !strings.EqualFold(term("TERM"), "dumb"):
+		_, noColor := d.env("NO_COLOR")
+		return newTableView(stdout, s, platforms, !noColor || term("NO_COLOR") == "")
+	default:
+		return &lineView{out: stdout}
+	}
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/rackreach/rackreach/internal/platform"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/rackfile"
+	"github.com/rackreach/rackreach/internal/simimage"
+)
+
+// load reads a rack file. Every problem in it is one bad input.
+func load(path string) (*rack.Rack, error) {
+	r, err := rackfile.Read(path, platform.All())
+	if err != nil {
+		return nil, badInput(fmt.Errorf("%w\nNothing was begun. Mend the file, then: rackreach validate %s", err, path))
+	}
+	return r, nil
+}
+
+// planned plans a rack with the simulated images.
+func planned(r *rack.Rack, platforms map[string]rack.Platform) (*rack.Plan, *simimage.Store, error) {
+	store, err := simimage.New(simimage.Specs())
+	if err != nil {
+		return nil, nil, err
+	}
+	plan, err := rack.NewPlan(r, platforms, store.Describe)
+	if err != nil {
+		return nil, nil, badInput(err)
+	}
+	return plan, store, nil
+}

@@ -1,0 +1,88 @@
+// Command rackreach brings up racks of bare metal, in the order in which the
+// network opens: the management switch, then ToR and inter-rack switches, then
+// servers.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes of every command (design §8).
+const (
+	exitReady   = 0 // all devices are ready
+	exitError   = 1 // anything else
+	exitInput   = 2 // bad input: nothing was begun
+	exitPartial = 3 // completed, with failed servers
+	exitHalted  = 4 // halted by a switch
+)
+
+// exit is an error that says with which code the process ends. Its message was
+// not printed yet; an empty one has nothing more to say.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+func badInput(err error) error { return &exit{exitInput, err} }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, os.LookupEnv))
+}
+
+// run is the whole program; it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer, env func(string) (string, bool)) int {
+	root := newRoot(env)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitReady
+	}
+	var e *exit
+	if !errors.As(err, &e) {
+		// What cobra itself refuses: an unknown command, flag or argument.
+		e = &exit{exitInput, fmt.Errorf("%w\nSee: rackreach --help", err)}
+	}
+	if e.err != nil {
+		if _, err := fmt.Fprintln(stderr, e.err); err != nil {
+			return exitError
+		}
+	}
+	return e.code
+}
+
+func newRoot(env func(string) (string, bool)) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rackreach",
+		Short: "Bring up racks of bare metal, in the order in which the network opens",
+		Long: `rackreach images whole racks: the management switch first, through the one port
+it is plugged into; then ToR and inter-rack switches, in parallel; then servers.
+
+Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
+4 halted by a switch, 1 anything else.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(newValidate(), newPlan(), newDemo(env))
+	return root
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rackreach/rackreach/internal/platform"
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+func newPlan() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "plan FILE",
+		Short: "Show in which order a rack is imaged, and why",
+		Long: `Show, for every device of a rack file, the wave in which it is imaged, the routes
+that it waits for and the switches on them, what will be overwritten, and its
+image with its digest. The hash names exactly this plan.`,
+		Example: `  rackreach plan examples/rack-2.yaml
+  rackreach plan examples/rack-2.yaml -o json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if output != "table" && output != "json" {
+				return badInput(fmt.Errorf("-o %q is not an output: write -o table or -o json", output))
+			}
+			r, err := load(args[0])
+			if err != nil {
+				return err
+			}
+			plan, _, err := planned(r, platform.All())
+			if err != nil {
+				return err
+			}
+			if output == "json" {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				return enc.Encode(plan)
+			}
+			return printPlan(cmd.OutOrStdout(), plan, args[0])
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	return cmd
+}
+
+// waveTitle says what a wave waits for, once for all of its devices.
+func waveTitle(d rack.PlannedDevice) string {
+	title := map[int]string{1: "wave 1, the management switch", 2: "wave 2, ToR and inter-rack switches, in parallel", 3: "wave 3, servers, in parallel"}[d.Wave]
+	if len(d.WaitsFor) > 0 {
+		title += ", after " + strings.Join(d.WaitsFor, ", ")
+	}
+	return title + "\n  why: " + d.Because
+}
+
+func printPlan(w io.Writer, p *rack.Plan, file string) error {
+	if _, err := fmt.Fprintf(w, "plan %s of rack %s\n", p.Hash, p.Rack); err != nil {
+		return err
+	}
+	wave := 0
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, d := range p.Devices {
+		if d.Wave != wave {
+			wave = d.Wave
+			if err := tw.Flush(); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "\n%s\n", waveTitle(d)); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintln(tw, "  DEVICE\tADDRESS\tROUTES\tOVERWRITES\tIMAGE"); err != nil {
+				return err
+			}
+		}
+		overwrites := d.Overwrites
+		if overwrites == "" {
+			overwrites = "nothing: it is protected"
+		}
+		if _, err := fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s %.19s…\n", d.Name, d.Address, routes(d.Routes), overwrites, d.Image.Name, d.Image.Digest); err != nil {
+			return err
+		}
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nNext: rackreach demo --rack %s\n", file)
+	return err
+}
+
+// routes writes each way to a device as "network: switch > switch, port".
+func routes(rs []rack.PlannedRoute) string {
+	var out []string
+	for _, r := range rs {
+		way := r.Port
+		if len(r.Switches) > 0 {
+			way = strings.Join(r.Switches, " > ") + ", port " + r.Port[strings.LastIndexByte(r.Port, ':')+1:]
+		}
+		out = append(out, fmt.Sprintf("%s: %s", r.Network, way))
+	}
+	return strings.Join(out, "; ")
+}

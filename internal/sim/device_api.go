@@ -1,0 +1,168 @@
+package sim
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"strconv"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+const (
+	maxConfig = 256 << 10 // bytes
+	maxPorts  = 1024      // of a configuration
+)
+
+// receipt is what a device keeps of the last job and configuration.
+type receipt struct {
+	Rack   string `json:"rack"`
+	Device string `json:"device"`
+	Run    string `json:"run"`
+	Ticket string `json:"ticket"`
+	Image  string `json:"image"`
+	Digest string `json:"digest"`
+	Config string `json:"config"`
+}
+
+// configuration is what the agent pushes.
+type configuration struct {
+	Rack   string `json:"rack"`
+	Device string `json:"device"`
+	Run    string `json:"run"`
+	Ticket string `json:"ticket"`
+	Ports  []struct {
+		Name string `json:"name"`
+	} `json:"ports"`
+}
+
+func parseConfig(b []byte) (configuration, error) {
+	var c configuration
+	if err := json.Unmarshal(b, &c); err != nil {
+		return c, fmt.Errorf("the configuration is not JSON: %w", err)
+	}
+	if c.Device == "" || c.Rack == "" {
+		return c, errors.New("the configuration names no rack and device")
+	}
+	if len(c.Ports) > maxPorts {
+		return c, fmt.Errorf("the configuration has %d ports, more than %d", len(c.Ports), maxPorts)
+	}
+	return c, nil
+}
+
+func portsOf(config []byte) ([]string, error) {
+	c, err := parseConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	ports := make([]string, len(c.Ports))
+	for i, p := range c.Ports {
+		ports[i] = p.Name
+	}
+	return ports, nil
+}
+
+// api is the device's management API.
+func (y *system) api(address netip.Addr, id identity) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /rackreach/config", func(w http.ResponseWriter, q *http.Request) { y.configure(w, q, address, id) })
+	mux.HandleFunc("GET /rackreach/receipt", y.showReceipt)
+	if y.host.dev.spec.Role.IsSwitch() {
+		mux.HandleFunc("GET /rackreach/mac-table", y.showStations)
+	}
+	return mux
+}
+
+func (y *system) configure(w http.ResponseWriter, q *http.Request, address netip.Addr, id identity) {
+	d := y.host.dev
+	body, err := io.ReadAll(http.MaxBytesReader(w, q.Body, maxConfig))
+	if err != nil {
+		http.Error(w, "read the configuration: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if d.take(rack.Configuration, FaultHang) {
+		select {
+		case <-q.Context().Done(): // the agent gave up
+		case <-y.ctx.Done():
+		}
+		panic(http.ErrAbortHandler) // net/http closes the connection without an answer
+	}
+	if d.take(rack.Configuration, FaultError) {
+		http.Error(w, "commit failed: no space left on device (injected)", http.StatusInternalServerError)
+		return
+	}
+	c, err := parseConfig(body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	if pause(y.ctx, d.sim.tempo.around(applyConfig, d.spec.Name, "config", 0)) != nil {
+		panic(http.ErrAbortHandler) // going down
+	}
+	if err := y.apply(body, c, address, id); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// apply puts a configuration in force and keeps it across reboots.
+func (y *system) apply(body []byte, c configuration, address netip.Addr, id identity) error {
+	d := y.host.dev
+	sum := sha256.Sum256(body)
+	y.host.writeDisk(func(x *disk) {
+		x.config = body
+		x.receipt.Config = hexOf(sum[:])
+		if d.onie { // an ONIE installer knows no job: the configuration says whose it is
+			x.receipt.Rack, x.receipt.Device, x.receipt.Run, x.receipt.Ticket = c.Rack, c.Device, c.Run, c.Ticket
+		}
+	})
+	d.sim.record.add(kindConfigApplied, d.spec.Name, nil, detail{"digest": hexOf(sum[:])})
+	if !d.spec.Role.IsSwitch() {
+		return nil
+	}
+	ports, err := portsOf(body)
+	if err != nil {
+		return err
+	}
+	d.sim.fabric.forward(d.spec.Name, ports)
+	y.once.Do(func() {
+		for _, e := range d.ups {
+			y.show(e, address, id, uplinkTries)
+		}
+	})
+	return nil
+}
+
+func (y *system) showReceipt(w http.ResponseWriter, _ *http.Request) {
+	r := y.host.readDisk().receipt
+	if r.Config != "" {
+		y.host.dev.sim.record.add(kindReceiptRead, y.host.dev.spec.Name, nil, detail{"config": r.Config, "digest": r.Digest})
+	}
+	y.answer(w, r)
+}
+
+func (y *system) showStations(w http.ResponseWriter, _ *http.Request) {
+	rows := []map[string]string{}
+	for _, h := range y.host.dev.sim.fabric.stations(y.host.dev.spec.Name) {
+		rows = append(rows, map[string]string{"port": h.port, "mac": h.mac})
+	}
+	y.answer(w, rows)
+}
+
+func (y *system) answer(w http.ResponseWriter, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	if _, err := w.Write(b); err != nil {
+		return // the agent went away
+	}
+}

@@ -1,0 +1,33 @@
+// Package sim is a simulated rack: switches and servers as real network
+// clients over real sockets on loopback. Nothing in it is a short cut: devices
+// send DHCP packets, fetch over TFTP and HTTP, hash what they received, answer
+// IPMI through an RMCP+ server, and take their configuration over HTTP.
+//
+// # The fabric
+//
+// Every packet and every byte, in both directions, passes the fabric
+// (fabric.go). It knows the cables of the rack file and which switches forward:
+// those that run their own imaged operating system with the configuration they
+// were given over the wire, and only between the ports of that configuration.
+// What has no path is dropped and counted; a switch that reboots resets the
+// connections that went through it.
+//
+// # Use
+//
+// New opens the sockets. The agent's DHCP server listens on DHCPConn; Connect
+// tells the devices where the agent's services are; Start switches the rack on;
+// Dial takes the agent to the devices by their logical addresses; Close stops
+// everything and waits for it. The simulator shares no memory with the agent
+// besides these sockets, and it derives its topology itself, so that an error in
+// the product's cabling graph is not mirrored here.
+//
+// # Time
+//
+// Durations are those of real hardware (timing.go) divided by Options.Speed.
+//
+// # The record
+//
+// Options.Record receives one JSON object a line: what happened on the devices
+// and on the wires, in order (record.go). It is evidence against the product,
+// therefore an event is written before what it allows can happen.
+package sim

@@ -1,0 +1,113 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+const uplinkTries = 10 // INFORMs of a switch through one of its uplinks
+
+// system is a running, imaged operating system.
+type system struct {
+	host *host
+	ctx  context.Context // ends at power-off
+	once sync.Once       // of the first configuration
+}
+
+// runSystem boots what is on the disk: network operating system or server OS.
+func (h *host) runSystem(ctx context.Context) {
+	d := h.dev
+	took, what, id := bootOS, "os", osIdentity()
+	if d.spec.Role.IsSwitch() {
+		took, what, id = bootNOS, "nos", nosIdentity()
+	}
+	if pause(ctx, d.sim.tempo.around(took, d.spec.Name, what, h.boot())) != nil {
+		return
+	}
+	h.booted(what)
+	y := &system{host: h, ctx: ctx}
+	defer d.sim.fabric.block(d.spec.Name)
+	if c := h.readDisk().config; c != nil {
+		if ports, err := portsOf(c); err == nil && d.spec.Role.IsSwitch() {
+			d.sim.fabric.forward(d.spec.Name, ports)
+		}
+	}
+	e, l := y.network(id)
+	if l == nil {
+		return
+	}
+	d.enter(rack.Configuration)
+	if err := y.serve(e, l.address, id); err != nil {
+		d.sim.fail(err)
+	}
+}
+
+// network gets an address for the first interface that has an answer; nil when
+// the system goes down before.
+func (y *system) network(id identity) (*end, *lease) {
+	d := y.host.dev
+	s := d.sim
+	first, most := s.tempo.scaled(pxeFirst, floorDHCP), s.tempo.scaled(bmcMost, floorDHCP)
+	for n := 0; y.ctx.Err() == nil; n++ {
+		if s.withoutDHCP(y.ctx, d.spec.Name, rack.Installation, first) {
+			continue
+		}
+		e := d.nics[n%len(d.nics)]
+		l, err := s.acquire(y.ctx, e, id, retries{first, most, 3}, never)
+		if err == nil && s.fabric.hold(l.address, e) {
+			return e, l
+		}
+		if !errors.Is(err, errNoAnswer) && pause(y.ctx, first) != nil {
+			break
+		}
+	}
+	return nil, nil
+}
+
+// serve runs the device API at an address until the system goes down, and
+// meanwhile shows the agent the other links.
+func (y *system) serve(e *end, address netip.Addr, id identity) error {
+	d := y.host.dev
+	s := d.sim
+	l, err := net.Listen("tcp4", loopback().String())
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: y.api(address, id), ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	if !s.spawn(func() {
+		if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.fail(err)
+		}
+	}) {
+		return errors.Join(srv.Close(), ignoreClosed(l.Close()))
+	}
+	s.fabric.offer(e, l.Addr().(*net.TCPAddr).AddrPort())
+	if !d.spec.Role.IsSwitch() {
+		for _, other := range d.nics {
+			if other != e {
+				y.show(other, address, id, 0)
+			}
+		}
+	}
+	<-y.ctx.Done()
+	s.fabric.release(e)
+	return srv.Close()
+}
+
+// show sends INFORMs through a link until one is answered; tries bounds them.
+func (y *system) show(e *end, address netip.Addr, id identity, tries int) {
+	s := y.host.dev.sim
+	r := retries{s.tempo.scaled(pxeFirst, floorDHCP), s.tempo.scaled(pxeMost, floorDHCP), tries}
+	s.spawn(func() {
+		if err := s.inform(y.ctx, e, address, id, r); err != nil && y.ctx.Err() == nil && !errors.Is(err, errNoAnswer) {
+			s.fail(err)
+		}
+	})
+}
