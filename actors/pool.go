@@ -94,7 +94,12 @@ func (p *pool) do(ctx context.Context, job Job) (err error) {
 	if p.refuses(job) {
 		return errDraining
 	}
-	return p.exec.Do(ctx, job)
+	err = p.exec.Do(ctx, job)
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// What the adapter was doing when its time was up says less than this.
+		return fmt.Errorf("no answer to %s within %s", job.Step.Action, job.Step.Limit)
+	}
+	return err
 }
 
 func (p *pool) refuses(job Job) bool {

@@ -1,0 +1,202 @@
+package rackagent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/goleak"
+
+	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/ordercheck"
+	"github.com/rackreach/rackreach/internal/platform"
+	"github.com/rackreach/rackreach/internal/power"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/rackfile"
+	"github.com/rackreach/rackreach/internal/sim"
+	"github.com/rackreach/rackreach/internal/simimage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const example = "../../examples/rack-1.yaml"
+
+// lab is an agent and the simulated rack in front of it.
+type lab struct {
+	agent    *Agent
+	sim      *sim.Sim
+	log      *journal.Memory
+	registry *prometheus.Registry
+	record   bytes.Buffer
+}
+
+func newLab(t *testing.T, platforms map[string]rack.Platform, change func(*Options)) *lab {
+	t.Helper()
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := &lab{log: journal.NewMemory(), registry: prometheus.NewRegistry()}
+	r, err := rackfile.Read(example, platforms)
+	check(err)
+	images, err := simimage.New(simimage.Specs())
+	check(err)
+	plan, err := rack.NewPlan(r, platforms, images.Describe)
+	check(err)
+	l.sim, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: 600, Seed: 1, User: "admin", Password: "secret", Record: &l.record})
+	check(err)
+	t.Cleanup(func() {
+		if err := l.sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	web, err := net.Listen("tcp", "127.0.0.1:0")
+	check(err)
+	tftp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	check(err)
+	o := Options{Rack: r, Platforms: platforms, Plan: plan, Images: images, Log: l.log, TFTP: tftp, HTTP: web, Registry: l.registry,
+		ListenDHCP: func() (net.PacketConn, error) { return l.sim.DHCPConn(), nil }, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: l.sim.Dial,
+		Credentials:    func(string) (string, string, error) { return "admin", "secret", nil },
+		DiscoveryLimit: 10 * time.Second, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond}}
+	if change != nil {
+		change(&o)
+	}
+	l.agent, err = New(o)
+	check(err)
+	l.sim.Connect(sim.Services{DHCP: l.sim.DHCPConn().LocalAddr(), TFTP: tftp.LocalAddr(), HTTP: web.Addr()})
+	l.sim.Start(t.Context())
+	return l
+}
+
+func (l *lab) violations(t *testing.T) []ordercheck.Violation {
+	t.Helper()
+	if err := l.sim.Close(); err != nil {
+		t.Fatal(err)
+	}
+	yaml, err := os.ReadFile(example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := ordercheck.Check(bytes.NewReader(yaml), bytes.NewReader(l.record.Bytes()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestSabotagedGate takes the gates away from the servers' platform. The rack is
+// imaged all the same; only the checker, from the simulator's own record, can
+// tell that the order did not hold.
+func TestSabotagedGate(t *testing.T) {
+	for _, sabotaged := range []bool{false, true} {
+		t.Run(fmt.Sprintf("sabotaged %v", sabotaged), func(t *testing.T) {
+			platforms := platform.Scaled(600, 10*time.Second)
+			if sabotaged {
+				p := platforms[platform.SimServer]
+				for i := range p.Steps {
+					p.Steps[i].Needs = nil
+				}
+			}
+			l := newLab(t, platforms, nil)
+			if err := l.agent.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if v := l.violations(t); (len(v) > 0) != sabotaged {
+				t.Errorf("%d violations: %v", len(v), v)
+			}
+		})
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	var once sync.Once
+	var during string
+	var l *lab
+	l = newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+		o.Announce = func(e rack.Event) {
+			if e.Kind == rack.TicketIssued && e.Role == rack.Server {
+				once.Do(func() { during = scrape(t, l.registry) })
+			}
+		}
+	})
+	if err := l.agent.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	after := scrape(t, l.registry)
+	for text, want := range map[*string][]string{
+		&during: {`rackreach_devices{phase="ready",rack="r1",role="tor-switch"} 2`, `rackreach_rack_state{rack="r1",state="imaging"} 1`,
+			`rackreach_device_progress_ratio{device="mgmt-1",rack="r1",role="management-switch"} 1`},
+		&after: {`rackreach_devices{phase="ready",rack="r1",role="server"} 6`, `rackreach_devices{phase="waiting",rack="r1",role="server"} 0`,
+			`rackreach_rack_state{rack="r1",state="completed"} 1`, `rackreach_device_progress_ratio{device="server-06",rack="r1",role="server"} 1`,
+			`rackreach_step_duration_seconds_count{phase="installation",rack="r1",role="server",step="write"} 6`,
+			`rackreach_dhcp_packets_total{outcome="acknowledged",rack="r1",type="REQUEST"}`, `rackreach_dhcp_packets_total{outcome="acknowledged",rack="r1",type="INFORM"}`,
+			`rackreach_image_sent_bytes{device="server-01",rack="r1",role="server"} 3.3554432e+07`},
+	} {
+		for _, w := range want {
+			if !strings.Contains(*text, w) {
+				t.Errorf("no %s in the metrics:\n%.3000s", w, *text)
+			}
+		}
+	}
+	if strings.Contains(after, "02:") || strings.Contains(after, "SN-") {
+		t.Error("a MAC or a serial became a label")
+	}
+}
+
+func scrape(t *testing.T, r *prometheus.Registry) string {
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(r, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	b, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(b)
+}
+
+func TestStoppedInTheMiddle(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	l := newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+		o.Announce = func(e rack.Event) {
+			if e.Kind == rack.TicketIssued && e.Role == rack.ToRSwitch {
+				stop()
+			}
+		}
+	})
+	err := l.agent.Run(ctx)
+	if err == nil || !strings.Contains(err.Error(), "stopped before the rack was done") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNoDHCPServiceAtFirst(t *testing.T) {
+	attempts := 0
+	l := newLab(t, platform.Scaled(600, 10*time.Second), nil)
+	listen := l.agent.o.ListenDHCP
+	l.agent.o.ListenDHCP = func() (net.PacketConn, error) {
+		if attempts++; attempts < 3 {
+			return nil, fmt.Errorf("address in use")
+		}
+		return listen()
+	}
+	if err := l.agent.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if attempts < 3 {
+		t.Errorf("the DHCP service was opened %d times", attempts)
+	}
+}
