@@ -39,7 +39,7 @@ FUZZTIME ?= 10s
 fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for d in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$d/*_test.go | cut -c6-); do \
-			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$d; done; done
+			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$d; done; done
 
 .PHONY: demo
 demo: ## image the three example racks

@@ -98,7 +98,6 @@ type simulation struct {
 	agent   *rackagent.Agent
 	sim     *sim.Sim
 	web     *http.Server
-	webDone chan error
 	url     string // of the metrics
 	closers []func() error
 }

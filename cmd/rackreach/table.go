@@ -29,7 +29,7 @@ type tableView struct {
 }
 
 func newTableView(out io.Writer, s *simulation, platforms map[string]rack.Platform, color bool) *tableView {
-	m := &tableModel{s: s, run: rack.NewRun(s.rack, platforms), began: map[string]time.Time{}, ended: map[string]time.Time{}, steps: map[string]time.Time{}, styles: plainStyles()}
+	m := &tableModel{rack: s.rack, transferred: s.agent.Transferred, run: rack.NewRun(s.rack, platforms), began: map[string]time.Time{}, ended: map[string]time.Time{}, steps: map[string]time.Time{}, styles: plainStyles()}
 	if color {
 		m.styles = colorStyles()
 	}
@@ -85,10 +85,11 @@ func colorStyles() styles {
 
 // tableModel is the state of the table; bubbletea calls it from one goroutine.
 type tableModel struct {
-	s      *simulation
-	run    *rack.Run
-	stop   func()
-	styles styles
+	rack        *rack.Rack
+	transferred func(device string) (sent, size int64)
+	run         *rack.Run
+	stop        func()
+	styles      styles
 
 	width, height int
 	first, last   time.Time
@@ -159,13 +160,13 @@ func (m *tableModel) View() string {
 	var b strings.Builder
 	ready, failed := m.run.Tally()
 	var sum float64
-	names := make([]string, 0, len(m.s.rack.Devices))
-	for i := range m.s.rack.Devices {
-		name := m.s.rack.Devices[i].Name
+	names := make([]string, 0, len(m.rack.Devices))
+	for i := range m.rack.Devices {
+		name := m.rack.Devices[i].Name
 		names = append(names, name)
 		sum += m.progress(name)
 	}
-	head := fmt.Sprintf("rack %s  %s %3.0f%%  %d/%d ready", m.s.rack.Name, bar(sum/float64(len(names)), 30), 100*sum/float64(len(names)), ready, len(names))
+	head := fmt.Sprintf("rack %s  %s %3.0f%%  %d/%d ready", m.rack.Name, bar(sum/float64(len(names)), 30), 100*sum/float64(len(names)), ready, len(names))
 	if failed > 0 {
 		head += fmt.Sprintf(", %d failed", failed)
 	}
@@ -173,7 +174,7 @@ func (m *tableModel) View() string {
 	if m.stopping {
 		head += "  stopping"
 	}
-	fmt.Fprintf(&b, "%s\n\n", m.styles.title.Render(head))
+	fmt.Fprintf(&b, "%s\n\n", m.styles.title.Render(m.cut(head)))
 	shown, hidden := m.pick(names)
 	for _, name := range shown {
 		b.WriteString(m.row(name) + "\n")
@@ -185,7 +186,7 @@ func (m *tableModel) View() string {
 }
 
 func (m *tableModel) progress(name string) float64 {
-	sent, size := m.s.agent.Transferred(name)
+	sent, size := m.transferred(name)
 	return m.run.Progress(name, sent, size)
 }
 
@@ -223,10 +224,15 @@ func (m *tableModel) row(name string) string {
 	}
 	text, style := m.doing(name, d)
 	line := fmt.Sprintf("%-15s %s %3.0f%%  %-13s %6s  ", name, bar(p, 20), 100*p, d.Status, elapsed(m.began[name], end))
-	if room := m.width - len([]rune(line)); m.width > 0 && len([]rune(text)) > max(room, 0) {
-		text = string([]rune(text)[:max(room-1, 0)]) + "…"
+	return style.Render(m.cut(line + text))
+}
+
+// cut shortens a line to the width of the window.
+func (m *tableModel) cut(line string) string {
+	if r := []rune(line); m.width > 0 && len(r) > m.width {
+		return string(r[:m.width-1]) + "…"
 	}
-	return style.Render(line + text)
+	return line
 }
 
 // doing says what a device does right now, and how that looks.
