@@ -59,8 +59,10 @@ func TestHostileAnswers(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 			write(t, w, "\x1b[31mno\n"+strings.Repeat("x", 10_000))
 		}, `answered 500: "\x1b[31mno\n`},
-		"an endless answer":  {func(w http.ResponseWriter, _ *http.Request) { write(t, w, strings.Repeat("[", 300<<10)) }, "more than 262144 bytes"},
-		"a redirect":         {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) }, "answered 302"},
+		"an endless answer": {func(w http.ResponseWriter, _ *http.Request) { write(t, w, strings.Repeat("[", 300<<10)) }, "more than 262144 bytes"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, "answered 302"},
 		"what is not JSON":   {func(w http.ResponseWriter, _ *http.Request) { write(t, w, "<html>") }, "invalid character"},
 		"too many rows":      {func(w http.ResponseWriter, _ *http.Request) { write(t, w, "["+strings.Repeat("{},", 5000)+"{}]") }, "more than the 4096"},
 		"another JSON value": {func(w http.ResponseWriter, _ *http.Request) { write(t, w, `"hello"`) }, "cannot unmarshal"},
