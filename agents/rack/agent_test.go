@@ -42,7 +42,7 @@ type lab struct {
 	record   bytes.Buffer
 }
 
-func newLab(t *testing.T, platforms map[string]rack.Platform, change func(*Options)) *lab {
+func newLab(t *testing.T, platforms map[string]rack.Platform, change func(*Options), faults ...sim.Fault) *lab {
 	t.Helper()
 	check := func(err error) {
 		t.Helper()
@@ -57,7 +57,7 @@ func newLab(t *testing.T, platforms map[string]rack.Platform, change func(*Optio
 	check(err)
 	plan, err := rack.NewPlan(r, platforms, images.Describe)
 	check(err)
-	l.sim, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: 600, Seed: 1, User: "admin", Password: "secret", Record: &l.record})
+	l.sim, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: 600, Seed: 1, User: "admin", Password: "secret", Record: &l.record, Faults: faults})
 	check(err)
 	t.Cleanup(func() {
 		if err := l.sim.Close(); err != nil {
@@ -98,12 +98,14 @@ func (l *lab) violations(t *testing.T) []ordercheck.Violation {
 	return v
 }
 
-// TestSabotagedGate takes the gates away from the servers' platform. The rack is
-// imaged all the same; only the checker, from the simulator's own record, can
-// tell that the order did not hold.
+// TestSabotagedGate takes the gates away from the servers' platform while a ToR
+// switch is never seen, so that the servers have all the time to be powered on
+// too early. Only the checker, from the simulator's own record, can tell that
+// the order did not hold.
 func TestSabotagedGate(t *testing.T) {
 	for _, sabotaged := range []bool{false, true} {
 		t.Run(fmt.Sprintf("sabotaged %v", sabotaged), func(t *testing.T) {
+			t.Parallel()
 			platforms := platform.Scaled(600, 10*time.Second)
 			if sabotaged {
 				p := platforms[platform.SimServer]
@@ -111,7 +113,7 @@ func TestSabotagedGate(t *testing.T) {
 					p.Steps[i].Needs = nil
 				}
 			}
-			l := newLab(t, platforms, nil)
+			l := newLab(t, platforms, nil, sim.Fault{Device: "tor-1", Phase: rack.Discovery, Kind: sim.FaultNoDHCP})
 			if err := l.agent.Run(t.Context()); err != nil {
 				t.Fatal(err)
 			}
