@@ -34,18 +34,23 @@ type world struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	mu       sync.Mutex
-	events   []rack.Event
-	jobs     []string // "device action", as they were started
-	tickets  map[string]bool
-	served   []string // devices that reported their installation
-	mute     map[string]bool
-	breaks   map[string]int // "device action" or "device install": how often it goes wrong
-	imaged   map[string]bool
-	ended    chan error
-	inject   func(string, rack.Phase)
-	strategy Supervision
-	wg       sync.WaitGroup
+	mu      sync.Mutex
+	events  []rack.Event
+	jobs    []string // "device action", as they were started
+	tickets map[string]bool
+	served  []string // devices that reported their installation
+	mute    map[string]bool
+	breaks  map[string]int // "device action" or "device install": how often it goes wrong
+	imaged  map[string]bool
+	ended   chan error
+	inject  func(string, rack.Phase)
+	hold    chan struct{} // what Announce waits for
+	// silentBMC is a server whose BMC sends no DHCP packet and answers only
+	// once the management switch forwards.
+	silentBMC string
+	forwards  bool
+	strategy  Supervision
+	wg        sync.WaitGroup
 }
 
 func newSystem() *actor.ActorSystem {
@@ -163,13 +168,22 @@ func (w *world) broken(what string) bool {
 func (w *world) ProbeBMC(_ context.Context, device string) (rack.Observation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.mute[device] || w.breaks[device+" bmc"] > 0 {
+	dev, _ := w.rack.Device(device)
+	if w.mute[device] || w.breaks[device+" bmc"] > 0 || (dev.Role == rack.Server && !w.forwards) {
 		return rack.Observation{}, errors.New("no answer")
 	}
 	return rack.Observation{Source: rack.FromBMC, Device: device, UUID: device}, nil
 }
 
-func (w *world) MACTable(context.Context, string) ([]rack.Observation, error) { return nil, nil }
+func (w *world) MACTable(context.Context, string) ([]rack.Observation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d, ok := w.rack.Device(w.silentBMC)
+	if !ok {
+		return nil, nil
+	}
+	return []rack.Observation{{Source: rack.FromMACTable, MAC: "52:54:00:00:00:aa", Via: d.Management}}, nil
+}
 
 // Do is what the devices do when they are told.
 func (w *world) Do(ctx context.Context, job Job) error {
@@ -205,12 +219,19 @@ func firstData(d *rack.Device) rack.Port {
 
 // opened is what happens behind the management switch when it forwards.
 func (w *world) opened() {
+	w.mu.Lock()
+	w.forwards = true
+	silent := w.silentBMC
+	w.mu.Unlock()
 	for i := range w.rack.Devices {
 		d := &w.rack.Devices[i]
 		switch d.Role {
 		case rack.ToRSwitch, rack.InterRackSwitch:
 			w.later(20*time.Second, func() { w.dhcp(d.Name, rack.DHCPONIE, rack.StageONIE, d.Management) })
 		case rack.Server:
+			if d.Name == silent {
+				continue
+			}
 			w.later(30*time.Second, func() { w.dhcp(d.Name, rack.DHCPBMC, rack.StageBMC, d.Management) })
 		}
 	}
@@ -276,6 +297,12 @@ func (w *world) installed(device string) {
 }
 
 func (w *world) announce(e rack.Event) {
+	w.mu.Lock()
+	hold := w.hold
+	w.mu.Unlock()
+	if hold != nil {
+		<-hold
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, e)

@@ -1,0 +1,98 @@
+package actors
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// A server whose BMC has a fixed address asks nobody for one: the management
+// switch's table names it, and its own answer opens the link.
+func TestMACTableFindsASilentBMC(t *testing.T) {
+	play(t, testRack("r1", 2, 0, 2), func(w *world) { w.silentBMC = "server-02" }, func(t *testing.T, w *world) {
+		if err := w.completed(); err != nil {
+			t.Error(err)
+		}
+		first := w.find(rack.DeviceDiscovered, "server-02")
+		if len(first) != 1 || (first[0].Detail.Seen.Source != rack.FromMACTable && first[0].Detail.Seen.Source != rack.FromBMC) {
+			t.Errorf("server-02 was discovered by %+v", first)
+		}
+		rows := 0
+		for _, e := range w.find(rack.Observed, "server-02") {
+			if e.Detail.Seen.Source == rack.FromMACTable {
+				rows++
+			}
+		}
+		// The same row is news once more after a step of the device began.
+		if rows < 1 || rows > 3 {
+			t.Errorf("%d table rows were journalled", rows)
+		}
+	})
+}
+
+// Strangers and repetitions are no events; what fits no single slot is one.
+func TestWhatIsJournalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
+		w.breaks["mgmt-1 bmc"] = forever
+		w.start()
+		synctest.Wait()
+		head := len(w.find(rack.Observed, ""))
+		seen := func(n int, m *messages.DeviceSeen) {
+			for range n {
+				w.system.EventStream.Publish(m)
+			}
+			synctest.Wait()
+		}
+		dhcp := func(mac string) *messages.Observation {
+			return &messages.Observation{Source: "dhcp", Mac: mac, Via: "mgmt-1:60", Stage: "onie", Model: "sim_tor48", Proves: "dhcp:onie"}
+		}
+		seen(100, &messages.DeviceSeen{Observation: dhcp("52:54:00:00:00:01")})
+		// Once when it was new, and once more after its first step began.
+		if n := len(w.find(rack.Observed, "tor-1")); n < 1 || n > 2 {
+			t.Errorf("the same packet a hundred times: %d events", n)
+		}
+		seen(100, &messages.DeviceSeen{Observation: &messages.Observation{Source: "dhcp", Mac: "52:54:00:00:00:02", Stage: "onie"}, Unbound: "it could be any of tor-1, tor-2", Ambiguous: true})
+		if got := w.find(rack.ComponentAmbiguous, ""); len(got) != 1 || got[0].Detail.Reason == "" || got[0].Detail.Next == "" {
+			t.Errorf("an ambiguous component: %+v", got)
+		}
+		for i := range 1000 {
+			seen(1, &messages.DeviceSeen{Observation: &messages.Observation{Source: "dhcp", Mac: fmt.Sprintf("02:00:00:00:%02x:%02x", i>>8, i&255), Stage: "os"}, Unbound: "no slot fits"})
+			seen(1, &messages.DeviceSeen{Observation: dhcp(fmt.Sprintf("02:01:00:00:%02x:%02x", i>>8, i&255))})
+		}
+		if n := len(w.find(rack.Observed, "")); n > head+2*factsPerDevice {
+			t.Errorf("a flood of new addresses filled the journal with %d observations", n)
+		}
+		w.finish()
+		time.Sleep(settle)
+	})
+}
+
+// More observations than Agent can hold are dropped and counted, not queued.
+func TestAFloodIsDroppedAndCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
+		w.start()
+		synctest.Wait()
+		hold := make(chan struct{})
+		w.mu.Lock()
+		w.hold = hold // Announce blocks: Agent cannot keep up
+		w.mu.Unlock()
+		for range 3 * seenInFlight {
+			w.system.EventStream.Publish(&messages.DeviceSeen{Observation: &messages.Observation{Source: "dhcp", Mac: "52:54:00:00:00:01", Via: "mgmt-1:60", Stage: "onie", Model: "sim_tor48"}})
+		}
+		if w.agent.Dropped() < seenInFlight {
+			t.Errorf("%d observations were dropped of %d", w.agent.Dropped(), 3*seenInFlight)
+		}
+		w.mu.Lock()
+		w.hold = nil
+		w.mu.Unlock()
+		close(hold)
+		w.finish()
+		time.Sleep(settle)
+	})
+}
