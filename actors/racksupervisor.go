@@ -23,7 +23,7 @@ type rackSupervisor struct {
 	crashed   map[string]error      // last bug of a live DeviceActor
 	deadlines map[string]*time.Timer
 	scan      *scan
-	stopping  bool // its children end because it ends
+	stopping  bool
 }
 
 // Messages of a RackSupervisor.
@@ -40,6 +40,11 @@ func newRackSupervisor(o *Options, p *pool) *rackSupervisor {
 }
 
 func (s *rackSupervisor) Receive(c actor.Context) {
+	if s.stopping {
+		// The library goes on delivering what was queued until the last child
+		// has ended: a DeviceActor spawned now would never be told to stop.
+		return
+	}
 	switch m := c.Message().(type) {
 	case *actor.Started:
 		s.start(c)
@@ -61,7 +66,7 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 	case *actor.Terminated:
 		s.terminated(m.Who)
 	case *actor.Stopping, *actor.Restarting:
-		s.stopping = true
+		s.stopping = true // also: its children end because it ends, not because of what they did
 		for _, t := range s.deadlines {
 			t.Stop()
 		}
@@ -219,7 +224,7 @@ func (s *rackSupervisor) terminated(who *actor.PID) {
 	name := slot(who)
 	delete(s.devices, name)
 	dev, ok := s.o.Rack.Device(name)
-	if err := s.crashed[name]; ok && err != nil && !s.stopping {
+	if err := s.crashed[name]; ok && err != nil {
 		delete(s.crashed, name)
 		s.fail(dev, fmt.Errorf("%w (driven again from the journal %d times)", err, restartsPerWindow))
 	}
