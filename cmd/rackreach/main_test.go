@@ -191,7 +191,8 @@ func TestExamplesAreImagedInOrder(t *testing.T) {
 	for file, devices := range map[string]int{"rack-1.yaml": 9, "rack-2.yaml": 11} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
-			p := play(t, "--rack", example(file), "--speed", "200")
+			// Slow enough for everything that should overlap to overlap.
+			p := play(t, "--rack", example(file), "--speed", "60")
 			p.ends(t, 0)
 			if n := len(p.find("device-ready", "")); n != devices {
 				t.Errorf("%d devices are ready, want %d", n, devices)
