@@ -337,6 +337,10 @@ func (a *Agent) HandleFailure(system *actor.ActorSystem, supervisor actor.Superv
 		return
 	}
 	a.pool.drain()
+	if a.deadline != nil { // it drains already; what failed first stays to blame
+		a.o.Supervision.Rack.HandleFailure(system, supervisor, child, rs, reason, message)
+		return
+	}
 	fault := faultOf("", reason)
 	dev, _ := a.o.Rack.Device(fault.Device)
 	e := a.event(rack.RackDraining, rack.Detail{Error: fault.Err.Error(),

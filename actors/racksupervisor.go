@@ -210,7 +210,7 @@ func (s *rackSupervisor) HandleFailure(system *actor.ActorSystem, supervisor act
 	answer := rack.OnFailure(dev.Role, fault.Kind)
 	if answer == rack.Restart {
 		s.crashed[name] = fault.Err
-		s.journal(rack.Event{Rack: s.o.Rack.Name, Device: name, Role: dev.Role, Kind: rack.DeviceCrashed, Detail: rack.Detail{Error: fault.Err.Error()}})
+		s.journal(rack.Event{Rack: s.o.Rack.Name, Device: name, Role: dev.Role, Kind: rack.DeviceCrashed, Phase: s.phase(name), Detail: rack.Detail{Error: fault.Err.Error()}})
 	} else {
 		delete(s.crashed, name)
 		s.fail(dev, fault.Err)
@@ -232,7 +232,25 @@ func (s *rackSupervisor) terminated(who *actor.PID) {
 
 func (s *rackSupervisor) fail(dev *rack.Device, cause error) {
 	s.journal(rack.Event{Rack: s.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.DeviceFailed,
-		Phase: rack.Phase(s.run.Device(dev.Name).Status).OrNone(), Detail: rack.Detail{Error: cause.Error()}})
+		Phase: s.phase(dev.Name), Detail: rack.Detail{Error: cause.Error()}})
+}
+
+// phase is the last phase that a device started, from the journal: this actor's
+// own copy of the run may be behind the DeviceActor.
+func (s *rackSupervisor) phase(device string) rack.Phase {
+	last := rack.Discovery
+	if p := s.run.Device(device).Phase; p != "" {
+		last = p
+	}
+	_, err := replay(s.o.Log, s.head+1, func(e rack.Event) {
+		if e.Device == device && e.Kind == rack.PhaseStarted {
+			last = e.Phase
+		}
+	})
+	if err != nil {
+		panic(fmt.Errorf("read the journal: %w", err))
+	}
+	return last
 }
 
 // journal appends events. A journal that cannot be written ends the run: its

@@ -53,6 +53,15 @@ var stories = []story{
 	{"a switch that is never seen halts the rack", "halt",
 		func(w *world) { w.mute["tor-1"] = true },
 		func(w *world) error { return errors.Join(w.halted("tor-1", "never seen"), w.untouchedServers()) }},
+	{"the last switch fails when everything else is settled", "rack",
+		func(w *world) {
+			for _, d := range []string{"server-01", "server-02", "server-03"} {
+				w.mute[d] = true
+			}
+			crash(w, "tor-1", rack.Configuration, 1)
+			w.breaks["tor-1 configuration"] = forever
+		},
+		func(w *world) error { return w.halted("tor-1", "crashed") }},
 	{"a dead BMC of the management switch halts the rack before anything", "rack",
 		func(w *world) { w.breaks["mgmt-1 bmc"] = forever },
 		func(w *world) error { return w.halted("mgmt-1", "never seen") }},
@@ -216,6 +225,19 @@ func (w *world) gone(device string) error {
 		return fmt.Errorf("the actor of %s should have been stopped", device)
 	}
 	return nil
+}
+
+// TestOneSwitchAlone: nothing else is in the rack that could keep a failed switch
+// from looking like the last device of a completed run.
+func TestOneSwitchAlone(t *testing.T) {
+	play(t, testRack("r1", 1, 0, 0), func(w *world) { crash(w, "tor-1", rack.Configuration, 1) }, func(t *testing.T, w *world) {
+		if err := w.halted("tor-1", "crashed"); err != nil {
+			t.Error(err)
+		}
+		if e := w.find(rack.DeviceFailed, "tor-1"); len(e) == 1 && e[0].Phase != rack.Configuration {
+			t.Errorf("it failed in %s, want configuration", e[0].Phase)
+		}
+	})
 }
 
 func TestDHCPComesBackWithGrowingDelays(t *testing.T) {

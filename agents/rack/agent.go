@@ -66,6 +66,7 @@ type Agent struct {
 	exec    *executor
 	table   atomic.Pointer[table]
 	system  *actor.ActorSystem
+	actor   *actors.Agent
 	pid     *actor.PID
 	ended   chan error
 
@@ -91,11 +92,6 @@ func New(o Options) (*Agent, error) {
 	}
 	a.runID = hex.EncodeToString(id)
 	a.metrics = newMetrics(o.Rack, o.Platforms, a.Transferred)
-	if o.Registry != nil {
-		if err := o.Registry.Register(a.metrics); err != nil {
-			return nil, fmt.Errorf("register the metrics: %w", err)
-		}
-	}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: "http://" + o.HTTP.Addr().String(), Images: o.Images,
 		Report: a.report, Fetched: a.fetched})
 	if err != nil {
@@ -114,6 +110,13 @@ func New(o Options) (*Agent, error) {
 		// these is journalled or logged by our own actors.
 		return slog.New(slog.NewTextHandler(io.Discard, nil))
 	}))
+	a.actor = a.build()
+	a.metrics.dropped = a.actor.Dropped
+	if o.Registry != nil {
+		if err := o.Registry.Register(a.metrics); err != nil {
+			return nil, fmt.Errorf("register the metrics: %w", err)
+		}
+	}
 	return a, nil
 }
 
@@ -156,7 +159,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	return err
 }
 
-func (a *Agent) spawn() error {
+// build makes the actor; it is spawned by Run.
+func (a *Agent) build() *actors.Agent {
 	images := map[string]rack.Image{}
 	for _, d := range a.o.Plan.Devices {
 		images[d.Name] = rack.Image(d.Image)
@@ -165,19 +169,40 @@ func (a *Agent) spawn() error {
 	if a.o.Supervision != nil {
 		supervision = *a.o.Supervision
 	}
-	agent := actors.NewAgent(actors.Options{
+	return actors.NewAgent(actors.Options{
 		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: images, PlanHash: a.o.Plan.Hash,
-		Executor: a.exec, Scanner: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce,
-		Ended:          func(err error) { a.ended <- err },
+		Executor: a.exec, Scanner: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
 		DiscoveryLimit: a.o.DiscoveryLimit, ScanEvery: a.o.ScanEvery,
 		Supervision: supervision, Inject: a.o.Inject, Logger: a.o.Logger,
 	})
-	a.metrics.dropped = agent.Dropped
+}
+
+// spawn starts the actor under a guardian that ends the run when it crashes: a
+// second life in the same process would not know what the first one had begun.
+func (a *Agent) spawn() error {
 	a.pid = actor.NewPID(a.system.Address(), "agent-"+a.o.Rack.Name)
-	if _, err := a.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return agent }), a.pid.Id); err != nil {
+	root := a.system.Root.Copy().WithGuardian(&guardian{a.end})
+	if _, err := root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return a.actor }), a.pid.Id); err != nil {
 		return fmt.Errorf("spawn the agent of rack %s: %w", a.o.Rack.Name, err)
 	}
 	return nil
+}
+
+// guardian stops an Agent that crashed.
+type guardian struct{ end func(error) }
+
+// HandleFailure implements actor.SupervisorStrategy.
+func (g *guardian) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	g.end(fmt.Errorf("the agent crashed: %.300v", reason))
+	supervisor.StopChildren(child)
+}
+
+// end takes the first word on how the run ended.
+func (a *Agent) end(err error) {
+	select {
+	case a.ended <- err:
+	default:
+	}
 }
 
 func (a *Agent) announce(e rack.Event) {

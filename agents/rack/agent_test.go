@@ -69,7 +69,7 @@ func newLab(t *testing.T, platforms map[string]rack.Platform, change func(*Optio
 	tftp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	check(err)
 	o := Options{Rack: r, Platforms: platforms, Plan: plan, Images: images, Log: l.log, TFTP: tftp, HTTP: web, Registry: l.registry,
-		ListenDHCP: func() (net.PacketConn, error) { return l.sim.DHCPConn(), nil }, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: l.sim.Dial,
+		ListenDHCP: l.sim.ListenDHCP, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: l.sim.Dial,
 		Credentials:    func(string) (string, string, error) { return "admin", "secret", nil },
 		DiscoveryLimit: 10 * time.Second, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond}}
 	if change != nil {
@@ -185,20 +185,77 @@ func TestStoppedInTheMiddle(t *testing.T) {
 	}
 }
 
-func TestNoDHCPServiceAtFirst(t *testing.T) {
-	attempts := 0
-	l := newLab(t, platform.Scaled(600, 10*time.Second), nil)
-	listen := l.agent.o.ListenDHCP
-	l.agent.o.ListenDHCP = func() (net.PacketConn, error) {
-		if attempts++; attempts < 3 {
-			return nil, fmt.Errorf("address in use")
-		}
-		return listen()
+// dying is a socket whose first reads fail, after the service had begun.
+type dying struct {
+	net.PacketConn
+	reads int
+}
+
+func (d *dying) ReadFrom(b []byte) (int, net.Addr, error) {
+	if d.reads++; d.reads > 3 {
+		return 0, nil, net.ErrClosed
 	}
+	return d.PacketConn.ReadFrom(b)
+}
+
+// The DHCP service cannot open its socket at first, and dies in the middle: it
+// comes back, and the rack is imaged.
+func TestDHCPServiceComesBack(t *testing.T) {
+	var l *lab
+	attempts := 0
+	l = newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+		o.ListenDHCP = func() (net.PacketConn, error) {
+			if attempts++; attempts == 1 {
+				return nil, fmt.Errorf("address in use")
+			}
+			conn, err := l.sim.ListenDHCP()
+			if attempts == 2 && err == nil {
+				conn = &dying{PacketConn: conn}
+			}
+			return conn, err
+		}
+	})
 	if err := l.agent.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if attempts < 3 {
 		t.Errorf("the DHCP service was opened %d times", attempts)
+	}
+}
+
+// A bug in Agent itself ends the run; it is not driven on by a second life.
+func TestACrashOfTheAgentEndsTheRun(t *testing.T) {
+	var events int
+	l := newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+		o.Announce = func(e rack.Event) {
+			if events++; events == 20 {
+				panic("a bug in the agent")
+			}
+		}
+	})
+	err := l.agent.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "the agent crashed: a bug in the agent") {
+		t.Errorf("got %v", err)
+	}
+	if events != 20 {
+		t.Errorf("%d events were announced, want 20", events)
+	}
+}
+
+// Scrapes may come before, during and after the run.
+func TestScrapesFromTheBeginning(t *testing.T) {
+	l := newLab(t, platform.Scaled(600, 10*time.Second), nil)
+	ctx, stop := context.WithCancel(t.Context())
+	var scraping sync.WaitGroup
+	scraping.Go(func() {
+		for ctx.Err() == nil {
+			scrape(t, l.registry)
+		}
+	})
+	err := l.agent.Run(t.Context())
+	stop()
+	scraping.Wait()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -68,12 +69,14 @@ run the image and the configuration that they were given.
 
 A fault is DEVICE:PHASE:KIND[:COUNT]. Phases: discovery, installation,
 configuration. Kinds: error, hang, corrupt-image, no-dhcp, bmc-dead, panic.
-COUNT is how often it happens; without it, the device never recovers.`,
+COUNT is how often it happens; without it, the device never recovers. A device
+that hangs while it may be writing is waited for and then given up, whatever the
+COUNT: it is never power-cycled on a guess.`,
 		Example: `  rackreach demo
   rackreach demo --rack examples/rack-2.yaml --speed 200
   rackreach demo --fault tor-1:installation:error
   rackreach demo --fault server-02:installation:error:2 --json`,
-		Args: cobra.NoArgs,
+		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return d.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
@@ -99,6 +102,8 @@ type simulation struct {
 	sim     *sim.Sim
 	web     *http.Server
 	url     string // of the metrics
+	record  output // what the simulated rack itself saw
+	report  output
 	closers []func() error
 }
 
@@ -116,36 +121,34 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := d.open(r, platforms, faults)
+	s, err := d.open(r, platforms, faults, stderr)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.openOutputs(d); err != nil {
+		return err
+	}
 
 	began := time.Now()
 	view := d.view(s, platforms, stdout, stderr)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	view.onQuit(func() { cancel(errors.New("you asked to stop")) })
 	if err := view.begin(s, d); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	view.onQuit(cancel)
 
 	shown := make(chan error, 1)
 	go func() { shown <- journal.Tail(context.Background(), s.log, 1, view.show) }()
 	s.sim.Start(ctx)
 	runErr := s.agent.Run(ctx)
 	// Nothing is journalled any more: let the view read to the end.
-	runErr = errors.Join(runErr, s.log.Close(), <-shown)
+	runErr = errors.Join(runErr, s.log.Close())
+	shownErr := <-shown
 
 	o := outcomeOf(s, platforms, runErr)
-	if err := errors.Join(view.end(o), d.writeReport(s, o, began)); err != nil {
-		return err
-	}
-	if o.code != exitReady {
-		return &exit{o.code, o.err}
-	}
-	return nil
+	return o.exit(errors.Join(shownErr, view.end(o), d.writeReport(s, o, began), s.close()))
 }
 
 // input reads and checks everything that the flags name. All of its errors are
@@ -206,23 +209,20 @@ func (d *demo) load() (*rack.Rack, error) {
 }
 
 // open builds the simulated rack and the agent that images it.
-func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []sim.Fault) (s *simulation, err error) {
+func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []sim.Fault, notes io.Writer) (s *simulation, err error) {
 	s = &simulation{rack: r, log: journal.NewMemory()}
+	s.closers = append(s.closers, s.record.Close, s.report.Close)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
 	var images *simimage.Store
-	if s.plan, images, err = planned(r, platforms); err != nil {
-		return s, err
-	}
-	record, err := d.openRecord(s)
-	if err != nil {
+	if s.plan, images, err = planned(r); err != nil {
 		return s, err
 	}
 	const user, password = "admin", "simulated"
-	s.sim, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: d.speed, Faults: faults, Record: record, Seed: d.seed, User: user, Password: password})
+	s.sim, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: d.speed, Faults: faults, Record: &s.record, Seed: d.seed, User: user, Password: password})
 	if err != nil {
 		return s, fmt.Errorf("build the simulated rack: %w", err)
 	}
@@ -239,13 +239,13 @@ func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []s
 	registry := prometheus.NewRegistry()
 	s.agent, err = rackagent.New(rackagent.Options{
 		Rack: r, Platforms: platforms, Plan: s.plan, Images: images, Log: s.log,
-		ListenDHCP: func() (net.PacketConn, error) { return s.sim.DHCPConn(), nil },
+		ListenDHCP: s.sim.ListenDHCP,
 		TFTP:       tftp, HTTP: web, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: s.sim.Dial,
 		Credentials: func(string) (string, string, error) { return user, password, nil },
 		// Simulated BMCs answer at once and need no pause between two looks.
 		Power:          power.Options{Poll: scaled(power.DefaultPoll, d.speed, pollFloor)},
 		DiscoveryLimit: scaled(discoveryLimit, d.speed, d.stepMin), ScanEvery: scaled(scanEvery, d.speed, scanFloor),
-		Registry: registry, Inject: injector(faults),
+		Registry: registry, Inject: injector(faults), Logger: slog.New(slog.NewTextHandler(notes, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		return s, errors.Join(fmt.Errorf("build the agent: %w", err), web.Close(), tftp.Close())
@@ -258,16 +258,54 @@ func scaled(real time.Duration, speed float64, floor time.Duration) time.Duratio
 	return max(time.Duration(float64(real)/speed), floor)
 }
 
-func (d *demo) openRecord(s *simulation) (io.Writer, error) {
-	if d.record == "" {
-		return nil, nil
+// openOutputs opens the files that the flags name, before anything is begun.
+func (s *simulation) openOutputs(d *demo) error {
+	for _, o := range []struct {
+		flag, path string
+		to         *output
+	}{{"--record", d.record, &s.record}, {"--report", d.report, &s.report}} {
+		if o.path == "" {
+			continue
+		}
+		if same(o.path, d.file) {
+			return badInput(fmt.Errorf("%s %s is the rack file: name another file", o.flag, o.path))
+		}
+		f, err := os.Create(o.path)
+		if err != nil {
+			return badInput(fmt.Errorf("%s: %w: name a file in a directory that you may write to", o.flag, err))
+		}
+		o.to.File = f
 	}
-	f, err := os.Create(d.record)
-	if err != nil {
-		return nil, badInput(fmt.Errorf("--record: %w: name a file in a directory that you may write to", err))
+	return nil
+}
+
+// same reports whether two paths name one existing file.
+func same(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
+}
+
+// output is a file that may not have been asked for; then it takes everything
+// and keeps nothing.
+type output struct{ *os.File }
+
+// Write implements io.Writer.
+func (o *output) Write(b []byte) (int, error) {
+	if o.File == nil {
+		return len(b), nil
 	}
-	s.closers = append(s.closers, f.Close)
-	return f, nil
+	return o.File.Write(b)
+}
+
+// Close closes the file, if there is one. It may be called again.
+func (o *output) Close() error {
+	if o.File == nil {
+		return nil
+	}
+	f := o.File
+	o.File = nil
+	return f.Close()
 }
 
 func (s *simulation) serveMetrics(address string, registry *prometheus.Registry) error {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,8 @@ func badInput(err error) error { return &exit{exitInput, err} }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, os.LookupEnv))
 }
 
@@ -60,8 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env func(
 	}
 	var e *exit
 	if !errors.As(err, &e) {
-		// What cobra itself refuses: an unknown command, flag or argument.
-		e = &exit{exitInput, fmt.Errorf("%w\nSee: rackreach --help", err)}
+		e = &exit{exitError, err}
 	}
 	if e.err != nil {
 		if _, err := fmt.Fprintln(stderr, e.err); err != nil {
@@ -83,6 +84,33 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SuggestionsMinimumDistance = 2 // letters
 	root.AddCommand(newValidate(), newPlan(), newDemo(env))
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	// Without a command cobra shows the help; with an unknown one it must not.
+	root.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		text := fmt.Sprintf("unknown command %q", args[0])
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			text += ", did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return usage(errors.New(text))
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return root
+}
+
+// usage is what cobra itself refuses: an unknown command, flag or argument.
+func usage(err error) error { return badInput(fmt.Errorf("%w\nSee: rackreach --help", err)) }
+
+// args wraps a check of arguments, so that what it refuses is bad input.
+func args(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if err := check(cmd, given); err != nil {
+			return usage(err)
+		}
+		return nil
+	}
 }

@@ -188,7 +188,7 @@ func (p *played) saw(kind string) (out []string) {
 func example(name string) string { return filepath.Join("../../examples", name) }
 
 func TestExamplesAreImagedInOrder(t *testing.T) {
-	for file, devices := range map[string]int{"rack-1.yaml": 9, "rack-2.yaml": 11} {
+	for file, devices := range map[string]int{"rack-1.yaml": 9, "rack-2.yaml": 11, "rack-42u.yaml": 42} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
 			// Slow enough for everything that should overlap to overlap.
@@ -235,6 +235,7 @@ func eventsOfAWholeRun(t *testing.T, p *played) {
 func TestAFailedSwitchHaltsTheRack(t *testing.T) {
 	for fault, says := range map[string]string{
 		"tor-1:installation:error":    "back in ONIE",
+		"tor-1:installation:panic":    "crashed", // while tor-2 is being installed
 		"tor-2:configuration:panic":   "crashed",
 		"tor-1:discovery:no-dhcp":     "never seen",
 		"mgmt-1:discovery:bmc-dead":   "never seen",
@@ -266,8 +267,10 @@ func TestAFailedSwitchHaltsTheRack(t *testing.T) {
 					}
 				}
 			}
-			if began := p.saw("image-byte"); slices.Contains(began, "tor-2") && device != "tor-2" && !slices.Contains(p.saw("install-completed"), "tor-2") {
-				t.Error("tor-2 was in flight and was not served to the end")
+			for _, d := range p.saw("image-byte") {
+				if d != device && !slices.Contains(p.saw("install-completed"), d) {
+					t.Errorf("%s was in flight and was not served to the end", d)
+				}
 			}
 			for _, want := range []string{"halted by " + device, "why: ", "next: "} {
 				if !strings.Contains(p.notes, want) {
@@ -318,5 +321,87 @@ func TestTroubleThatPassesIsRetried(t *testing.T) {
 			}
 			p.inOrder(t, "rack-1.yaml")
 		})
+	}
+}
+
+// Every way out has its code, and says what to do.
+func TestExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	copied := filepath.Join(dir, "rack.yaml")
+	raw, err := os.ReadFile(example("rack-1.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(copied, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{}, 0, ""},
+		{[]string{"dmeo"}, 2, `unknown command "dmeo", did you mean demo?`},
+		{[]string{"demo", "server-01"}, 2, "unknown command"},
+		{[]string{"demo", "--sped", "2"}, 2, "unknown flag"},
+		{[]string{"validate"}, 2, "accepts 1 arg"},
+		{[]string{"validate", filepath.Join(dir, "none.yaml")}, 2, "none.yaml"},
+		{[]string{"plan", example("rack-1.yaml"), "-o", "xml"}, 2, "-o table or -o json"},
+		{[]string{"demo", "--report", filepath.Join(dir, "no", "such")}, 2, "--report"},
+		{[]string{"demo", "--record", filepath.Join(dir, "no", "such")}, 2, "--record"},
+		{[]string{"demo", "--rack", copied, "--record", copied}, 2, "is the rack file"},
+		{[]string{"demo", "--fault", "nonsense"}, 2, "write DEVICE:PHASE:KIND"},
+		{[]string{"demo", "--metrics-listen", "192.0.2.1:80"}, 2, "not a loopback address"},
+		{[]string{"demo", "--speed", "600", "--report", "/dev/full"}, 1, "no space left"},
+		{[]string{"demo", "--speed", "600", "--report", "/dev/full", "--fault", "tor-1:configuration:error"}, 4, "no space left"},
+		{[]string{"demo", "--speed", "600", "--record", "/dev/full"}, 1, "no space left"},
+	} {
+		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
+			t.Parallel()
+			var out, notes bytes.Buffer
+			code := run(t.Context(), c.args, &out, &notes, func(string) (string, bool) { return "", false })
+			if code != c.code || !strings.Contains(notes.String(), c.says) || strings.Contains(notes.String(), "goroutine ") {
+				t.Errorf("exit code %d saying %q, want %d saying %q", code, notes.String(), c.code, c.says)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if now, err := os.ReadFile(copied); err != nil || !bytes.Equal(now, raw) {
+			t.Errorf("the rack file was overwritten: %v", err)
+		}
+	})
+}
+
+// A run that is stopped ends soon, with a message and everything closed.
+func TestStopped(t *testing.T) {
+	ctx, stop := context.WithCancelCause(context.Background())
+	var notes bytes.Buffer
+	code := run(ctx, []string{"demo", "--json"}, writerFunc(func(b []byte) (int, error) {
+		if bytes.Contains(b, []byte("ticket-issued")) {
+			stop(fmt.Errorf("interrupt signal received"))
+		}
+		return len(b), nil
+	}), &notes, func(string) (string, bool) { return "", false })
+	if code != 1 || !strings.Contains(notes.String(), "stopped before the rack was done: interrupt signal received") || !strings.Contains(notes.String(), "next: ") {
+		t.Errorf("exit code %d: %s", code, notes.String())
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// The plan that was shown is the plan that is carried out, at any speed.
+func TestOnePlanOneHash(t *testing.T) {
+	var out, notes bytes.Buffer
+	if code := run(t.Context(), []string{"plan", example("rack-1.yaml"), "-o", "json"}, &out, &notes, nil); code != 0 {
+		t.Fatal(notes.String())
+	}
+	var plan struct{ Hash string }
+	if err := json.Unmarshal(out.Bytes(), &plan); err != nil {
+		t.Fatal(err)
+	}
+	if p := play(t, "--rack", example("rack-1.yaml")); !strings.Contains(p.notes, "plan "+plan.Hash+",") {
+		t.Errorf("plan %s, but the demo says: %s", plan.Hash, p.notes)
 	}
 }

@@ -2,8 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/rackreach/rackreach/internal/journal"
@@ -17,6 +17,19 @@ type outcome struct {
 	err    error    // why the agent could not go on; nil when the run ended by itself
 	last   []string // the last lines that people read
 	run    *rack.Run
+}
+
+// exit is how the process ends. Trouble with showing or writing down a run does
+// not hide how the run itself ended.
+func (o outcome) exit(trouble error) error {
+	code := o.code
+	if code == exitReady {
+		if trouble == nil {
+			return nil
+		}
+		code = exitError
+	}
+	return &exit{code, errors.Join(o.err, trouble)}
 }
 
 // logLimit is more events than any run of one rack writes.
@@ -42,12 +55,19 @@ func outcomeOf(s *simulation, platforms map[string]rack.Platform, runErr error) 
 	ready, failed := run.Tally()
 	switch {
 	case runErr != nil:
-		o.last = append(o.last, fmt.Sprintf("%s: not finished: %d of %d devices are ready", s.rack.Name, ready, len(s.rack.Devices)))
+		o.last = append(o.last, fmt.Sprintf("%s: not finished: %d of %d devices are ready", s.rack.Name, ready, len(s.rack.Devices)),
+			"  next: run the same command again; a simulated rack starts over")
 	case run.Status == rack.Halted:
 		o.code = exitHalted
-		o.last = append(o.last, fmt.Sprintf("%s: halted by %s, %d of %d devices are ready", s.rack.Name, run.Blamed, ready, len(s.rack.Devices)),
+		by := run.Blamed
+		if by == "" {
+			by = "rackreach itself" // its RackSupervisor crashed
+		}
+		o.last = append(o.last, fmt.Sprintf("%s: halted by %s, %d of %d devices are ready", s.rack.Name, by, ready, len(s.rack.Devices)),
 			"  why: "+run.Cause,
-			fmt.Sprintf("  next: mend %s; nothing behind it was touched that was not in flight. Then run the same command again", run.Blamed))
+			fmt.Sprintf("  next: mend %s; nothing behind it was touched that was not in flight. Then run the same command again", by))
+	case run.Status != rack.Completed:
+		o.err = fmt.Errorf("the run of rack %s ended in state %s, which is a bug in rackreach", s.rack.Name, run.Status)
 	case failed > 0:
 		o.code = exitPartial
 		o.last = append(o.last, fmt.Sprintf("%s: completed with failed servers (%d), %d of %d devices are ready", s.rack.Name, failed, ready, len(s.rack.Devices)))
@@ -119,8 +139,8 @@ func (d *demo) writeReport(s *simulation, o outcome, began time.Time) error {
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	if err := os.WriteFile(d.report, append(b, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write the report: %w: the run itself ended with exit code %d", err, o.code)
+	if _, err := s.report.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("write the report: %w: make room and run again", err)
 	}
 	return nil
 }

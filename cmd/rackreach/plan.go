@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -23,16 +22,16 @@ that it waits for and the switches on them, what will be overwritten, and its
 image with its digest. The hash names exactly this plan.`,
 		Example: `  rackreach plan examples/rack-2.yaml
   rackreach plan examples/rack-2.yaml -o json`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
 			if output != "table" && output != "json" {
 				return badInput(fmt.Errorf("-o %q is not an output: write -o table or -o json", output))
 			}
-			r, err := load(args[0])
+			r, err := load(given[0])
 			if err != nil {
 				return err
 			}
-			plan, _, err := planned(r, platform.All())
+			plan, _, err := planned(r)
 			if err != nil {
 				return err
 			}
@@ -41,7 +40,7 @@ image with its digest. The hash names exactly this plan.`,
 				enc.SetIndent("", "  ")
 				return enc.Encode(plan)
 			}
-			return printPlan(cmd.OutOrStdout(), plan, args[0])
+			return printPlan(cmd.OutOrStdout(), plan, given[0])
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")

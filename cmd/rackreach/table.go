@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/lipgloss"
+	tea "charm.land/bubbletea/v2"
+	"charm.land/lipgloss/v2"
 	"github.com/mattn/go-isatty"
 
 	"github.com/rackreach/rackreach/internal/rack"
@@ -113,7 +113,7 @@ func (m *tableModel) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 	switch x := message.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = x.Width, x.Height
-	case tea.KeyMsg:
+	case tea.KeyPressMsg:
 		if x.String() == "ctrl+c" || x.String() == "q" {
 			m.stopping = true
 			m.stop()
@@ -156,7 +156,10 @@ func (m *tableModel) apply(e rack.Event) {
 const frameLines = 5
 
 // View implements tea.Model.
-func (m *tableModel) View() string {
+func (m *tableModel) View() tea.View { return tea.NewView(m.text()) }
+
+// text is what a frame shows.
+func (m *tableModel) text() string {
 	var b strings.Builder
 	ready, failed := m.run.Tally()
 	var sum float64

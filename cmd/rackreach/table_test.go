@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
+	tea "charm.land/bubbletea/v2"
 
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -34,7 +34,7 @@ func drawn(t *testing.T, width, height int) string {
 		event(rack.PhaseStarted, "server-37", rack.Discovery, rack.Detail{}), event(rack.DeviceHeld, "server-37", rack.Discovery, rack.Detail{Reason: "not all switches of the rack are ready"}),
 		event(rack.PhaseStarted, "server-36", rack.Discovery, rack.Detail{}), event(rack.DeviceFailed, "server-36", rack.Discovery, rack.Detail{Error: "its BMC is dead"}),
 	})
-	return m.View()
+	return m.text()
 }
 
 func TestTable(t *testing.T) {
@@ -76,7 +76,7 @@ func TestTableInASmallWindow(t *testing.T) {
 func TestTableStops(t *testing.T) {
 	stopped := false
 	m := &tableModel{stop: func() { stopped = true }}
-	m.Update(tea.KeyMsg{Type: tea.KeyCtrlC})
+	m.Update(tea.KeyPressMsg{Code: 'c', Mod: tea.ModCtrl})
 	if !stopped || !m.stopping {
 		t.Error("ctrl-c does not stop the run")
 	}

@@ -15,9 +15,9 @@ func newValidate() *cobra.Command {
 		Long: `Check a rack file, and the inventory that it names. Every problem is printed at
 once: file and line, what is wrong, and what to write instead. Nothing is touched.`,
 		Example: `  rackreach validate examples/rack-1.yaml`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := load(args[0])
+		Args:    args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			r, err := load(given[0])
 			if err != nil {
 				return err
 			}
@@ -26,7 +26,7 @@ once: file and line, what is wrong, and what to write instead. Nothing is touche
 				count[r.Devices[i].Role]++
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: rack %s is valid: %d devices (%d management switch, %d ToR, %d inter-rack, %d servers)\nNext: rackreach plan %s\n",
-				args[0], r.Name, len(r.Devices), count[rack.ManagementSwitch], count[rack.ToRSwitch], count[rack.InterRackSwitch], count[rack.Server], args[0])
+				given[0], r.Name, len(r.Devices), count[rack.ManagementSwitch], count[rack.ToRSwitch], count[rack.InterRackSwitch], count[rack.Server], given[0])
 			return err
 		},
 	}

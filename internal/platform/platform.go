@@ -117,14 +117,16 @@ func server() rack.Platform {
 }
 
 // pxeInstallation is the installation of a device that boots our installer from
-// the network. A failed attempt gets a new ticket and boots again.
+// the network. A failed attempt gets a new ticket and boots again; that holds
+// for the booting too, since every failed step of an installation closes its
+// ticket.
 func pxeInstallation(up rack.Evidence) []rack.Step {
 	failed := []rack.Evidence{rack.ReportedFailed}
 	in := rack.Installation
 	return []rack.Step{
 		{Name: "ticket", Phase: in, Action: rack.IssueTicket, Limit: time.Minute, Weight: 1},
-		{Name: "boot-device-again", Phase: in, Action: rack.BootPXE, Limit: time.Minute, Retries: 3, Backoff: 5 * time.Second, OnRetry: true},
-		{Name: "power-cycle-again", Phase: in, Action: rack.PowerCycle, Limit: 2 * time.Minute, Retries: 3, Backoff: 10 * time.Second, OnRetry: true},
+		{Name: "boot-device-again", Phase: in, Action: rack.BootPXE, Limit: time.Minute, Retries: 3, Backoff: 5 * time.Second, RetryFrom: "ticket", OnRetry: true},
+		{Name: "power-cycle-again", Phase: in, Action: rack.PowerCycle, Limit: 2 * time.Minute, Retries: 3, Backoff: 10 * time.Second, RetryFrom: "ticket", OnRetry: true},
 		{Name: "boot-loader", Phase: in, Until: rack.FetchedBootLoader, Unless: failed, Limit: 15 * time.Minute, Retries: 2, Backoff: 10 * time.Second, Weight: 4, RetryFrom: "ticket"},
 		{Name: "image-transfer", Phase: in, Until: rack.FetchedImage, Unless: failed, Limit: 20 * time.Minute, Retries: 2, Backoff: 10 * time.Second, Weight: 25, Destructive: true, RetryFrom: "ticket"},
 		{Name: "write", Phase: in, Until: rack.ReportedInstalled, Unless: failed, Limit: 30 * time.Minute, Retries: 2, Backoff: 10 * time.Second, Weight: 30, Destructive: true, RetryFrom: "ticket"},

@@ -62,6 +62,7 @@ type TicketState struct {
 type DeviceState struct {
 	Status   DeviceStatus
 	Seen     bool
+	Phase    Phase // last one started
 	Step     string
 	Attempt  int
 	Held     string // why it waits; empty when it does not
@@ -126,7 +127,9 @@ func (r *Run) Apply(e Event) {
 	case RackCompleted:
 		r.Status = Completed
 	case LinkReady:
-		r.setLink(e.Detail.Link, LinkIsReady)
+		if p, err := ParsePort(e.Detail.Link); err == nil && r.links[p] == LinkIsClosed {
+			r.links[p] = LinkIsReady // one that is open already stays open
+		}
 	case LinkOpen:
 		r.setLink(e.Detail.Link, LinkIsOpen)
 	case LinkClosed:
@@ -150,7 +153,7 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 		r.binder = r.binder.Learned(e.Detail.Seen)
 		r.evidence(d, e)
 	case PhaseStarted:
-		d.Status = DeviceStatus(e.Phase)
+		d.Status, d.Phase = DeviceStatus(e.Phase), e.Phase
 	case StepStarted:
 		d.Step, d.Attempt, d.Held = e.Detail.Step, e.Detail.Attempt, ""
 	case StepCompleted:
@@ -414,10 +417,16 @@ func (r *Run) Tally() (ready, failed int) {
 	return ready, failed
 }
 
-// Settled reports whether every device is ready or failed.
+// Settled reports whether every device is ready or, among servers, failed. A
+// rack with a failed switch is never settled: it is halted (OnFailure).
 func (r *Run) Settled() bool {
-	ready, failed := r.Tally()
-	return ready+failed == len(r.devices)
+	for i := range r.Rack.Devices {
+		d := &r.Rack.Devices[i]
+		if s := r.devices[d.Name].Status; s != Ready && (d.Role.IsSwitch() || s != Failed) {
+			return false
+		}
+	}
+	return true
 }
 
 // Unproven names the data links of a ready device through which nothing was

@@ -160,7 +160,11 @@ func (s *Sim) cable(d *device) {
 // DHCPConn is what the agent's DHCP server listens on: a UDP socket on
 // 127.0.0.1, and the agent's own cable, on which broadcasts and unicasts to
 // client ports reach the management switch.
-func (s *Sim) DHCPConn() net.PacketConn { return s.wires.server }
+func (s *Sim) DHCPConn() net.PacketConn { return s.wires.server.Load() }
+
+// ListenDHCP is DHCPConn, opened anew on the same port when a server that ended
+// has closed it. One server may listen at a time.
+func (s *Sim) ListenDHCP() (net.PacketConn, error) { return s.wires.listen() }
 
 // Connect tells the devices where the agent's services are. Call it before
 // Start; calling it again moves the services.

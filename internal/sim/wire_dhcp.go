@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -25,7 +26,7 @@ const (
 // the switch at the near end, or over the agent's own cable.
 type wires struct {
 	sim    *Sim
-	server *directConn
+	server atomic.Pointer[directConn]
 	relays map[string]*net.UDPConn // by switch
 	direct map[*end]*net.UDPConn
 
@@ -44,13 +45,17 @@ type waitKey struct {
 type directConn struct {
 	socket *net.UDPConn
 	w      *wires
+	closed atomic.Bool
 }
 
 // ReadFrom returns the next packet of a relay or of the agent's own cable.
 func (d *directConn) ReadFrom(b []byte) (int, net.Addr, error) { return d.socket.ReadFrom(b) }
 
 // Close closes the socket; closing it again does nothing.
-func (d *directConn) Close() error { return ignoreClosed(d.socket.Close()) }
+func (d *directConn) Close() error {
+	d.closed.Store(true)
+	return ignoreClosed(d.socket.Close())
+}
 
 // LocalAddr is the real socket's.
 func (d *directConn) LocalAddr() net.Addr { return d.socket.LocalAddr() }
@@ -89,7 +94,7 @@ func (s *Sim) openWires() (*wires, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the agent's DHCP socket: %w", err)
 	}
-	w.server = &directConn{u, w}
+	w.server.Store(&directConn{socket: u, w: w})
 	n := 0
 	for _, d := range s.devices {
 		if !d.spec.Role.IsSwitch() {
@@ -116,8 +121,24 @@ func (s *Sim) openWires() (*wires, error) {
 	return w, nil
 }
 
+// listen gives the agent's DHCP socket, opened anew on its port when a server
+// has closed it.
+func (w *wires) listen() (net.PacketConn, error) {
+	was := w.server.Load()
+	if !was.closed.Load() {
+		return was, nil
+	}
+	u, err := net.ListenUDP("udp4", was.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		return nil, fmt.Errorf("open the agent's DHCP socket again: %w", err)
+	}
+	again := &directConn{socket: u, w: w}
+	w.server.Store(again)
+	return again, nil
+}
+
 func (w *wires) close() error {
-	errs := []error{w.server.Close()}
+	errs := []error{w.server.Load().Close()}
 	for _, c := range w.relays {
 		errs = append(errs, ignoreClosed(c.Close()))
 	}
@@ -218,7 +239,7 @@ func (w *wires) send(e *end, p *dhcpv4.DHCPv4) error {
 	}
 	to := w.sim.services().DHCP
 	if to == nil {
-		to = w.server.LocalAddr()
+		to = w.server.Load().LocalAddr()
 	}
 	if _, err := c.WriteTo(p.ToBytes(), to); err != nil {
 		return fmt.Errorf("send DHCP packet of %s: %w", e.device, err)
