@@ -53,6 +53,7 @@ type demo struct {
 	report  string
 	record  string
 	metrics string
+	state   string
 	seed    uint64
 	env     func(string) (string, bool)
 	stepMin time.Duration
@@ -88,6 +89,7 @@ COUNT: it is never power-cycled on a guess.`,
 	f.BoolVar(&d.json, "json", false, "print every event as one line of JSON")
 	f.StringVar(&d.report, "report", "", "write a summary of the run to this file, as JSON")
 	f.StringVar(&d.record, "record", "", "write what the simulated rack itself saw to this file, as lines of JSON")
+	f.StringVar(&d.state, "state", "", "keep the journal of the run in this new directory (default: in memory)")
 	f.StringVar(&d.metrics, "metrics-listen", "127.0.0.1:0", "serve Prometheus metrics on this loopback address")
 	f.Uint64Var(&d.seed, "seed", 0, "seed of the simulated durations (default: a new one, printed)")
 	return cmd
@@ -97,7 +99,7 @@ COUNT: it is never power-cycled on a guess.`,
 type simulation struct {
 	rack    *rack.Rack
 	plan    *rack.Plan
-	log     *journal.Memory
+	log     journal.Log
 	agent   *rackagent.Agent
 	sim     *sim.Sim
 	web     *http.Server
@@ -210,8 +212,11 @@ func (d *demo) load() (*rack.Rack, error) {
 
 // open builds the simulated rack and the agent that images it.
 func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []sim.Fault, notes io.Writer) (s *simulation, err error) {
-	s = &simulation{rack: r, log: journal.NewMemory()}
-	s.closers = append(s.closers, s.record.Close, s.report.Close)
+	s = &simulation{rack: r}
+	if s.log, err = openState(d.state, r.Name); err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, s.log.Close, s.record.Close, s.report.Close)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())

@@ -51,7 +51,18 @@ func (g goleakMain) Run() int {
 
 // TestScripts runs every command that the documentation shows, as a user would.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Setup: func(e *testscript.Env) error {
+	damage := func(ts *testscript.TestScript, _ bool, args []string) {
+		name := ts.MkAbs(args[0])
+		data, err := os.ReadFile(name)
+		ts.Check(err)
+		at := bytes.Index(data, []byte("server-06"))
+		if at < 0 {
+			ts.Fatalf("nothing to damage in %s", name)
+		}
+		data[at] ^= 1
+		ts.Check(os.WriteFile(name, data, 0o600))
+	}
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage}, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		if err != nil {
 			return err

@@ -23,7 +23,8 @@ var ErrClosed = errors.New("journal is closed")
 type Log interface {
 	// Append journals events in their order, all or none, and returns them with
 	// Seq and Time set. After an error nothing may be acted on: the process must
-	// end and resume from what is durable. Errors: ErrClosed, a full or broken disk.
+	// end and resume from what is durable. Errors: ErrClosed, a full or broken
+	// disk, an event that cannot be written as it is (text that is not UTF-8, too large).
 	Append(events ...rack.Event) ([]rack.Event, error)
 	// Read returns at most limit events with a sequence of at least from.
 	Read(from uint64, limit int) ([]rack.Event, error)
