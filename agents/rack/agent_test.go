@@ -141,6 +141,7 @@ func TestMetrics(t *testing.T) {
 	after := scrape(t, l.registry)
 	for text, want := range map[*string][]string{
 		&during: {`rackreach_devices{phase="ready",rack="r1",role="tor-switch"} 2`, `rackreach_rack_state{rack="r1",state="imaging"} 1`,
+			`rackreach_step_failures_total{phase="installation",rack="r1",role="server",step="write"} 0`,
 			`rackreach_device_progress_ratio{device="mgmt-1",rack="r1",role="management-switch"} 1`},
 		&after: {`rackreach_devices{phase="ready",rack="r1",role="server"} 6`, `rackreach_devices{phase="waiting",rack="r1",role="server"} 0`,
 			`rackreach_rack_state{rack="r1",state="completed"} 1`, `rackreach_device_progress_ratio{device="server-06",rack="r1",role="server"} 1`,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rackreach/rackreach/discovery"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -39,7 +40,7 @@ var stepBuckets = []float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 60
 
 func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(string) (int64, int64)) *metrics {
 	step := []string{"rack", "role", "phase", "step"}
-	return &metrics{
+	m := &metrics{
 		rack: r, transfer: transfer, dropped: func() uint64 { return 0 },
 		devices:  prometheus.NewDesc("rackreach_devices", "Devices by role and by the phase that they are in.", []string{"rack", "role", "phase"}, nil),
 		progress: prometheus.NewDesc("rackreach_device_progress_ratio", "Share of a device's work that is done, by the weights of its steps, 0 to 1.", []string{"rack", "device", "role"}, nil),
@@ -53,6 +54,24 @@ func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(
 		packets: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_dhcp_packets_total", Help: "DHCP packets received, by message type and what became of them."},
 			[]string{"rack", "type", "outcome"}),
 		run: rack.NewRun(r, platforms), started: map[string]time.Time{},
+	}
+	m.zero(platforms)
+	return m
+}
+
+// zero makes the counters that may go up known from the first scrape on: an
+// increase from nothing is none to Prometheus.
+func (m *metrics) zero(platforms map[string]rack.Platform) {
+	for i := range m.rack.Devices {
+		d := &m.rack.Devices[i]
+		for _, s := range platforms[d.Platform].Steps {
+			labels := []string{m.rack.Name, string(d.Role), string(s.Phase), s.Name}
+			m.failures.WithLabelValues(labels...)
+			m.retries.WithLabelValues(labels...)
+		}
+	}
+	for _, o := range []discovery.Outcome{discovery.Panicked, discovery.Malformed, discovery.IgnoredUnknown, discovery.IgnoredAmbiguous} {
+		m.packets.WithLabelValues(m.rack.Name, "none", string(o))
 	}
 }
 
