@@ -135,7 +135,27 @@ func syntax(data []byte, err error) (line int, what string) {
 	} else if strings.ContainsRune(what, '`') || strings.Contains(what, "anchor '") {
 		what = "a tag or an anchor that does not fit its value"
 	}
+	if strings.Contains(what, "tab character") {
+		// The library names the line in which it last knew where it was.
+		if n := tabLine(data, line); n > 0 {
+			return n, "not YAML: the line begins with a tab; indent with spaces"
+		}
+	}
 	return max(line, 1), "not YAML: " + what
+}
+
+// tabLine is the first line, from the given one on, whose indentation holds a
+// tab; 0 when there is none.
+func tabLine(data []byte, from int) int {
+	n := 0
+	for line := range bytes.Lines(data) {
+		n++
+		indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]
+		if n >= from && bytes.ContainsRune(indent, '\t') {
+			return n
+		}
+	}
+	return 0
 }
 
 func readBounded(path string) ([]byte, error) {

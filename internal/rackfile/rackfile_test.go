@@ -107,7 +107,7 @@ func TestProblems(t *testing.T) {
 	for _, tt := range []struct{ name, old, new, want string }{
 		{"syntax of the scanner", "name: r1", "name: 'r1", "r:3: not YAML: found unexpected end of stream; write: YAML; look for a missing quote, bracket or space before this line"},
 		{"syntax in the first line", whole, "}", "r:1: not YAML: did not find expected node content; write: YAML; look for a missing quote, bracket or space before this line"},
-		{"tab", "name: r1", "\tname: r1", "r:2: not YAML: found a tab character that violates indentation; write: YAML; look for a missing quote, bracket or space before this line"},
+		{"tab", "name: r1", "\tname: r1", "r:3: not YAML: the line begins with a tab; indent with spaces; write: YAML; look for a missing quote, bracket or space before this line"},
 		{"syntax", "kind: Rack", "kind: [Rack", "r:2: not YAML: did not find expected ',' or ']'; write: YAML; look for a missing quote, bracket or space before this line"},
 		{"unknown anchor", "kind: Rack", "kind: *hunter2", "r:2: not YAML: an alias (*) of something that is not there; text that begins with * stands in quotes; write: YAML; look for a missing quote, bracket or space before this line"},
 		{"empty", whole, "", "r:1: the file is empty; write: apiVersion: rackreach/v1 and what follows, as in examples/rack-1.yaml"},
