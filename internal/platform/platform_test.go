@@ -31,6 +31,11 @@ func TestEveryPlatformIsSound(t *testing.T) {
 			if s.RetryFrom != "" && (seen[s.RetryFrom] == 0 || p.Steps[seen[s.RetryFrom]-1].Phase != s.Phase) {
 				t.Errorf("%s: step %s is retried from %q, which is no earlier step of its phase", name, s.Name, s.RetryFrom)
 			}
+			// Every failed step of an installation closes its ticket
+			// (rack.Run): whatever is tried again must begin with a new one.
+			if s.Phase == rack.Installation && s.Retries > 0 && s.RetryFrom != "ticket" {
+				t.Errorf("%s: step %s is retried without a ticket", name, s.Name)
+			}
 			issued = issued || s.Action == rack.IssueTicket
 			if s.Destructive && !issued {
 				t.Errorf("%s: step %s writes without a ticket", name, s.Name)

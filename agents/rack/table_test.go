@@ -1,0 +1,82 @@
+package rackagent
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"testing"
+
+	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/boot"
+	"github.com/rackreach/rackreach/internal/platform"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/rackfile"
+	"github.com/rackreach/rackreach/internal/simimage"
+)
+
+// What the boot table names follows the tickets: nothing without one, and no
+// installer any more once it was delivered. A boot script stays: the installer
+// that it starts is refused its image and reports that.
+func TestTableFollowsTheTickets(t *testing.T) {
+	r, err := rackfile.Read(example, platform.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := simimage.New(simimage.Specs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	web, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tftp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := web.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := tftp.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	services, err := boot.New(boot.Options{HTTP: web, TFTP: tftp, BaseURL: "http://" + web.Addr().String(), Images: images,
+		Report: func(context.Context, boot.Report) error { return nil }, Fetched: func(boot.Ticket, rack.Evidence) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name            string
+		open, delivered bool
+		wantURL         bool
+		wantBoot        bool
+	}{{name: "no ticket"}, {"open", true, false, true, true}, {"delivered", true, true, false, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			offer := actors.Offer{Binder: rack.NewBinder(r, platform.All())}
+			var tickets []boot.Ticket
+			for _, d := range []string{"tor-1", "server-01"} {
+				if c.open {
+					offer.Tickets = append(offer.Tickets, actors.OpenTicket{ID: d, Device: d, Delivered: c.delivered})
+					tickets = append(tickets, boot.Ticket{ID: d, Device: d, Token: boot.Token([]byte("s"), d), Open: true})
+				}
+			}
+			table := newTable(r, offer, netip.MustParseAddr("127.0.0.1"), tickets, services)
+			tor, _ := r.Device("tor-1")
+			e, _, err := table.Lookup(rack.Keys{Via: tor.Management, Stage: rack.StageONIE, Model: "sim_tor48"})
+			if err != nil || e.Address != tor.Address || (e.InstallerURL != "") != c.wantURL {
+				t.Errorf("tor-1 in ONIE: %+v %v", e, err)
+			}
+			server, _ := r.Device("server-01")
+			e, _, err = table.Lookup(rack.Keys{Via: server.Data[0], Stage: rack.StageIPXE})
+			if err != nil || e.Address != server.Address || (e.BootFile != "") != c.wantBoot {
+				t.Errorf("server-01 in iPXE: %+v %v", e, err)
+			}
+			e, _, err = table.Lookup(rack.Keys{Via: server.Management, Stage: rack.StageBMC})
+			if err != nil || e.Address != server.BMC.Address || e.BootFile != "" {
+				t.Errorf("the BMC of server-01: %+v %v", e, err)
+			}
+		})
+	}
+}
