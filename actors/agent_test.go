@@ -18,6 +18,11 @@ func TestRackIsImagedInOrder(t *testing.T) {
 		if len(done) != 1 || done[0].Detail.Ready != len(w.rack.Devices) {
 			t.Errorf("rack-completed: %+v", done)
 		}
+		for _, e := range w.find(rack.TicketIssued, "") {
+			if !w.delivered[e.Detail.Ticket] {
+				t.Errorf("ticket %s was never offered as delivered, although its image went out", e.Detail.Ticket)
+			}
+		}
 		var lastSwitch uint64
 		for _, e := range w.find(rack.DeviceReady, "") {
 			if e.Role.IsSwitch() {

@@ -88,7 +88,7 @@ func testRack(name string, tors, spines, servers int) *rack.Rack {
 }
 
 func newWorld(t *testing.T, system *actor.ActorSystem, r *rack.Rack) *world {
-	w := &world{t: t, system: system, rack: r, log: journal.NewMemory(), tickets: map[string]bool{}, mute: map[string]bool{},
+	w := &world{t: t, system: system, rack: r, log: journal.NewMemory(), tickets: map[string]bool{}, delivered: map[string]bool{}, mute: map[string]bool{},
 		breaks: map[string]int{}, imaged: map[string]bool{}, ended: make(chan error, 1), strategy: DefaultSupervision()}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
@@ -242,6 +242,9 @@ func (w *world) offer(o Offer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, t := range o.Tickets {
+		if t.Delivered {
+			w.delivered[t.ID] = true
+		}
 		if w.tickets[t.ID] {
 			continue
 		}
