@@ -34,17 +34,18 @@ type world struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	mu      sync.Mutex
-	events  []rack.Event
-	jobs    []string // "device action", as they were started
-	tickets map[string]bool
-	served  []string // devices that reported their installation
-	mute    map[string]bool
-	breaks  map[string]int // "device action" or "device install": how often it goes wrong
-	imaged  map[string]bool
-	ended   chan error
-	inject  func(string, rack.Phase)
-	hold    chan struct{} // what Announce waits for
+	mu        sync.Mutex
+	events    []rack.Event
+	jobs      []string // "device action", as they were started
+	tickets   map[string]bool
+	delivered map[string]bool // tickets that were offered as delivered
+	served    []string        // devices that reported their installation
+	mute      map[string]bool
+	breaks    map[string]int // "device action" or "device install": how often it goes wrong
+	imaged    map[string]bool
+	ended     chan error
+	inject    func(string, rack.Phase)
+	hold      chan struct{} // what Announce waits for
 	// silentBMC is a server whose BMC sends no DHCP packet and answers only
 	// once the management switch forwards.
 	silentBMC string
