@@ -21,7 +21,7 @@ func FromEvent(e rack.Event) *Event {
 			Step: d.Step, Attempt: uint32(d.Attempt), Error: d.Error, Next: d.Next, Reason: d.Reason,
 			Final: d.Final, Delay: delay(d.Delay), Link: d.Link, Path: d.Path, Ticket: d.Ticket,
 			Image: d.Image, Digest: d.Digest, Seen: FromObservation(d.Seen), PlanHash: d.PlanHash,
-			Ready: uint32(d.Ready), Failed: uint32(d.Failed),
+			Ready: uint32(d.Ready), Failed: uint32(d.Failed), By: d.By, Overwrites: d.Overwrites, Only: d.Only,
 		},
 	}
 }
@@ -52,7 +52,7 @@ func ToEvent(m *Event) (rack.Event, error) {
 			Step: d.GetStep(), Attempt: int(d.GetAttempt()), Error: d.GetError(), Next: d.GetNext(), Reason: d.GetReason(),
 			Final: d.GetFinal(), Delay: d.GetDelay().AsDuration(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
 			Image: d.GetImage(), Digest: d.GetDigest(), Seen: seen, PlanHash: d.GetPlanHash(),
-			Ready: int(d.GetReady()), Failed: int(d.GetFailed()),
+			Ready: int(d.GetReady()), Failed: int(d.GetFailed()), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(),
 		},
 	}, nil
 }
@@ -68,7 +68,7 @@ func FromObservation(o *rack.Observation) *Observation {
 	}
 	return &Observation{
 		Source: string(o.Source), Device: o.Device, Mac: o.MAC, Uuid: o.UUID, Via: via, Stage: string(o.Stage),
-		Vendor: o.Vendor, Model: o.Model, Serial: o.Serial, Address: o.Address, Proves: string(o.Proves), Message: o.Message,
+		Vendor: o.Vendor, Model: o.Model, Serial: o.Serial, Address: o.Address, Proves: string(o.Proves), Message: o.Message, Holds: o.Holds,
 	}
 }
 
@@ -88,7 +88,7 @@ func ToObservation(m *Observation) (*rack.Observation, error) {
 	return &rack.Observation{
 		Source: rack.Source(m.GetSource()), Device: m.GetDevice(), MAC: m.GetMac(), UUID: m.GetUuid(), Via: via,
 		Stage: rack.Stage(m.GetStage()), Vendor: m.GetVendor(), Model: m.GetModel(), Serial: m.GetSerial(),
-		Address: m.GetAddress(), Proves: rack.Evidence(m.GetProves()), Message: m.GetMessage(),
+		Address: m.GetAddress(), Proves: rack.Evidence(m.GetProves()), Message: m.GetMessage(), Holds: m.GetHolds(),
 	}, nil
 }
 
@@ -121,6 +121,9 @@ type lineDetail struct {
 	PlanHash     string    `json:"planHash,omitempty"`
 	Ready        uint32    `json:"ready,omitempty"`
 	Failed       uint32    `json:"failed,omitempty"`
+	By           string    `json:"by,omitempty"`
+	Overwrites   string    `json:"overwrites,omitempty"`
+	Only         []string  `json:"only,omitempty"`
 }
 
 type lineSeen struct {
@@ -135,6 +138,7 @@ type lineSeen struct {
 	Address string `json:"address,omitempty"`
 	Proves  string `json:"proves,omitempty"`
 	Message string `json:"message,omitempty"`
+	Holds   string `json:"holds,omitempty"`
 }
 
 // JSONLine is an event as one line of JSON, without the line's end.
@@ -146,12 +150,12 @@ func JSONLine(e rack.Event) ([]byte, error) {
 		Detail: lineDetail{
 			Step: d.GetStep(), Attempt: d.GetAttempt(), Error: d.GetError(), Next: d.GetNext(), Reason: d.GetReason(), Final: d.GetFinal(),
 			DelaySeconds: d.GetDelay().AsDuration().Seconds(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
-			Image: d.GetImage(), Digest: d.GetDigest(), PlanHash: d.GetPlanHash(), Ready: d.GetReady(), Failed: d.GetFailed(),
+			Image: d.GetImage(), Digest: d.GetDigest(), PlanHash: d.GetPlanHash(), Ready: d.GetReady(), Failed: d.GetFailed(), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(),
 		},
 	}
 	if o := d.GetSeen(); o != nil {
 		l.Detail.Seen = &lineSeen{Source: o.GetSource(), MAC: o.GetMac(), UUID: o.GetUuid(), Via: o.GetVia(), Stage: o.GetStage(), Vendor: o.GetVendor(),
-			Model: o.GetModel(), Serial: o.GetSerial(), Address: o.GetAddress(), Proves: o.GetProves(), Message: o.GetMessage()}
+			Model: o.GetModel(), Serial: o.GetSerial(), Address: o.GetAddress(), Proves: o.GetProves(), Message: o.GetMessage(), Holds: o.GetHolds()}
 	}
 	b, err := json.Marshal(l)
 	if err != nil {

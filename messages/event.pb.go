@@ -143,14 +143,20 @@ type EventDetail struct {
 	// link-*: the switch port at the near end.
 	Link string `protobuf:"bytes,8,opt,name=link,proto3" json:"link,omitempty"`
 	// link-ready: the switches on the way.
-	Path          string       `protobuf:"bytes,9,opt,name=path,proto3" json:"path,omitempty"`
-	Ticket        string       `protobuf:"bytes,10,opt,name=ticket,proto3" json:"ticket,omitempty"`
-	Image         string       `protobuf:"bytes,11,opt,name=image,proto3" json:"image,omitempty"`
-	Digest        string       `protobuf:"bytes,12,opt,name=digest,proto3" json:"digest,omitempty"`
-	Seen          *Observation `protobuf:"bytes,13,opt,name=seen,proto3" json:"seen,omitempty"`
-	PlanHash      string       `protobuf:"bytes,14,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
-	Ready         uint32       `protobuf:"varint,15,opt,name=ready,proto3" json:"ready,omitempty"`
-	Failed        uint32       `protobuf:"varint,16,opt,name=failed,proto3" json:"failed,omitempty"`
+	Path     string       `protobuf:"bytes,9,opt,name=path,proto3" json:"path,omitempty"`
+	Ticket   string       `protobuf:"bytes,10,opt,name=ticket,proto3" json:"ticket,omitempty"`
+	Image    string       `protobuf:"bytes,11,opt,name=image,proto3" json:"image,omitempty"`
+	Digest   string       `protobuf:"bytes,12,opt,name=digest,proto3" json:"digest,omitempty"`
+	Seen     *Observation `protobuf:"bytes,13,opt,name=seen,proto3" json:"seen,omitempty"`
+	PlanHash string       `protobuf:"bytes,14,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	Ready    uint32       `protobuf:"varint,15,opt,name=ready,proto3" json:"ready,omitempty"`
+	Failed   uint32       `protobuf:"varint,16,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Who ordered it; empty: rackreach itself.
+	By string `protobuf:"bytes,17,opt,name=by,proto3" json:"by,omitempty"`
+	// reimage-ordered, ticket-issued: what the device holds that may be overwritten.
+	Overwrites string `protobuf:"bytes,18,opt,name=overwrites,proto3" json:"overwrites,omitempty"`
+	// rack-started, rack-resumed: the devices that are to be imaged; empty: all.
+	Only          []string `protobuf:"bytes,19,rep,name=only,proto3" json:"only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,11 +303,32 @@ func (x *EventDetail) GetFailed() uint32 {
 	return 0
 }
 
+func (x *EventDetail) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *EventDetail) GetOverwrites() string {
+	if x != nil {
+		return x.Overwrites
+	}
+	return ""
+}
+
+func (x *EventDetail) GetOnly() []string {
+	if x != nil {
+		return x.Only
+	}
+	return nil
+}
+
 // Observation is something seen on the wire about a device. Its strings come
 // from strangers and are bounded and escaped by whoever fills it in.
 type Observation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// dhcp, bmc, mac-table, tftp or http.
+	// dhcp, bmc, mac-table, tftp, http, receipt or operator.
 	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
 	// The slot, once it is known.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
@@ -316,8 +343,10 @@ type Observation struct {
 	Serial  string `protobuf:"bytes,9,opt,name=serial,proto3" json:"serial,omitempty"`
 	Address string `protobuf:"bytes,10,opt,name=address,proto3" json:"address,omitempty"`
 	// What it proves, "dhcp:onie"; empty: only that the device is there.
-	Proves        string `protobuf:"bytes,11,opt,name=proves,proto3" json:"proves,omitempty"`
-	Message       string `protobuf:"bytes,12,opt,name=message,proto3" json:"message,omitempty"`
+	Proves  string `protobuf:"bytes,11,opt,name=proves,proto3" json:"proves,omitempty"`
+	Message string `protobuf:"bytes,12,opt,name=message,proto3" json:"message,omitempty"`
+	// What its disk holds that was not to be overwritten.
+	Holds         string `protobuf:"bytes,13,opt,name=holds,proto3" json:"holds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -436,6 +465,13 @@ func (x *Observation) GetMessage() string {
 	return ""
 }
 
+func (x *Observation) GetHolds() string {
+	if x != nil {
+		return x.Holds
+	}
+	return ""
+}
+
 var File_rackreach_v1_event_proto protoreflect.FileDescriptor
 
 const file_rackreach_v1_event_proto_rawDesc = "" +
@@ -449,7 +485,7 @@ const file_rackreach_v1_event_proto_rawDesc = "" +
 	"\x04role\x18\x05 \x01(\tR\x04role\x12\x12\n" +
 	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05phase\x18\a \x01(\tR\x05phase\x121\n" +
-	"\x06detail\x18\b \x01(\v2\x19.rackreach.v1.EventDetailR\x06detail\"\xac\x03\n" +
+	"\x06detail\x18\b \x01(\v2\x19.rackreach.v1.EventDetailR\x06detail\"\xf0\x03\n" +
 	"\vEventDetail\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -467,7 +503,12 @@ const file_rackreach_v1_event_proto_rawDesc = "" +
 	"\x04seen\x18\r \x01(\v2\x19.rackreach.v1.ObservationR\x04seen\x12\x1b\n" +
 	"\tplan_hash\x18\x0e \x01(\tR\bplanHash\x12\x14\n" +
 	"\x05ready\x18\x0f \x01(\rR\x05ready\x12\x16\n" +
-	"\x06failed\x18\x10 \x01(\rR\x06failed\"\x9d\x02\n" +
+	"\x06failed\x18\x10 \x01(\rR\x06failed\x12\x0e\n" +
+	"\x02by\x18\x11 \x01(\tR\x02by\x12\x1e\n" +
+	"\n" +
+	"overwrites\x18\x12 \x01(\tR\n" +
+	"overwrites\x12\x12\n" +
+	"\x04only\x18\x13 \x03(\tR\x04only\"\xb3\x02\n" +
 	"\vObservation\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x10\n" +
@@ -481,7 +522,8 @@ const file_rackreach_v1_event_proto_rawDesc = "" +
 	"\aaddress\x18\n" +
 	" \x01(\tR\aaddress\x12\x16\n" +
 	"\x06proves\x18\v \x01(\tR\x06proves\x12\x18\n" +
-	"\amessage\x18\f \x01(\tR\amessageB2Z0github.com/rackreach/rackreach/messages;messagesb\x06proto3"
+	"\amessage\x18\f \x01(\tR\amessage\x12\x14\n" +
+	"\x05holds\x18\r \x01(\tR\x05holdsB2Z0github.com/rackreach/rackreach/messages;messagesb\x06proto3"
 
 var (
 	file_rackreach_v1_event_proto_rawDescOnce sync.Once

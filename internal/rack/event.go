@@ -14,9 +14,19 @@ const (
 	ComponentAmbiguous Kind = "component-ambiguous" // Agent
 	LinkOpen           Kind = "link-open"           // Agent
 	LinkClosed         Kind = "link-closed"         // Agent
+	RackResumed        Kind = "rack-resumed"        // Agent
 	RackDraining       Kind = "rack-draining"       // Agent
 	RackHalted         Kind = "rack-halted"         // Agent
 	RackCompleted      Kind = "rack-completed"      // Agent
+
+	// What an operator ordered for one device. Agent writes these when no
+	// DeviceActor of that device lives, so that nothing of the life before is
+	// journalled behind them.
+	DeviceRetried  Kind = "device-retried"  // its failure is forgotten
+	DeviceSkipped  Kind = "device-skipped"  // it is not to be imaged in this run
+	ReimageOrdered Kind = "reimage-ordered" // it starts over, and what it holds may be overwritten
+	DeviceBound    Kind = "device-bound"    // a MAC or a serial belongs to this slot
+	DeviceReplaced Kind = "device-replaced" // other hardware stands in this slot: it starts over
 
 	LinkReady     Kind = "link-ready"     // RackSupervisor
 	DeviceCrashed Kind = "device-crashed" // RackSupervisor
@@ -60,6 +70,10 @@ type Detail struct {
 	PlanHash string // rack-started
 	Ready    int    // rack-completed, rack-halted: devices
 	Failed   int    // rack-completed, rack-halted: devices
+
+	By         string   // who ordered it; empty: rackreach itself
+	Overwrites string   // reimage-ordered, ticket-issued: what the device holds that may be overwritten, as Observation.Holds
+	Only       []string // rack-started, rack-resumed: the devices that are to be imaged; empty: all
 }
 
 // Event is a fact of a run. The journal gives Seq and Time when it is appended.
@@ -84,6 +98,8 @@ const (
 	FromMACTable Source = "mac-table"
 	FromTFTP     Source = "tftp"
 	FromHTTP     Source = "http"
+	FromReceipt  Source = "receipt" // the agent asked the device at its own address
+	FromOperator Source = "operator"
 )
 
 // Observation is something seen on the wire about a device. All strings come
@@ -101,4 +117,5 @@ type Observation struct {
 	Address string   // the address acknowledged or talked to
 	Proves  Evidence // what it proves; empty: only that the device is there
 	Message string   // the device's own words (a failure report), bounded
+	Holds   string   // what its disk holds that was not to be overwritten: "receipt:RUN/TICKET" or "foreign:…", bounded
 }

@@ -15,6 +15,9 @@ const (
 	IssueTicket  Action = "ticket"        // the right to one destructive job, journalled before anything is served
 	PushConfig   Action = "configuration" // send the configuration to the device
 	VerifyDevice Action = "verify"        // ask the device what it runs and compare
+	// BootInstaller sends an installed switch back into its installer
+	// environment (ONIE's onie-select), where its system answers.
+	BootInstaller Action = "boot-installer"
 )
 
 // Gate is a condition of the network that a step waits for before it starts.
@@ -65,6 +68,11 @@ const (
 	FetchedImage      Evidence = "fetched:image"
 	ReportedInstalled Evidence = "reported:installed"
 	ReportedFailed    Evidence = "reported:failed"
+	// ReportedRefused: the disk holds something that the job does not name.
+	ReportedRefused Evidence = "reported:refused"
+	// ReceiptFound: the device answered at its own address, and its receipt is
+	// that of its last ticket.
+	ReceiptFound Evidence = "receipt:found"
 )
 
 // Step is one retryable unit of a phase.
@@ -92,6 +100,9 @@ type Step struct {
 	RetryFrom string
 	// OnRetry: the step is passed over unless a step of its phase failed before.
 	OnRetry bool
+	// OnReimage: the step is passed over unless the device is imaged anew while
+	// an installed system runs on it.
+	OnReimage bool
 }
 
 // Match says which devices a platform fits.

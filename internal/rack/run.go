@@ -31,6 +31,7 @@ const (
 	Configuring DeviceStatus = DeviceStatus(Configuration)
 	Ready       DeviceStatus = "ready"
 	Failed      DeviceStatus = "failed"
+	Skipped     DeviceStatus = "skipped"
 )
 
 // LinkState says what may be sent through a link.
@@ -48,7 +49,7 @@ func Statuses() []Status { return []Status{Idle, Imaging, Draining, Halted, Comp
 
 // DeviceStatuses lists every state of a device, in order.
 func DeviceStatuses() []DeviceStatus {
-	return []DeviceStatus{Waiting, Discovering, Installing, Configuring, Ready, Failed}
+	return []DeviceStatus{Waiting, Discovering, Installing, Configuring, Ready, Failed, Skipped}
 }
 
 // TicketState is the right of a device to one destructive job.
