@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -39,11 +40,15 @@ type Agent struct {
 	pool     *pool
 	stopPool context.CancelFunc
 
+	system     *actor.ActorSystem
 	self       *actor.PID
 	supervisor *actor.PID            // nil once it is gone
 	deadline   *time.Timer           // of draining
 	waiting    map[uint64]*actor.PID // who is told once the event of that sequence is applied
 	opening    map[rack.Port]bool    // links whose next event was journalled but not applied yet
+	head       uint64                // last event applied
+	order      *pendingOrder         // the order that waits for its device's actor to end; nil: none
+	orders     []*pendingOrder       // those behind it, at most ordersQueued
 	closing    bool                  // rack-halted or rack-completed was journalled
 	broken     bool                  // the journal failed: nothing is decided any more
 	ended      bool                  // Ended was called
@@ -84,10 +89,13 @@ func NewAgent(o Options) *Agent {
 	if o.Inject == nil {
 		o.Inject = func(string, rack.Phase) {}
 	}
+	if o.At == nil {
+		o.At = func(Point, uint64) {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Agent{o: o, run: rack.NewRun(o.Rack, o.Platforms), facts: facts{}, waiting: map[uint64]*actor.PID{},
+	return &Agent{o: o, run: o.newRun(), facts: facts{}, waiting: map[uint64]*actor.PID{},
 		opening: map[rack.Port]bool{}, inFlight: &atomic.Int64{}, dropped: &atomic.Uint64{}}
 }
 
@@ -115,6 +123,10 @@ func (a *Agent) Receive(c actor.Context) {
 		a.observe(m.message)
 	case *Report:
 		a.report(c, m)
+	case *Order:
+		a.ordered(c, m)
+	case *released:
+		a.obey(c)
 	case *poolIdle:
 		a.drained(false)
 	case *drainLimit:
@@ -122,6 +134,7 @@ func (a *Agent) Receive(c actor.Context) {
 	case *actor.Terminated:
 		if a.supervisor != nil && m.Who.Equal(a.supervisor) {
 			a.supervisor = nil
+			a.obey(c) // an order that waited for a device of it waits in vain
 			a.drained(false)
 		}
 	case *actor.Stopping:
@@ -134,7 +147,7 @@ func (a *Agent) Receive(c actor.Context) {
 
 func (a *Agent) start(c actor.Context) {
 	system, self := c.ActorSystem(), c.Self()
-	a.self = self
+	a.system, a.self = system, self
 	poolCtx, stopPool := context.WithCancel(context.Background())
 	a.stopPool = stopPool
 	a.pool = newPool(poolCtx, a.o.Executor, func() { system.Root.Send(self, &poolIdle{}) })
@@ -150,35 +163,68 @@ func (a *Agent) start(c actor.Context) {
 		}
 	})
 
-	first, err := a.o.Log.Read(1, 1)
+	// What an earlier life journalled: taken in at once, announced, not acted on.
+	head, err := replay(a.o.Log, 1, func(e rack.Event) {
+		a.run.Apply(e)
+		a.facts.recall(e)
+		a.o.Announce(e)
+	})
 	if err != nil {
 		a.end(fmt.Errorf("read the journal: %w", err))
 		return
 	}
+	a.head = head
 	a.offer()
-	rs, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return newRackSupervisor(&a.o, a.pool) }), "rack")
-	if err != nil {
-		a.end(fmt.Errorf("spawn the RackSupervisor: %w", err))
+	if a.run.Status == rack.Halted || a.run.Status == rack.Completed {
+		a.end(nil)
 		return
 	}
-	a.supervisor = rs
 	if _, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &dhcpActor{open: a.o.DHCP} }), dhcpName); err != nil {
 		a.end(fmt.Errorf("spawn the DHCPActor: %w", err))
 		return
 	}
-	if len(first) == 0 {
-		a.journal(a.event(rack.RackStarted, rack.Detail{PlanHash: a.o.PlanHash}))
+	if a.goOn(c) {
+		a.startTail(system, self)
 	}
-	a.startTail(system, self)
+}
+
+// goOn takes up the run where the journal says it was. A rack whose switch had
+// failed when the last life ended before it could say so is halted now.
+func (a *Agent) goOn(c actor.Context) bool {
+	switch a.run.Status {
+	case rack.Draining:
+		a.pool.drain()
+		a.armDrainLimit()
+		a.drained(false)
+		return true
+	case rack.Imaging:
+		if failed := a.run.FailedSwitch(); failed != "" {
+			a.pool.drain()
+			a.drain(failed, a.run.Device(failed).Error)
+			return true
+		}
+	}
+	rs, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return newRackSupervisor(&a.o, a.pool) }), "rack")
+	if err != nil {
+		a.end(fmt.Errorf("spawn the RackSupervisor: %w", err))
+		return false
+	}
+	a.supervisor = rs
+	if a.run.Status == rack.Idle {
+		a.journal(a.event(rack.RackStarted, rack.Detail{PlanHash: a.o.PlanHash, Run: a.o.RunID, Only: a.o.Only}))
+	}
+	a.completed()
+	return true
 }
 
 // startTail lets the journal's events come back, in order, a few batches at a time.
 func (a *Agent) startTail(system *actor.ActorSystem, self *actor.PID) {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.tailCancel, a.tailDone, a.credit = cancel, make(chan struct{}), make(chan struct{}, tailInFlight)
+	from := a.head + 1
 	go func() {
 		defer close(a.tailDone)
-		err := journal.Tail(ctx, a.o.Log, 1, func(events []rack.Event) error {
+		err := journal.Tail(ctx, a.o.Log, from, func(events []rack.Event) error {
 			select {
 			case a.credit <- struct{}{}:
 				system.Root.Send(self, &tailed{events})
@@ -211,11 +257,14 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 	before := a.run.Binder()
 	a.run.Apply(e)
 	a.facts.apply(e)
-	switch e.Kind {
-	case rack.Observed, rack.TicketIssued, rack.StepFailed, rack.DeviceReady, rack.DeviceFailed, rack.RackDraining:
-		if e.Kind != rack.Observed || a.run.Binder() != before || e.Detail.Seen.Proves != rack.NoEvidence {
-			a.offer()
-		}
+	a.head = e.Seq
+	own := !ofDevice(e.Kind)
+	if own {
+		a.o.At(Applied, e.Seq)
+		defer a.o.At(Acted, e.Seq)
+	}
+	if changesOffer(e) || a.run.Binder() != before {
+		a.offer()
 	}
 	if to := a.waiting[e.Seq]; to != nil {
 		delete(a.waiting, e.Seq)
@@ -233,19 +282,32 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 		}
 	case rack.RackDraining:
 		a.drained(false)
-	case rack.DeviceReady, rack.DeviceFailed:
+	case rack.DeviceReady, rack.DeviceFailed, rack.DeviceSkipped:
 		a.completed()
 	case rack.RackHalted, rack.RackCompleted:
 		a.end(nil)
 	}
 }
 
+// changesOffer reports whether an event may change what is served.
+func changesOffer(e rack.Event) bool {
+	switch e.Kind {
+	case rack.TicketIssued, rack.StepStarted, rack.StepFailed, rack.DeviceReady, rack.DeviceFailed, rack.RackDraining, rack.RackResumed, rack.ReimageOrdered, rack.DeviceReplaced:
+		return true
+	case rack.Observed:
+		return e.Detail.Seen.Proves != rack.NoEvidence
+	}
+	return false
+}
+
 // offer hands out what may be served now.
 func (a *Agent) offer() {
-	o := Offer{Binder: a.run.Binder()}
-	for _, name := range a.run.OpenTickets() {
-		t := a.run.Device(name).Ticket
-		o.Tickets = append(o.Tickets, OpenTicket{ID: t.ID, Device: name, Image: a.o.Images[name], Delivered: t.Delivered})
+	o := Offer{Run: a.run.ID, Binder: a.run.Binder()}
+	for i := range a.o.Rack.Devices {
+		name := a.o.Rack.Devices[i].Name
+		if t := a.run.Device(name).Ticket; t.ID != "" {
+			o.Tickets = append(o.Tickets, Ticket{ID: t.ID, Device: name, Image: a.o.Images[name], Open: t.Open && t.Live, Delivered: t.Delivered, Overwrites: t.Overwrites})
+		}
 	}
 	a.o.Offer(o)
 }
@@ -257,7 +319,7 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 		return
 	}
 	if m.GetUnbound() == "" && o.Device == "" {
-		b, err := a.run.Binder().Bind(rack.Keys{MAC: o.MAC, UUID: o.UUID, Via: o.Via, Direct: m.GetDirect(), Stage: o.Stage, Model: o.Model})
+		b, err := a.run.Binder().Bind(rack.Keys{MAC: o.MAC, UUID: o.UUID, Via: o.Via, Direct: m.GetDirect(), Stage: o.Stage, Model: o.Model, Serial: o.Serial})
 		if err != nil {
 			return
 		}
@@ -318,14 +380,19 @@ func (a *Agent) judgeLinks(o *rack.Observation) []rack.Event {
 	return events
 }
 
-// completed journals the end of the run once every device is ready or failed.
+// completed journals the end of the run once every device is ready, failed or
+// skipped; of a run that was asked for a few devices only, once these are.
 func (a *Agent) completed() {
 	if a.run.Status != rack.Imaging || !a.run.Settled() || a.closing {
 		return
 	}
 	a.closing = true
 	ready, failed := a.run.Tally()
-	a.journal(a.event(rack.RackCompleted, rack.Detail{Ready: ready, Failed: failed}))
+	kind, d := rack.RackCompleted, rack.Detail{Ready: ready, Failed: failed}
+	if len(a.run.Only) > 0 {
+		kind, d.Reason = rack.RackHalted, "only "+strings.Join(a.run.Only, ", ")+" was asked for"
+	}
+	a.journal(a.event(kind, d))
 }
 
 // HandleFailure implements actor.SupervisorStrategy: a failed DHCPActor comes
@@ -342,19 +409,29 @@ func (a *Agent) HandleFailure(system *actor.ActorSystem, supervisor actor.Superv
 		return
 	}
 	fault := faultOf("", reason)
-	dev, _ := a.o.Rack.Device(fault.Device)
-	e := a.event(rack.RackDraining, rack.Detail{Error: fault.Err.Error(),
+	a.drain(fault.Device, fault.Err.Error())
+	a.o.Supervision.Rack.HandleFailure(system, supervisor, child, rs, reason, message)
+}
+
+// drain journals that the rack is being halted, and by what. The caller sees to
+// it that the RackSupervisor stops.
+func (a *Agent) drain(blamed, cause string) {
+	e := a.event(rack.RackDraining, rack.Detail{Error: cause,
 		Reason: "no new ticket, power or configuration command; what is being installed is served to its end"})
-	if dev != nil {
+	if dev, ok := a.o.Rack.Device(blamed); ok {
 		e.Device, e.Role = dev.Name, dev.Role
 	}
 	a.journal(e)
-	a.o.Supervision.Rack.HandleFailure(system, supervisor, child, rs, reason, message)
+	a.armDrainLimit()
+}
+
+// armDrainLimit bounds how long what is in flight is waited for.
+func (a *Agent) armDrainLimit() {
 	var limit time.Duration
 	for i := range a.o.Rack.Devices {
 		limit = max(limit, a.run.DrainLimit(a.o.Rack.Devices[i].Name))
 	}
-	self := a.self
+	system, self := a.system, a.self
 	a.deadline = time.AfterFunc(limit, func() { system.Root.Send(self, &drainLimit{}) })
 }
 
@@ -388,6 +465,9 @@ func (a *Agent) journal(events ...rack.Event) []rack.Event {
 		a.broken = true
 		a.end(fmt.Errorf("write the journal: %w", err))
 		return nil
+	}
+	if n := len(stored); n > 0 {
+		a.o.At(Appended, stored[n-1].Seq)
 	}
 	return stored
 }

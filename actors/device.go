@@ -23,6 +23,7 @@ type deviceActor struct {
 	unseen  string // spawned by the discovery deadline: where it was looked for
 	pool    *pool
 	inject  func(device string, phase rack.Phase)
+	at      func(Point, uint64)
 
 	replayed uint64 // observations up to here were applied at the start
 	ready    bool   // the first gates have come
@@ -97,17 +98,26 @@ func (a *deviceActor) drive(c actor.Context, in rack.Input) {
 	for {
 		a.inject(a.device, a.machine.Phase())
 		events, commands := a.machine.Step(in)
+		var seq uint64 // of the last event that the commands follow from
 		if len(events) > 0 {
 			stored, err := a.log.Append(events...)
 			if err != nil {
 				panic(fmt.Errorf("write the journal: %w", err))
 			}
+			seq = stored[len(stored)-1].Seq
+			a.at(Appended, seq)
 			for _, e := range stored {
 				a.machine.Apply(e)
 			}
+			a.at(Applied, seq)
 		}
+		acts := false
 		for _, command := range commands {
-			a.act(c, command)
+			a.act(c, command, seq)
+			acts = acts || command.Kind == rack.Do
+		}
+		if !acts {
+			a.at(Acted, seq)
 		}
 		if len(events) == 0 {
 			return
@@ -116,13 +126,16 @@ func (a *deviceActor) drive(c actor.Context, in rack.Input) {
 	}
 }
 
-func (a *deviceActor) act(c actor.Context, command rack.Command) {
+// act carries out a command that followed from the event of that sequence; 0: it
+// is taken up again after a restart.
+func (a *deviceActor) act(c actor.Context, command rack.Command, seq uint64) {
 	in := rack.Input{Step: command.Step.Name, Attempt: command.Attempt}
 	switch command.Kind {
 	case rack.Do:
 		system, self := c.ActorSystem(), c.Self()
 		ctx := a.ctx
-		a.pool.run(ctx, Job{Device: a.device, Step: command.Step, Attempt: command.Attempt, Image: a.image}, func(err error) {
+		a.pool.run(ctx, Job{Device: a.device, Step: command.Step, Attempt: command.Attempt, Image: a.image, Overwrites: command.Overwrites, Repeat: command.Repeat}, func(err error) {
+			a.at(Acted, seq)
 			if ctx.Err() != nil {
 				return // this incarnation is gone; the next one repeats the action
 			}

@@ -37,10 +37,22 @@ func (f facts) isNew(o *rack.Observation, unbound string) bool {
 	return true
 }
 
+// recall takes in an event of an earlier life of the agent: what it says is
+// known, and what it makes old is forgotten.
+func (f facts) recall(e rack.Event) {
+	switch e.Kind {
+	case rack.Observed:
+		f.isNew(e.Detail.Seen, "")
+	case rack.ComponentAmbiguous:
+		f.isNew(e.Detail.Seen, e.Detail.Reason)
+	}
+	f.apply(e)
+}
+
 // apply forgets what an event makes old.
 func (f facts) apply(e rack.Event) {
 	switch e.Kind {
-	case rack.StepStarted, rack.StepFailed, rack.TicketIssued:
+	case rack.StepStarted, rack.StepFailed, rack.TicketIssued, rack.DeviceRetried, rack.ReimageOrdered, rack.DeviceReplaced:
 		f.forget(e.Device)
 	case rack.Observed:
 		switch e.Detail.Seen.Source {

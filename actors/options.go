@@ -8,14 +8,15 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// Options are what an Agent is built from. All fields but Inject and Logger
-// must be set.
+// Options are what an Agent is built from. All fields but the last five must be
+// set.
 type Options struct {
 	Log       journal.Log
 	Rack      *rack.Rack // validated
 	Platforms map[string]rack.Platform
 	Images    map[string]rack.Image // by slot, as the plan says
 	PlanHash  string
+	RunID     string // of a run that starts; one that goes on has its own
 
 	Executor Executor
 	Scanner  Scanner
@@ -35,24 +36,45 @@ type Options struct {
 	ScanEvery      time.Duration // between two rounds of probing BMCs and reading MAC tables
 
 	Supervision Supervision
+
+	// Only are the devices that a run which starts is to image; empty: all.
+	Only []string
+	// Salvaged is the last sequence that came from a damaged journal; 0: none.
+	Salvaged uint64
 	// Inject is called inside a DeviceActor before it decides, with its phase;
 	// it may panic. It is how a simulation puts a bug into the code that drives
 	// a device.
 	Inject func(device string, phase rack.Phase)
+	// At is called at every Point of every event; it may end the process. It is
+	// how crash tests hit the moment between any two lines.
+	At     func(p Point, seq uint64)
 	Logger *slog.Logger
 }
 
+// Point is a moment in the life of an event.
+type Point string
+
+// The points, in their order.
+const (
+	Appended Point = "appended" // it is durable, and nobody has heard of it
+	Applied  Point = "applied"  // its writer's state contains it, and nothing was done about it
+	Acted    Point = "acted"    // what it asks for was done, and the result is not journalled
+)
+
 // Offer is what may be served at a moment: an immutable answer to "which slot
-// is this packet's" and the open tickets.
+// is this packet's" and the last ticket of each device.
 type Offer struct {
+	Run     string // id of the run
 	Binder  *rack.Binder
-	Tickets []OpenTicket
+	Tickets []Ticket
 }
 
-// OpenTicket is the right of a device to its destructive job, journalled.
-type OpenTicket struct {
-	ID        string
-	Device    string
-	Image     rack.Image
-	Delivered bool // its image went out: whoever asks for it again starts over
+// Ticket is the right of a device to its destructive job, journalled.
+type Ticket struct {
+	ID         string
+	Device     string
+	Image      rack.Image
+	Open       bool   // what it stands for is served now
+	Delivered  bool   // its image went out: whoever asks for it again starts over
+	Overwrites string // what the device holds that may be overwritten
 }

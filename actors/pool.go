@@ -15,6 +15,9 @@ type Job struct {
 	Step    rack.Step
 	Attempt int
 	Image   rack.Image // what the plan says the device gets
+
+	Overwrites string // what the device holds that may be overwritten, as rack.Observation.Holds
+	Repeat     bool   // an earlier life may have done it already: look at the device first
 }
 
 // Executor carries out actions against devices. Do returns when the action is

@@ -22,6 +22,8 @@ type rackSupervisor struct {
 	devices   map[string]*actor.PID // live DeviceActors by slot
 	crashed   map[string]error      // last bug of a live DeviceActor
 	deadlines map[string]*time.Timer
+	free      map[string]*actor.PID // slots that an order is decided for, and who waits until no actor drives them; nil once told
+	born      uint64                // last event of the lives before this one
 	scan      *scan
 	stopping  bool
 }
@@ -35,7 +37,7 @@ type (
 var _ actor.SupervisorStrategy = (*rackSupervisor)(nil)
 
 func newRackSupervisor(o *Options, p *pool) *rackSupervisor {
-	return &rackSupervisor{o: o, pool: p, run: rack.NewRun(o.Rack, o.Platforms), devices: map[string]*actor.PID{},
+	return &rackSupervisor{o: o, pool: p, run: o.newRun(), free: map[string]*actor.PID{}, devices: map[string]*actor.PID{},
 		crashed: map[string]error{}, deadlines: map[string]*time.Timer{}}
 }
 
@@ -55,16 +57,21 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 			c.Send(pid, &gates{s.run.Gates(m.device)})
 		}
 	case *deadline:
-		if !s.run.Device(m.device).Seen && s.devices[m.device] == nil {
+		if _, waits := s.free[m.device]; !waits && !s.run.Device(m.device).Seen && s.devices[m.device] == nil {
 			s.spawn(c, m.device, fmt.Sprintf("no DHCP packet, no answer of a BMC and no row of a MAC table within %s of its route becoming ready",
 				s.o.DiscoveryLimit))
 		}
+	case *release:
+		s.release(c, m.device)
+	case *takeUp:
+		delete(s.free, m.device)
+		s.drive(c, m.device)
 	case *scanDue:
-		s.scan.start(c, s.run)
+		s.scan.start(c, s.run, s.born)
 	case *scanEnded:
 		s.scan.arm(c)
 	case *actor.Terminated:
-		s.terminated(m.Who)
+		s.terminated(c, m.Who)
 	case *actor.Stopping, *actor.Restarting:
 		s.stopping = true // also: its children end because it ends, not because of what they did
 		for _, t := range s.deadlines {
@@ -82,13 +89,30 @@ func (s *rackSupervisor) start(c actor.Context) {
 	if err != nil {
 		panic(fmt.Errorf("read the journal: %w", err))
 	}
-	s.head = head
+	s.head, s.born = head, head
 	s.scan = newScan(s.o.Scanner, s.o.ScanEvery, c)
 	for i := range s.o.Rack.Devices {
 		name := s.o.Rack.Devices[i].Name
-		if d := s.run.Device(name); d.Seen && d.Status != rack.Ready && d.Status != rack.Failed {
-			s.spawn(c, name, "")
+		s.drive(c, name)
+		// What an earlier life had to say of a device that became ready, and
+		// could not any more.
+		if s.run.Device(name).Status == rack.Ready {
+			s.becameReady(&s.o.Rack.Devices[i])
 		}
+	}
+}
+
+// drive starts the actor of a device that there is something to do for, or its
+// discovery deadline.
+func (s *rackSupervisor) drive(c actor.Context, name string) {
+	d := s.run.Device(name)
+	switch {
+	case d.Status == rack.Ready || d.Status == rack.Failed || d.Status == rack.Skipped || !s.run.Wanted(name):
+	case d.Seen:
+		s.spawn(c, name, "")
+	case d.Error != "": // its deadline passed in an earlier life
+		s.spawn(c, name, d.Error)
+	default:
 		s.armDeadline(c, name)
 	}
 }
@@ -125,30 +149,51 @@ func (s *rackSupervisor) follow(c actor.Context, e rack.Event) {
 	case rack.RackStarted:
 		s.armDeadlines(c)
 	case rack.Observed:
-		if d := s.run.Device(e.Device); d.Status == rack.Ready || d.Status == rack.Failed {
-			return
-		}
 		if pid := s.devices[e.Device]; pid != nil {
 			c.Send(pid, &applied{e})
-		} else {
-			s.spawn(c, e.Device, "")
+		} else if _, waits := s.free[e.Device]; !waits {
+			s.drive(c, e.Device)
 		}
 	case rack.DeviceReady:
-		s.linksReady(e)
-		if what := s.run.Unproven(e.Device); what != "" && e.Role == rack.Server {
-			s.journal(rack.Event{Rack: e.Rack, Device: e.Device, Role: e.Role, Kind: rack.DeviceFinding, Detail: rack.Detail{Reason: what}})
+		if dev, ok := s.o.Rack.Device(e.Device); ok {
+			s.becameReady(dev)
 		}
+	case rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceReplaced:
+		delete(s.free, e.Device)
+		if t := s.deadlines[e.Device]; t != nil {
+			t.Stop()
+			delete(s.deadlines, e.Device)
+		}
+		s.sendGates(c) // links behind a switch that starts over are closed
+		s.drive(c, e.Device)
 	}
 }
 
-// linksReady journals the links whose last switch has become ready.
-func (s *rackSupervisor) linksReady(e rack.Event) {
+// release lets no actor drive a device, and tells who asked once that is so.
+func (s *rackSupervisor) release(c actor.Context, name string) {
+	if pid := s.devices[name]; pid != nil {
+		s.free[name] = c.Sender()
+		delete(s.crashed, name) // what it crashed of is over
+		c.Stop(pid)
+		return
+	}
+	s.free[name] = nil
+	c.Respond(&released{})
+}
+
+// becameReady journals what follows from a device that is ready: the links
+// whose last switch it is, or what a server did not prove. What was journalled
+// already is not journalled again.
+func (s *rackSupervisor) becameReady(dev *rack.Device) {
 	var events []rack.Event
-	for _, x := range s.run.LinksToReady(e.Device) {
+	for _, x := range s.run.LinksToReady(dev.Name) {
 		far, _ := s.o.Rack.Device(x.Device)
 		route, _ := s.run.Cabling.Route(x)
-		events = append(events, rack.Event{Rack: e.Rack, Device: x.Device, Role: far.Role, Kind: rack.LinkReady,
+		events = append(events, rack.Event{Rack: s.o.Rack.Name, Device: x.Device, Role: far.Role, Kind: rack.LinkReady,
 			Detail: rack.Detail{Link: x.Near.String(), Path: strings.Join(route, " > ")}})
+	}
+	if what := s.run.Unproven(dev.Name); what != "" && dev.Role == rack.Server && !s.run.Found(dev.Name) {
+		events = append(events, rack.Event{Rack: s.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.DeviceFinding, Detail: rack.Detail{Reason: what}})
 	}
 	s.journal(events...)
 }
@@ -171,7 +216,7 @@ func (s *rackSupervisor) spawn(c actor.Context, name, unseen string) {
 	}
 	o, p := s.o, s.pool
 	props := actor.PropsFromProducer(func() actor.Actor {
-		return &deviceActor{log: o.Log, device: name, image: o.Images[name], unseen: unseen, pool: p, inject: o.Inject,
+		return &deviceActor{log: o.Log, device: name, image: o.Images[name], unseen: unseen, pool: p, inject: o.Inject, at: o.At,
 			machine: rack.NewMachine(o.Rack.Name, dev, o.Platforms[dev.Platform], o.Images[name])}
 	})
 	pid, err := c.SpawnNamed(props, name)
@@ -190,7 +235,7 @@ func (s *rackSupervisor) armDeadlines(c actor.Context) {
 }
 
 func (s *rackSupervisor) armDeadline(c actor.Context, name string) {
-	if s.deadlines[name] != nil || s.run.Device(name).Seen || !s.run.Reachable(name) {
+	if s.deadlines[name] != nil || s.run.Device(name).Seen || !s.run.Reachable(name) || !s.run.Wanted(name) || s.run.Device(name).Status == rack.Skipped {
 		return
 	}
 	system, self := c.ActorSystem(), c.Self()
@@ -220,9 +265,13 @@ func (s *rackSupervisor) HandleFailure(system *actor.ActorSystem, supervisor act
 
 // terminated is told that a DeviceActor is gone. One that crashed too often was
 // stopped by its strategy: that is when the device has failed.
-func (s *rackSupervisor) terminated(who *actor.PID) {
+func (s *rackSupervisor) terminated(c actor.Context, who *actor.PID) {
 	name := slot(who)
 	delete(s.devices, name)
+	if to := s.free[name]; to != nil {
+		s.free[name] = nil
+		c.Send(to, &released{})
+	}
 	dev, ok := s.o.Rack.Device(name)
 	if err := s.crashed[name]; ok && err != nil {
 		delete(s.crashed, name)
@@ -259,9 +308,11 @@ func (s *rackSupervisor) journal(events ...rack.Event) {
 	if len(events) == 0 {
 		return
 	}
-	if _, err := s.o.Log.Append(events...); err != nil {
+	stored, err := s.o.Log.Append(events...)
+	if err != nil {
 		panic(fmt.Errorf("write the journal: %w", err))
 	}
+	s.o.At(Appended, stored[len(stored)-1].Seq)
 }
 
 // slot is the device of a DeviceActor: the last part of its name.

@@ -18,6 +18,10 @@ type Scanner interface {
 	ProbeBMC(ctx context.Context, device string) (rack.Observation, error)
 	// MACTable reads which stations a ready switch has heard, one observation each.
 	MACTable(ctx context.Context, device string) ([]rack.Observation, error)
+	// Receipt asks a device at its own address for its receipt, and says what
+	// that proves; an error when nobody answers or it is not that of the last
+	// ticket.
+	Receipt(ctx context.Context, device string) (rack.Observation, error)
 }
 
 // scan asks, again and again, the BMCs and the management switch for devices
@@ -55,8 +59,9 @@ func (s *scan) arm(c actor.Context) {
 }
 
 // start begins one round in the background; it ends with scanEnded.
-func (s *scan) start(c actor.Context, run *rack.Run) {
+func (s *scan) start(c actor.Context, run *rack.Run, born uint64) {
 	bmcs, tables := targets(run)
+	systems := interrupted(run, born)
 	system, self := c.ActorSystem(), c.Self()
 	publish := func(o rack.Observation) {
 		system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
@@ -64,7 +69,7 @@ func (s *scan) start(c actor.Context, run *rack.Run) {
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
-		s.round(bmcs, tables, publish)
+		s.round(bmcs, tables, systems, publish)
 		if s.ctx.Err() == nil {
 			system.Root.Send(self, &scanEnded{})
 		}
@@ -80,7 +85,7 @@ func targets(run *rack.Run) (bmcs, tables []string) {
 		seen := run.Device(d.Name).Seen
 		unseen = unseen || !seen
 		open := run.Gates(d.Name)[rack.ManagementOpen] && (seen || d.Role != rack.ManagementSwitch)
-		if d.BMC != nil && !open && run.Reachable(d.Name) {
+		if d.BMC != nil && !open && run.Reachable(d.Name) && run.Wanted(d.Name) && run.Device(d.Name).Status != rack.Skipped {
 			bmcs = append(bmcs, d.Name)
 		}
 	}
@@ -90,7 +95,20 @@ func targets(run *rack.Run) (bmcs, tables []string) {
 	return bmcs, tables
 }
 
-func (s *scan) round(bmcs, tables []string, publish func(rack.Observation)) {
+// interrupted are the devices whose installation an earlier life began to wait
+// for. What they did while nobody listened they do not say again: an address
+// that was acknowledged is not asked for twice.
+func interrupted(run *rack.Run, born uint64) (systems []string) {
+	for i := range run.Rack.Devices {
+		name := run.Rack.Devices[i].Name
+		if d := run.Device(name); d.Status == rack.Installing && d.Since > 0 && d.Since <= born && run.Wanted(name) {
+			systems = append(systems, name)
+		}
+	}
+	return systems
+}
+
+func (s *scan) round(bmcs, tables, systems []string, publish func(rack.Observation)) {
 	ctx, cancel := context.WithTimeout(s.ctx, max(s.every, scanFloor))
 	defer cancel()
 	slots := make(chan struct{}, scanWorkers)
@@ -107,6 +125,13 @@ func (s *scan) round(bmcs, tables []string, publish func(rack.Observation)) {
 	for _, d := range bmcs {
 		each(func() {
 			if o, err := s.scanner.ProbeBMC(ctx, d); err == nil {
+				publish(o)
+			}
+		})
+	}
+	for _, d := range systems {
+		each(func() {
+			if o, err := s.scanner.Receipt(ctx, d); err == nil {
 				publish(o)
 			}
 		})

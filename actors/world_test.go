@@ -176,6 +176,15 @@ func (w *world) ProbeBMC(_ context.Context, device string) (rack.Observation, er
 	return rack.Observation{Source: rack.FromBMC, Device: device, UUID: device}, nil
 }
 
+func (w *world) Receipt(_ context.Context, device string) (rack.Observation, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.imaged[device] || w.mute[device] {
+		return rack.Observation{}, errors.New("no answer")
+	}
+	return rack.Observation{Source: rack.FromReceipt, Device: device, Proves: rack.ReceiptFound}, nil
+}
+
 func (w *world) MACTable(context.Context, string) ([]rack.Observation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -246,7 +255,7 @@ func (w *world) offer(o Offer) {
 		if t.Delivered {
 			w.delivered[t.ID] = true
 		}
-		if w.tickets[t.ID] {
+		if w.tickets[t.ID] || !t.Open {
 			continue
 		}
 		w.tickets[t.ID] = true
@@ -255,7 +264,7 @@ func (w *world) offer(o Offer) {
 	}
 }
 
-func (w *world) install(t OpenTicket, d *rack.Device) {
+func (w *world) install(t Ticket, d *rack.Device) {
 	onie := d.Role == rack.ToRSwitch || d.Role == rack.InterRackSwitch
 	if !onie {
 		w.publish(rack.Observation{Source: rack.FromTFTP, Device: d.Name, Proves: rack.FetchedBootLoader})

@@ -175,6 +175,7 @@ func (r *request) identity() rack.Keys {
 		Direct: !r.giaddr.IsValid() && !r.ciaddr.IsValid() && r.relay.raw == nil,
 		Stage:  r.class.Stage,
 		Model:  r.class.Model,
+		Serial: r.class.Serial,
 	}
 }
 

@@ -21,7 +21,7 @@ func FromEvent(e rack.Event) *Event {
 			Step: d.Step, Attempt: uint32(d.Attempt), Error: d.Error, Next: d.Next, Reason: d.Reason,
 			Final: d.Final, Delay: delay(d.Delay), Link: d.Link, Path: d.Path, Ticket: d.Ticket,
 			Image: d.Image, Digest: d.Digest, Seen: FromObservation(d.Seen), PlanHash: d.PlanHash,
-			Ready: uint32(d.Ready), Failed: uint32(d.Failed), By: d.By, Overwrites: d.Overwrites, Only: d.Only,
+			Ready: uint32(d.Ready), Failed: uint32(d.Failed), By: d.By, Overwrites: d.Overwrites, Only: d.Only, Run: d.Run, Writing: d.Writing,
 		},
 	}
 }
@@ -52,7 +52,7 @@ func ToEvent(m *Event) (rack.Event, error) {
 			Step: d.GetStep(), Attempt: int(d.GetAttempt()), Error: d.GetError(), Next: d.GetNext(), Reason: d.GetReason(),
 			Final: d.GetFinal(), Delay: d.GetDelay().AsDuration(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
 			Image: d.GetImage(), Digest: d.GetDigest(), Seen: seen, PlanHash: d.GetPlanHash(),
-			Ready: int(d.GetReady()), Failed: int(d.GetFailed()), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(),
+			Ready: int(d.GetReady()), Failed: int(d.GetFailed()), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(),
 		},
 	}, nil
 }
@@ -124,6 +124,8 @@ type lineDetail struct {
 	By           string    `json:"by,omitempty"`
 	Overwrites   string    `json:"overwrites,omitempty"`
 	Only         []string  `json:"only,omitempty"`
+	Run          string    `json:"run,omitempty"`
+	Writing      bool      `json:"writing,omitempty"`
 }
 
 type lineSeen struct {
@@ -150,7 +152,7 @@ func JSONLine(e rack.Event) ([]byte, error) {
 		Detail: lineDetail{
 			Step: d.GetStep(), Attempt: d.GetAttempt(), Error: d.GetError(), Next: d.GetNext(), Reason: d.GetReason(), Final: d.GetFinal(),
 			DelaySeconds: d.GetDelay().AsDuration().Seconds(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
-			Image: d.GetImage(), Digest: d.GetDigest(), PlanHash: d.GetPlanHash(), Ready: d.GetReady(), Failed: d.GetFailed(), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(),
+			Image: d.GetImage(), Digest: d.GetDigest(), PlanHash: d.GetPlanHash(), Ready: d.GetReady(), Failed: d.GetFailed(), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(),
 		},
 	}
 	if o := d.GetSeen(); o != nil {

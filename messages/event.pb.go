@@ -156,7 +156,11 @@ type EventDetail struct {
 	// reimage-ordered, ticket-issued: what the device holds that may be overwritten.
 	Overwrites string `protobuf:"bytes,18,opt,name=overwrites,proto3" json:"overwrites,omitempty"`
 	// rack-started, rack-resumed: the devices that are to be imaged; empty: all.
-	Only          []string `protobuf:"bytes,19,rep,name=only,proto3" json:"only,omitempty"`
+	Only []string `protobuf:"bytes,19,rep,name=only,proto3" json:"only,omitempty"`
+	// rack-started: id of the run.
+	Run string `protobuf:"bytes,20,opt,name=run,proto3" json:"run,omitempty"`
+	// step-failed: the device may still be writing.
+	Writing       bool `protobuf:"varint,21,opt,name=writing,proto3" json:"writing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -324,6 +328,20 @@ func (x *EventDetail) GetOnly() []string {
 	return nil
 }
 
+func (x *EventDetail) GetRun() string {
+	if x != nil {
+		return x.Run
+	}
+	return ""
+}
+
+func (x *EventDetail) GetWriting() bool {
+	if x != nil {
+		return x.Writing
+	}
+	return false
+}
+
 // Observation is something seen on the wire about a device. Its strings come
 // from strangers and are bounded and escaped by whoever fills it in.
 type Observation struct {
@@ -485,7 +503,7 @@ const file_rackreach_v1_event_proto_rawDesc = "" +
 	"\x04role\x18\x05 \x01(\tR\x04role\x12\x12\n" +
 	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05phase\x18\a \x01(\tR\x05phase\x121\n" +
-	"\x06detail\x18\b \x01(\v2\x19.rackreach.v1.EventDetailR\x06detail\"\xf0\x03\n" +
+	"\x06detail\x18\b \x01(\v2\x19.rackreach.v1.EventDetailR\x06detail\"\x9c\x04\n" +
 	"\vEventDetail\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -508,7 +526,9 @@ const file_rackreach_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"overwrites\x18\x12 \x01(\tR\n" +
 	"overwrites\x12\x12\n" +
-	"\x04only\x18\x13 \x03(\tR\x04only\"\xb3\x02\n" +
+	"\x04only\x18\x13 \x03(\tR\x04only\x12\x10\n" +
+	"\x03run\x18\x14 \x01(\tR\x03run\x12\x18\n" +
+	"\awriting\x18\x15 \x01(\bR\awriting\"\xb3\x02\n" +
 	"\vObservation\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x10\n" +

@@ -3,7 +3,6 @@ package rackagent
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +35,18 @@ type Options struct {
 	Images    boot.Images
 	Log       journal.Log
 
+	// RunID names the run when it starts; a run that goes on keeps the name that
+	// its journal holds. Empty: a random one. Receipts on devices carry it.
+	RunID string
+	// Secret makes the tokens of the tickets. A run that goes on needs the one
+	// that it began with, or devices in the middle of their job are turned away.
+	// Empty: a random one.
+	Secret []byte
+	// Only are the devices that a run which starts is to image; empty: all.
+	Only []string
+	// Salvaged is the last sequence that came from a damaged journal; 0: none.
+	Salvaged uint64
+
 	ListenDHCP func() (net.PacketConn, error) // called again when the DHCP service is restarted
 	TFTP       net.PacketConn
 	HTTP       net.Listener
@@ -52,15 +63,14 @@ type Options struct {
 	Registry    prometheus.Registerer // nil: metrics are kept but not registered
 	Announce    func(rack.Event)      // nil: nobody is told
 	Inject      func(device string, phase rack.Phase)
-	Supervision *actors.Supervision // nil: the default
-	Logger      *slog.Logger        // nil: discarded
+	At          func(actors.Point, uint64) // nil: nothing; crash tests end the process there
+	Supervision *actors.Supervision        // nil: the default
+	Logger      *slog.Logger               // nil: discarded
 }
 
 // Agent is one agent, built and not yet running, or running.
 type Agent struct {
 	o       Options
-	runID   string
-	secret  []byte
 	metrics *metrics
 	boot    *boot.Services
 	exec    *executor
@@ -82,15 +92,13 @@ func New(o Options) (*Agent, error) {
 	if o.Announce == nil {
 		o.Announce = func(rack.Event) {}
 	}
-	a := &Agent{o: o, secret: make([]byte, 32), ended: make(chan error, 1)}
-	id := make([]byte, 4)
-	if _, err := rand.Read(id); err != nil {
-		return nil, fmt.Errorf("name the run: %w", err)
+	if o.RunID == "" {
+		o.RunID = rand.Text()
 	}
-	if _, err := rand.Read(a.secret); err != nil {
-		return nil, fmt.Errorf("make the secret of the tickets: %w", err)
+	if len(o.Secret) == 0 {
+		o.Secret = []byte(rand.Text())
 	}
-	a.runID = hex.EncodeToString(id)
+	a := &Agent{o: o, ended: make(chan error, 1)}
 	a.metrics = newMetrics(o.Rack, o.Platforms, a.Transferred)
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: "http://" + o.HTTP.Addr().String(), Images: o.Images,
 		Report: a.report, Fetched: a.fetched})
@@ -103,13 +111,14 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to BMCs: %w", err)
 	}
-	a.exec = &executor{rack: o.Rack, run: a.runID, credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), publish: a.publish, tickets: map[string]string{}}
+	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), publish: a.publish}
 	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, nil, services))
 	a.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		// The library logs every restart and dead letter; what matters of
 		// these is journalled or logged by our own actors.
 		return slog.New(slog.NewTextHandler(io.Discard, nil))
 	}))
+	a.pid = actor.NewPID(a.system.Address(), "agent-"+o.Rack.Name)
 	a.actor = a.build()
 	a.metrics.dropped = a.actor.Dropped
 	if o.Registry != nil {
@@ -124,8 +133,22 @@ func New(o Options) (*Agent, error) {
 // many; zeros before its first byte. It may be called at any time.
 func (a *Agent) Transferred(device string) (sent, size int64) { return a.boot.Progress(device) }
 
-// RunID names this run; receipts on devices carry it.
-func (a *Agent) RunID() string { return a.runID }
+// Order hands an operator's order to the run and returns the events that were
+// journalled for it. Errors: a *rack.Refusal; actors.ErrEnding or actors.ErrGone
+// when the run ends; the context's.
+func (a *Agent) Order(ctx context.Context, o rack.Order) ([]rack.Event, error) {
+	obeyed, err := actors.Ask[actors.Obeyed](ctx, a.system, a.pid, &actors.Order{Order: o})
+	return obeyed.Events, err
+}
+
+// images are what the plan gives each device.
+func (a *Agent) images() map[string]rack.Image {
+	images := map[string]rack.Image{}
+	for _, d := range a.o.Plan.Devices {
+		images[d.Name] = rack.Image(d.Image)
+	}
+	return images
+}
 
 // Run images the rack. It returns when the run has ended and everything is shut
 // down: nil after rack-completed and after rack-halted (the events say which),
@@ -161,16 +184,13 @@ func (a *Agent) Run(ctx context.Context) error {
 
 // build makes the actor; it is spawned by Run.
 func (a *Agent) build() *actors.Agent {
-	images := map[string]rack.Image{}
-	for _, d := range a.o.Plan.Devices {
-		images[d.Name] = rack.Image(d.Image)
-	}
 	supervision := actors.DefaultSupervision()
 	if a.o.Supervision != nil {
 		supervision = *a.o.Supervision
 	}
 	return actors.NewAgent(actors.Options{
-		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: images, PlanHash: a.o.Plan.Hash,
+		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: a.images(), PlanHash: a.o.Plan.Hash, RunID: a.o.RunID,
+		Only: a.o.Only, Salvaged: a.o.Salvaged, At: a.o.At,
 		Executor: a.exec, Scanner: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
 		DiscoveryLimit: a.o.DiscoveryLimit, ScanEvery: a.o.ScanEvery,
 		Supervision: supervision, Inject: a.o.Inject, Logger: a.o.Logger,
@@ -180,7 +200,6 @@ func (a *Agent) build() *actors.Agent {
 // spawn starts the actor under a guardian that ends the run when it crashes: a
 // second life in the same process would not know what the first one had begun.
 func (a *Agent) spawn() error {
-	a.pid = actor.NewPID(a.system.Address(), "agent-"+a.o.Rack.Name)
 	root := a.system.Root.Copy().WithGuardian(&guardian{a.end})
 	if _, err := root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return a.actor }), a.pid.Id); err != nil {
 		return fmt.Errorf("spawn the agent of rack %s: %w", a.o.Rack.Name, err)
@@ -212,22 +231,22 @@ func (a *Agent) announce(e rack.Event) {
 
 // offer swaps the boot table and the tickets. It runs on Agent's goroutine.
 func (a *Agent) offer(o actors.Offer) {
-	open := map[string]bool{}
-	for _, t := range o.Tickets {
-		open[t.ID] = true
-		if slices.ContainsFunc(a.tickets, func(x boot.Ticket) bool { return x.ID == t.ID }) {
-			continue
-		}
-		d, _ := a.o.Rack.Device(t.Device)
-		a.tickets = append(a.tickets, boot.Ticket{ID: t.ID, Token: boot.Token(a.secret, t.ID), Rack: a.o.Rack.Name, Run: a.runID,
-			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image})
-		a.exec.remember(t.Device, t.ID)
-	}
+	a.exec.remember(o)
 	var live []boot.Ticket
-	for i := range a.tickets {
-		a.tickets[i].Open = open[a.tickets[i].ID]
-		if a.tickets[i].Open {
-			live = append(live, a.tickets[i])
+	for _, t := range o.Tickets {
+		d, _ := a.o.Rack.Device(t.Device)
+		x := boot.Ticket{ID: t.ID, Token: boot.Token(a.o.Secret, t.ID), Rack: a.o.Rack.Name, Run: o.Run,
+			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open}
+		if n := slices.IndexFunc(a.tickets, func(y boot.Ticket) bool { return y.ID == t.ID }); n >= 0 {
+			a.tickets[n] = x
+		} else {
+			for n := range a.tickets { // a device has one ticket at a time
+				a.tickets[n].Open = a.tickets[n].Open && a.tickets[n].Device != t.Device
+			}
+			a.tickets = append(a.tickets, x)
+		}
+		if t.Open {
+			live = append(live, x)
 		}
 	}
 	// First the bytes, then the pointer to them: a device that hears of its

@@ -14,13 +14,14 @@ import (
 // executor carries out the actions of steps, and the scans, over the wires.
 type executor struct {
 	rack        *rack.Rack
-	run         string
+	images      map[string]rack.Image
 	credentials func(reference string) (user, password string, err error)
 	power       *power.Client
 	device      *deviceapi.Client
 	publish     func(rack.Observation)
 
 	mu      sync.Mutex
+	run     string            // id of the run
 	tickets map[string]string // last ticket of a device, also once it is closed
 }
 
@@ -29,11 +30,21 @@ var (
 	_ actors.Scanner  = (*executor)(nil)
 )
 
-// remember keeps the last ticket of a device for its configuration.
-func (x *executor) remember(device, ticket string) {
+// remember keeps the last ticket of each device: its configuration carries it.
+func (x *executor) remember(o actors.Offer) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.tickets[device] = ticket
+	x.run, x.tickets = o.Run, make(map[string]string, len(o.Tickets))
+	for _, t := range o.Tickets {
+		x.tickets[t.Device] = t.ID
+	}
+}
+
+// ticketOf is the last ticket of a device, or "", and the id of the run.
+func (x *executor) ticketOf(device string) (run, ticket string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.run, x.tickets[device]
 }
 
 // Do implements actors.Executor.
@@ -44,11 +55,9 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 	}
 	switch job.Step.Action {
 	case rack.PushConfig:
-		config, err := x.config(d)
-		if err != nil {
-			return err
-		}
-		return x.device.Push(ctx, d.Address, config)
+		return x.push(ctx, d, job.Repeat)
+	case rack.BootInstaller:
+		return x.device.BootInstaller(ctx, d.Address, job.Overwrites)
 	case rack.VerifyDevice:
 		return x.verify(ctx, d, job.Image)
 	}
@@ -75,11 +84,43 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 	return err
 }
 
+// push configures a device. Of one that an earlier life of the agent may have
+// configured already the receipt is read first.
+func (x *executor) push(ctx context.Context, d *rack.Device, repeat bool) error {
+	config, err := x.config(d)
+	if err != nil {
+		return err
+	}
+	if repeat {
+		if got, err := x.device.Receipt(ctx, d.Address); err == nil && got.Config == deviceapi.ConfigDigest(config) {
+			return nil
+		}
+	}
+	return x.device.Push(ctx, d.Address, config)
+}
+
 func (x *executor) config(d *rack.Device) ([]byte, error) {
-	x.mu.Lock()
-	ticket := x.tickets[d.Name]
-	x.mu.Unlock()
-	return deviceapi.NewConfig(x.rack, d.Name, x.run, ticket)
+	run, ticket := x.ticketOf(d.Name)
+	return deviceapi.NewConfig(x.rack, d.Name, run, ticket)
+}
+
+// Receipt implements actors.Scanner. The receipt of a device whose installer
+// knows its job names the ticket; one that ONIE left names the image only, and
+// counts because the device was in ONIE before.
+func (x *executor) Receipt(ctx context.Context, device string) (rack.Observation, error) {
+	d, ok := x.rack.Device(device)
+	if !ok {
+		return rack.Observation{}, fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
+	}
+	got, err := x.device.Receipt(ctx, d.Address)
+	if err != nil {
+		return rack.Observation{}, err
+	}
+	run, ticket := x.ticketOf(device)
+	if got.Digest != x.images[device].Digest || got.Run != "" && (got.Run != run || got.Ticket != ticket) {
+		return rack.Observation{}, fmt.Errorf("%s holds the receipt of another job: run %.40q, ticket %.80q", device, got.Run, got.Ticket)
+	}
+	return rack.Observation{Source: rack.FromReceipt, Device: device, Address: d.Address.String(), Proves: rack.ReceiptFound}, nil
 }
 
 // verify compares what the device says of itself with what it was given.
@@ -92,7 +133,8 @@ func (x *executor) verify(ctx context.Context, d *rack.Device, image rack.Image)
 	if err != nil {
 		return err
 	}
-	return got.Check(deviceapi.Receipt{Rack: x.rack.Name, Device: d.Name, Run: x.run, Digest: image.Digest, Config: deviceapi.ConfigDigest(config)})
+	run, _ := x.ticketOf(d.Name)
+	return got.Check(deviceapi.Receipt{Rack: x.rack.Name, Device: d.Name, Run: run, Digest: image.Digest, Config: deviceapi.ConfigDigest(config)})
 }
 
 func (x *executor) target(d *rack.Device) (power.Target, error) {

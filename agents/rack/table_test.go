@@ -58,7 +58,7 @@ func TestTableFollowsTheTickets(t *testing.T) {
 			var tickets []boot.Ticket
 			for _, d := range []string{"tor-1", "server-01"} {
 				if c.open {
-					offer.Tickets = append(offer.Tickets, actors.OpenTicket{ID: d, Device: d, Delivered: c.delivered})
+					offer.Tickets = append(offer.Tickets, actors.Ticket{ID: d, Device: d, Delivered: c.delivered})
 					tickets = append(tickets, boot.Ticket{ID: d, Device: d, Token: boot.Token([]byte("s"), d), Open: true})
 				}
 			}

@@ -121,7 +121,7 @@ func (d *demo) writeReport(s *simulation, o outcome, began time.Time) error {
 	if d.report == "" {
 		return nil
 	}
-	r := report{Rack: s.rack.Name, Run: s.agent.RunID(), PlanHash: s.plan.Hash, Seed: d.seed, Speed: d.speed, Status: o.status, ExitCode: o.code,
+	r := report{Rack: s.rack.Name, Run: o.run.ID, PlanHash: s.plan.Hash, Seed: d.seed, Speed: d.speed, Status: o.status, ExitCode: o.code,
 		Cause: o.run.Cause, StoppedBy: o.run.Blamed, Began: began.UTC(), DurationSeconds: time.Since(began).Seconds(), Devices: []reportDevice{}}
 	if o.err != nil {
 		r.Error = o.err.Error()

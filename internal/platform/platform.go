@@ -82,6 +82,7 @@ func onie(name string, role rack.Role, machine string) rack.Platform {
 		Match:       rack.Match{Stages: []rack.Stage{rack.StageONIE, rack.StageNOS}, Machines: []string{machine}},
 		Image:       "sim-nos-onie", TicketEnds: rack.DHCPNOS,
 		Steps: append([]rack.Step{
+			{Name: "boot-installer", Phase: rack.Discovery, Action: rack.BootInstaller, Limit: 2 * time.Minute, Retries: 2, Backoff: 10 * time.Second, OnReimage: true},
 			{Name: "onie", Phase: rack.Discovery, Until: rack.DHCPONIE, Unless: declined, Limit: 10 * time.Minute, Retries: 2, Backoff: 10 * time.Second, Weight: 10},
 			{Name: "ticket", Phase: rack.Installation, Action: rack.IssueTicket, Limit: time.Minute, Weight: 1},
 			{Name: "image-transfer", Phase: rack.Installation, Until: rack.FetchedImage, Unless: declined, Limit: 20 * time.Minute, Retries: 2, Backoff: 10 * time.Second, Weight: 24, Destructive: true, RetryFrom: "ticket"},
@@ -121,7 +122,7 @@ func server() rack.Platform {
 // for the booting too, since every failed step of an installation closes its
 // ticket.
 func pxeInstallation(up rack.Evidence) []rack.Step {
-	failed := []rack.Evidence{rack.ReportedFailed}
+	failed := []rack.Evidence{rack.ReportedFailed, rack.ReportedRefused}
 	in := rack.Installation
 	return []rack.Step{
 		{Name: "ticket", Phase: in, Action: rack.IssueTicket, Limit: time.Minute, Weight: 1},

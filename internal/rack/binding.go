@@ -16,6 +16,7 @@ type Keys struct {
 	Direct bool   // came without a relay: from the agent's own cable
 	Stage  Stage
 	Model  string // ONIE machine or model string
+	Serial string // as the vendor strings say it
 }
 
 // How says by which key a component was bound to its slot.
@@ -23,10 +24,11 @@ type How string
 
 // The keys, strongest first.
 const (
-	ByMAC   How = "mac"
-	ByPort  How = "port"
-	ByUUID  How = "uuid"
-	ByClass How = "class"
+	ByMAC    How = "mac"
+	ByPort   How = "port"
+	ByUUID   How = "uuid"
+	BySerial How = "serial"
+	ByClass  How = "class"
 )
 
 // Binding is the slot that a packet belongs to, and the end of it that spoke.
@@ -53,6 +55,8 @@ type Binder struct {
 	platforms map[string]Platform
 	mac       map[string]string // MAC → slot: inventory, and what was learned by port
 	uuid      map[string]string // UUID → slot
+	serial    map[string]string // serial → slot: inventory, and what operators bound
+	replaced  map[string]bool   // slots whose inventory is of hardware that is gone
 	port      map[Port]cableEnd
 	bound     map[boundEnd]bool // ends that something was bound to
 }
@@ -70,12 +74,15 @@ type cableEnd struct {
 
 // NewBinder builds the binder of a rack that was validated.
 func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
-	b := &Binder{rack: r, platforms: platforms, mac: map[string]string{}, uuid: map[string]string{},
+	b := &Binder{rack: r, platforms: platforms, mac: map[string]string{}, uuid: map[string]string{}, serial: map[string]string{}, replaced: map[string]bool{},
 		port: map[Port]cableEnd{}, bound: map[boundEnd]bool{}}
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		for _, m := range d.MACs {
 			b.mac[m] = d.Name
+		}
+		if d.Serial != "" {
+			b.serial[d.Serial] = d.Name
 		}
 		if !d.Management.IsZero() {
 			b.port[d.Management] = cableEnd{d.Name, Management}
@@ -85,6 +92,52 @@ func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
 		}
 	}
 	return b
+}
+
+// Bound returns a binder that has been told by an operator that a MAC or a
+// serial belongs to a slot, whatever was known of them before.
+func (b *Binder) Bound(device string, o *Observation) *Binder {
+	n := *b
+	if o.MAC != "" {
+		n.mac = cloneWith(b.mac, o.MAC, device)
+	}
+	if o.Serial != "" {
+		n.serial = cloneWith(b.serial, o.Serial, device)
+	}
+	return &n
+}
+
+// Forgotten returns a binder that knows nothing any more of the hardware that
+// stood in a slot: neither what was learned nor what the inventory said.
+func (b *Binder) Forgotten(device string) *Binder {
+	n := *b
+	n.mac, n.uuid, n.serial = without(b.mac, device), without(b.uuid, device), without(b.serial, device)
+	n.bound = map[boundEnd]bool{}
+	for end := range b.bound {
+		if end.device != device {
+			n.bound[end] = true
+		}
+	}
+	n.replaced = cloneWith(b.replaced, device, true)
+	return &n
+}
+
+func without(m map[string]string, device string) map[string]string {
+	n := map[string]string{}
+	for k, d := range m {
+		if d != device {
+			n[k] = d
+		}
+	}
+	return n
+}
+
+// Owner is the slot that a MAC or a serial is known to belong to, or "".
+func (b *Binder) Owner(o *Observation) string {
+	if d := b.mac[o.MAC]; d != "" {
+		return d
+	}
+	return b.serial[o.Serial]
 }
 
 // Learned returns a binder that also knows the keys of an observation which was
@@ -140,11 +193,14 @@ func (b *Binder) Bind(k Keys) (Binding, error) {
 	if d, ok := b.uuid[k.UUID]; ok {
 		found[ByUUID] = d
 	}
+	if d, ok := b.serial[k.Serial]; ok && k.Serial != "" {
+		found[BySerial] = d
+	}
 	out := Binding{Link: k.Via, Network: end.network}
 	if k.Direct {
 		out.Network = Management
 	}
-	for _, how := range []How{ByMAC, ByPort, ByUUID} {
+	for _, how := range []How{ByMAC, ByPort, ByUUID, BySerial} {
 		d, ok := found[how]
 		if !ok {
 			continue
@@ -182,7 +238,7 @@ func (b *Binder) byClass(k Keys) (string, error) {
 	var fit []string
 	for i := range b.rack.Devices {
 		d := &b.rack.Devices[i]
-		if b.bound[boundEnd{d.Name, k.Stage == StageBMC}] || len(d.MACs) > 0 || (k.Direct && d.Role != ManagementSwitch) {
+		if b.bound[boundEnd{d.Name, k.Stage == StageBMC}] || (len(d.MACs) > 0 && !b.replaced[d.Name]) || (k.Direct && d.Role != ManagementSwitch) {
 			continue
 		}
 		if b.fits(d.Name, k) == nil {

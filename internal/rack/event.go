@@ -55,8 +55,9 @@ type Detail struct {
 	Next    string // what to do next, for people
 	Reason  string // why a device is held, why a rack halted
 
-	Final bool          // step-failed: no attempt is left
-	Delay time.Duration // step-failed: until the retry
+	Final   bool          // step-failed: no attempt is left
+	Writing bool          // step-failed: the device may still be writing
+	Delay   time.Duration // step-failed: until the retry
 
 	Link string // link-*: the near end, "tor-1:1"
 	Path string // link-ready: the switches of its route, "mgmt-1 > tor-1"
@@ -68,6 +69,7 @@ type Detail struct {
 	Seen *Observation // observed, device-discovered, component-ambiguous
 
 	PlanHash string // rack-started
+	Run      string // rack-started: id of the run; receipts on devices carry it
 	Ready    int    // rack-completed, rack-halted: devices
 	Failed   int    // rack-completed, rack-halted: devices
 

@@ -21,10 +21,13 @@ const (
 // that an answer to an older attempt is recognised and dropped.
 type Command struct {
 	Kind    CommandKind
+	Repeat  bool // Do: the last shell may have done it already: look at the device first
 	Step    Step
 	Attempt int
 	After   time.Duration
 	Error   string
+
+	Overwrites string // Do: what the device holds that may be overwritten, as Observation.Holds
 }
 
 // InputKind says what happened outside a machine.
@@ -34,7 +37,7 @@ type InputKind string
 // applied, and followed by Woken.
 const (
 	Woken       InputKind = "woken"        // something was applied, or the gates changed
-	Resumed     InputKind = "resumed"      // a shell has just rebuilt the machine: repeat what was in flight
+	Resumed     InputKind = "resumed"      // a shell has just rebuilt the machine: take up what was in flight
 	ActionDone  InputKind = "action-done"  // the answer to Do; Error is empty on success
 	LimitPassed InputKind = "limit-passed" // the answer to ArmLimit
 	RetryDue    InputKind = "retry-due"    // the answer to ArmRetry
@@ -87,7 +90,9 @@ type Machine struct {
 	evidence map[Evidence]uint64
 	said     map[Evidence]string // the device's own words
 	tickets  int
-	ticketed bool // the current attempt of a ticket step has issued its ticket
+	ticketed bool   // the current attempt of a ticket step has issued its ticket
+	reimage  bool   // an operator ordered it, and the installer was not reached since
+	replaces string // what the device holds that its tickets may overwrite
 	held     string
 	delay    time.Duration
 	err      string // why it is exhausted
@@ -100,9 +105,11 @@ type Machine struct {
 // NewMachine is a machine before its first event. The image is what the plan
 // says this device gets.
 func NewMachine(rackName string, d *Device, p Platform, image Image) *Machine {
-	return &Machine{rack: rackName, device: d.Name, role: d.Role, platform: p, image: image,
+	m := &Machine{rack: rackName, device: d.Name, role: d.Role, platform: p, image: image,
 		starts: make([]int, len(p.Steps)), fails: make([]int, len(p.Steps)), failed: map[Phase]bool{},
 		evidence: map[Evidence]uint64{}, said: map[Evidence]string{}, gates: map[Gate]bool{}}
+	m.step = m.following(0)
+	return m
 }
 
 // SetGates tells the machine which gates hold; follow it with Step(Woken).
@@ -145,7 +152,7 @@ func (m *Machine) Step(in Input) ([]Event, []Command) {
 		}
 		m.due = true
 	case Resumed:
-		return nil, m.rearm()
+		return m.rearm()
 	}
 	return m.advance()
 }
@@ -208,7 +215,7 @@ func (m *Machine) start(s Step) ([]Event, []Command) {
 	attempt := m.starts[m.step] + 1
 	cmds := []Command{{Kind: ArmLimit, Step: s, Attempt: attempt, After: s.Limit}}
 	if s.Action != Wait && s.Action != IssueTicket {
-		cmds = append(cmds, Command{Kind: Do, Step: s, Attempt: attempt})
+		cmds = append(cmds, Command{Kind: Do, Step: s, Attempt: attempt, Overwrites: m.replaces})
 	}
 	return m.events(m.event(StepStarted, s.Phase, Detail{Step: s.Name, Attempt: attempt})), cmds
 }
@@ -237,17 +244,29 @@ func (m *Machine) missing(s Step) string {
 func (m *Machine) watch(s Step) ([]Event, []Command) {
 	for _, e := range s.Unless {
 		if m.evidence[e] > m.since {
-			return m.fail(m.refusal(e), false)
+			return m.fail(m.refusal(e), e == ReportedRefused)
 		}
 	}
 	switch {
 	case s.Action == IssueTicket && !m.ticketed:
 		return m.events(m.event(TicketIssued, s.Phase, Detail{Step: s.Name, Attempt: m.starts[m.step],
-			Ticket: fmt.Sprintf("%s/%s/%d", m.rack, m.device, m.tickets+1), Image: m.image.Name, Digest: m.image.Digest})), nil
-	case s.Action == IssueTicket, s.Until != NoEvidence && m.evidence[s.Until] > m.base:
+			Ticket: fmt.Sprintf("%s/%s/%d", m.rack, m.device, m.tickets+1), Image: m.image.Name, Digest: m.image.Digest, Overwrites: m.replaces})), nil
+	case s.Action == IssueTicket, s.Until != NoEvidence && m.proved(s.Until) > m.base:
 		return m.complete(), nil
 	}
 	return nil, nil
+}
+
+// proved is the sequence of the newest observation that proves something,
+// directly or because it could not be without it. A crash can lose an
+// observation between the wire and the journal; what follows from it on the
+// device makes up for it.
+func (m *Machine) proved(e Evidence) uint64 {
+	at := m.evidence[e]
+	for _, later := range Implying(e, m.platform.TicketEnds) {
+		at = max(at, m.evidence[later])
+	}
+	return at
 }
 
 // refusal puts contrary evidence into words.
@@ -255,6 +274,8 @@ func (m *Machine) refusal(e Evidence) string {
 	switch e {
 	case ReportedFailed:
 		return "the device reported: " + m.said[e]
+	case ReportedRefused:
+		return "its installer refused: " + m.said[e]
 	case DHCPDeclined:
 		return "the device declined its address: another machine on the network uses it"
 	case DHCPONIE:
@@ -279,7 +300,9 @@ func (m *Machine) pass(s Step) ([]Event, []Command) {
 	if s.Destructive {
 		limit *= 2
 	}
-	return m.fail(fmt.Sprintf("no %s within %s", wanted(s), limit), s.Destructive)
+	events, commands := m.fail(fmt.Sprintf("no %s within %s", wanted(s), limit), s.Destructive)
+	events[0].Detail.Writing = s.Destructive
+	return events, commands
 }
 
 // wanted puts what a step waits for into words.
@@ -332,24 +355,40 @@ func (m *Machine) retryFrom(i int) int {
 	return i
 }
 
-// rearm repeats what was in flight when the last shell ended. Actions are safe
-// to repeat: each reads the state of the device before it changes it.
-func (m *Machine) rearm() []Command {
+// rearm takes up what was in flight when the last shell ended. Actions are safe
+// to repeat, since each reads the state of the device before it changes it; one
+// whose effect was seen meanwhile is not repeated.
+func (m *Machine) rearm() ([]Event, []Command) {
 	if m.step >= len(m.platform.Steps) {
-		return nil
+		return nil, nil
 	}
 	s, attempt := m.platform.Steps[m.step], m.starts[m.step]
 	switch m.mode {
 	case running:
-		cmds := []Command{{Kind: ArmLimit, Step: s, Attempt: attempt, After: s.Limit}}
-		if s.Action != Wait && s.Action != IssueTicket {
-			cmds = append(cmds, Command{Kind: Do, Step: s, Attempt: attempt})
+		acts := s.Action != Wait && s.Action != IssueTicket
+		if acts && m.seenEffect() {
+			return m.complete(), nil
 		}
-		return cmds
+		cmds := []Command{{Kind: ArmLimit, Step: s, Attempt: attempt, After: s.Limit}}
+		if acts {
+			cmds = append(cmds, Command{Kind: Do, Step: s, Attempt: attempt, Repeat: true, Overwrites: m.replaces})
+		}
+		return nil, cmds
 	case backoff:
-		return []Command{{Kind: ArmRetry, Step: s, Attempt: attempt, After: m.delay}}
+		return nil, []Command{{Kind: ArmRetry, Step: s, Attempt: attempt, After: m.delay}}
 	}
-	return nil
+	return nil, nil
+}
+
+// seenEffect reports whether what the running action was to bring about was
+// observed since it started: what the step right after it waits for.
+func (m *Machine) seenEffect() bool {
+	next := m.following(m.step + 1)
+	if next >= len(m.platform.Steps) {
+		return false
+	}
+	s := m.platform.Steps[next]
+	return s.Phase == m.phase && s.Action == Wait && m.proved(s.Until) > m.base
 }
 
 // Apply changes the state by one event of this device, whoever wrote it.
@@ -389,9 +428,49 @@ func (m *Machine) Apply(e Event) {
 		m.step = m.following(m.step + 1)
 	case StepFailed:
 		m.failure(e)
-	case DeviceReady, DeviceFailed:
+	case DeviceReady, DeviceFailed, DeviceSkipped:
 		m.mode = finished
+	case DeviceRetried:
+		m.again(e)
+	case ReimageOrdered:
+		m.replaces, m.reimage = e.Detail.Overwrites, true
+		m.fromStart(e)
+	case DeviceReplaced:
+		m.seen, m.found, m.evidence, m.said = nil, false, map[Evidence]uint64{}, map[Evidence]string{}
+		m.replaces, m.reimage = "", false
+		m.fromStart(e)
 	}
+}
+
+// again forgets a failure: the device goes on where a retry of the failed step
+// would have, with all attempts of its phase before it.
+func (m *Machine) again(e Event) {
+	m.mode, m.err, m.due, m.held, m.waited = idle, "", false, "", false
+	m.base, m.since = e.Seq, e.Seq
+	if m.step == len(m.platform.Steps) {
+		return
+	}
+	phase := m.platform.Steps[m.step].Phase
+	for i := range m.platform.Steps {
+		if m.platform.Steps[i].Phase == phase {
+			m.fails[i] = 0
+		}
+	}
+	if phase == m.phase {
+		m.failed[phase] = true
+		m.step = m.retryFrom(m.step)
+	}
+}
+
+// fromStart sends the device through all phases again.
+func (m *Machine) fromStart(e Event) {
+	m.mode, m.err, m.due, m.held, m.waited, m.ticketed = idle, "", false, "", false, false
+	m.base, m.since = e.Seq, e.Seq
+	m.phase, m.closed = "", false
+	clear(m.failed)
+	clear(m.fails)
+	m.step = m.following(0)
+	m.reimage = false
 }
 
 func (m *Machine) observe(e Event) {
@@ -418,10 +497,20 @@ func (m *Machine) failure(e Event) {
 
 // following is the first step from i on that is not passed over.
 func (m *Machine) following(i int) int {
-	for i < len(m.platform.Steps) && m.platform.Steps[i].OnRetry && !m.failed[m.platform.Steps[i].Phase] {
+	for i < len(m.platform.Steps) && m.passedOver(m.platform.Steps[i]) {
 		i++
 	}
 	return i
+}
+
+func (m *Machine) passedOver(s Step) bool {
+	return s.OnRetry && !m.failed[s.Phase] || s.OnReimage && !(m.reimage && m.installed())
+}
+
+// installed reports whether a system was the last thing that spoke on the
+// device, and not its installer environment.
+func (m *Machine) installed() bool {
+	return max(m.evidence[DHCPNOS], m.evidence[DHCPOS], m.evidence[ReceiptFound]) > m.evidence[DHCPONIE]
 }
 
 func (m *Machine) event(k Kind, p Phase, d Detail) Event {

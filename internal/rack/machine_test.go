@@ -66,10 +66,13 @@ func (s *shell) drive(in rack.Input) {
 
 func describe(e rack.Event) string {
 	parts := []string{string(e.Kind)}
-	for _, p := range []string{string(e.Phase), e.Detail.Step, e.Detail.Ticket, e.Detail.Reason, e.Detail.Error} {
+	for _, p := range []string{string(e.Phase), e.Detail.Step, e.Detail.Ticket, e.Detail.Overwrites, e.Detail.Reason, e.Detail.Error} {
 		if p != "" {
 			parts = append(parts, p)
 		}
+	}
+	if e.Detail.Writing {
+		parts = append(parts, "(it may be writing)")
 	}
 	if e.Detail.Final {
 		parts = append(parts, "(no attempt is left)")
@@ -92,7 +95,7 @@ func (s *shell) observe(proves rack.Evidence, message string) {
 
 // TestMachine plays the stories in testdata/machine. Commands: device ROLE,
 // gates [NAME…], observe EVIDENCE [message=…], overtakes EVIDENCE EVIDENCE, done STEP [attempt=N] [message=what went wrong],
-// limit STEP [attempt=N], retry STEP, never-seen, crash.
+// limit STEP [attempt=N], retry STEP, never-seen, crash, failed, order KIND [overwrites=…].
 func TestMachine(t *testing.T) {
 	datadriven.Walk(t, "testdata/machine", func(t *testing.T, path string) {
 		var s *shell
@@ -132,6 +135,15 @@ func TestMachine(t *testing.T) {
 				s.drive(rack.Input{Kind: rack.RetryDue, Step: arg(0)})
 			case "never-seen":
 				s.drive(rack.Input{Kind: rack.NeverSeen, Error: "nothing within 10m0s"})
+			case "order": // an operator's, while no shell lives; then a new one
+				var holds string
+				d.MaybeScanArgs(t, "overwrites", &holds)
+				s.journal(rack.Event{Kind: rack.Kind(arg(0)), Device: "it", Detail: rack.Detail{Overwrites: holds}})
+				s.resume()
+				s.drive(rack.Input{Kind: rack.Resumed})
+				s.drive(rack.Input{Kind: rack.Woken})
+			case "failed": // the RackSupervisor's word after a fault
+				s.journal(rack.Event{Kind: rack.DeviceFailed, Device: "it"})
 			case "crash":
 				s.resume()
 				s.drive(rack.Input{Kind: rack.Resumed})
@@ -152,11 +164,11 @@ func TestMachineProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newShell(rapid.SampledFrom(rack.Roles()).Draw(t, "role"))
 		p := platform.All()[s.device.Platform]
-		evidence := []rack.Evidence{"", rack.DHCPBMC, rack.DHCPPXE, rack.DHCPONIE, rack.DHCPNOS, rack.DHCPOS, rack.DHCPDeclined, rack.FetchedBootLoader, rack.FetchedImage, rack.ReportedInstalled, rack.ReportedFailed}
+		evidence := []rack.Evidence{"", rack.DHCPBMC, rack.DHCPPXE, rack.DHCPONIE, rack.DHCPNOS, rack.DHCPOS, rack.DHCPDeclined, rack.FetchedBootLoader, rack.FetchedImage, rack.ReportedInstalled, rack.ReportedFailed, rack.ReportedRefused, rack.ReceiptFound}
 		for range rapid.IntRange(1, 80).Draw(t, "length") {
 			step := rapid.SampledFrom(p.Steps).Draw(t, "step").Name
 			attempt := rapid.IntRange(1, 3).Draw(t, "attempt")
-			switch rapid.IntRange(0, 7).Draw(t, "what") {
+			switch rapid.IntRange(0, 8).Draw(t, "what") {
 			case 0:
 				g := map[rack.Gate]bool{}
 				for _, x := range []rack.Gate{rack.ManagementOpen, rack.SwitchesReady, rack.DataReady, rack.DataOpen} {
@@ -178,9 +190,18 @@ func TestMachineProperties(t *testing.T) {
 				before := len(s.events)
 				s.resume()
 				s.drive(rack.Input{Kind: rack.Resumed})
-				if len(s.events) != before {
+				if len(s.events) != before && s.events[before].Kind != rack.StepCompleted {
 					t.Fatalf("resuming alone decided something: %+v", s.events[before:])
 				}
+			case 8:
+				kinds := []rack.Kind{rack.ReimageOrdered, rack.DeviceReplaced, rack.DeviceSkipped, rack.DeviceFailed}
+				if s.machine.Finished() {
+					kinds = append(kinds, rack.DeviceRetried)
+				}
+				s.journal(rack.Event{Kind: rapid.SampledFrom(kinds).Draw(t, "order"), Device: "it"})
+				s.resume()
+				s.drive(rack.Input{Kind: rack.Resumed})
+				s.drive(rack.Input{Kind: rack.Woken})
 			}
 		}
 		holdsInvariants(t, s, p)
@@ -194,13 +215,23 @@ func holdsInvariants(t *rapid.T, s *shell, p rack.Platform) {
 	}
 	completed, ready, tickets := map[string]bool{}, 0, map[string]bool{}
 	for _, e := range s.events {
-		if ready > 0 && e.Kind != rack.Observed {
+		switch e.Kind {
+		case rack.Observed, rack.DeviceSkipped, rack.DeviceFailed:
+			continue
+		case rack.ReimageOrdered, rack.DeviceReplaced:
+			completed, ready = map[string]bool{}, 0
+			continue
+		case rack.DeviceRetried:
+			ready = 0 // journalled by this test whatever came before; Run.Obey would refuse
+			continue
+		}
+		if ready > 0 {
 			t.Fatalf("%s after device-ready", e.Kind)
 		}
 		switch e.Kind {
 		case rack.StepStarted:
 			for i := range at[e.Detail.Step] {
-				if x := p.Steps[i]; !x.OnRetry && !completed[x.Name] {
+				if x := p.Steps[i]; !x.OnRetry && !x.OnReimage && !completed[x.Name] {
 					t.Fatalf("%s started before %s was completed", e.Detail.Step, x.Name)
 				}
 			}
@@ -214,7 +245,7 @@ func holdsInvariants(t *rapid.T, s *shell, p rack.Platform) {
 		case rack.DeviceReady:
 			ready++
 			for _, x := range p.Steps {
-				if !x.OnRetry && !completed[x.Name] {
+				if !x.OnRetry && !x.OnReimage && !completed[x.Name] {
 					t.Fatalf("device-ready without %s", x.Name)
 				}
 			}

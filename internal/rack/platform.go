@@ -75,6 +75,21 @@ const (
 	ReceiptFound Evidence = "receipt:found"
 )
 
+// Implying lists the evidence that cannot be without e: an installer that
+// reports the end of its job has read its image, a device whose receipt is that
+// of its ticket runs what it was given. ends is the platform's TicketEnds.
+func Implying(e, ends Evidence) []Evidence {
+	switch e {
+	case FetchedBootLoader:
+		return []Evidence{FetchedImage, ReportedInstalled, ReceiptFound, ends}
+	case FetchedImage:
+		return []Evidence{ReportedInstalled, ReceiptFound, ends}
+	case ReportedInstalled, DHCPNOS, DHCPOS:
+		return []Evidence{ReceiptFound}
+	}
+	return nil
+}
+
 // Step is one retryable unit of a phase.
 type Step struct {
 	Name   string

@@ -54,9 +54,15 @@ func DeviceStatuses() []DeviceStatus {
 
 // TicketState is the right of a device to one destructive job.
 type TicketState struct {
-	ID        string
-	Open      bool
-	Delivered bool // the whole image went out under it: it serves no second attempt
+	ID   string
+	Open bool
+	// Live: what the ticket stands for may be served. Only steps that wait for
+	// the device make a ticket live: while its power or its boot device is
+	// changed nothing is served, so that a power command, also one that is
+	// repeated after a crash, never meets a device that writes.
+	Live       bool
+	Delivered  bool   // the whole image went out under it: it serves no second attempt
+	Overwrites string // what the device holds that may be overwritten, as Observation.Holds
 }
 
 // DeviceState is what a run knows about one device.
@@ -66,10 +72,18 @@ type DeviceState struct {
 	Phase    Phase // last one started
 	Step     string
 	Attempt  int
+	Since    uint64 // sequence of the step's start
 	Held     string // why it waits; empty when it does not
 	Error    string // the last failure
 	Ticket   TicketState
 	Progress float64 // 0 to 1: weights of the completed steps
+
+	Writing  bool   // it failed while it may have been writing: nobody knows
+	Refused  bool   // its installer refused to overwrite what its disk holds
+	Holds    string // what its disk holds: as it refused, or as this run installed it; empty: not known
+	Ordered  string // the last order for it, in words
+	ordered  uint64 // sequence of that
+	findings int    // device-finding events
 }
 
 // Run is the state of one execution of a plan on one rack. It changes by Apply
@@ -79,19 +93,28 @@ type Run struct {
 	Platforms map[string]Platform
 	Cabling   *Cabling
 
-	Status Status
-	Cause  string // why it drains or halted
-	Blamed string // the device that stopped it
+	ID       string // from rack-started
+	PlanHash string // from rack-started
+	Status   Status
+	Cause    string   // why it drains or halted
+	Blamed   string   // the device that stopped it; empty: an operator, or rackreach itself
+	Only     []string // the devices that are to be imaged; empty: all
+
+	// Salvaged is the last sequence that came from a damaged journal; 0: none.
+	// A device that was not ready by then is uncertain until somebody says what
+	// to do with it. Whoever makes the Run sets it.
+	Salvaged uint64
 
 	devices map[string]*DeviceState
 	links   map[Port]LinkState
+	dropped map[Port]bool // closed again after their route was ready
 	binder  *Binder
 }
 
 // NewRun is the state before the first event of a validated rack.
 func NewRun(r *Rack, platforms map[string]Platform) *Run {
 	run := &Run{Rack: r, Platforms: platforms, Cabling: NewCabling(r), Status: Idle,
-		devices: map[string]*DeviceState{}, links: map[Port]LinkState{}, binder: NewBinder(r, platforms)}
+		devices: map[string]*DeviceState{}, links: map[Port]LinkState{}, dropped: map[Port]bool{}, binder: NewBinder(r, platforms)}
 	for i := range r.Devices {
 		run.devices[r.Devices[i].Name] = &DeviceState{Status: Waiting}
 	}
@@ -120,7 +143,9 @@ func (r *Run) Binder() *Binder { return r.binder }
 func (r *Run) Apply(e Event) {
 	switch e.Kind {
 	case RackStarted:
-		r.Status = Imaging
+		r.Status, r.ID, r.PlanHash, r.Only = Imaging, e.Detail.Run, e.Detail.PlanHash, e.Detail.Only
+	case RackResumed:
+		r.resumed(e)
 	case RackDraining:
 		r.Status, r.Cause, r.Blamed = Draining, e.Detail.Error, e.Device
 	case RackHalted:
@@ -135,9 +160,13 @@ func (r *Run) Apply(e Event) {
 		r.setLink(e.Detail.Link, LinkIsOpen)
 	case LinkClosed:
 		r.setLink(e.Detail.Link, LinkIsClosed)
+		if p, err := ParsePort(e.Detail.Link); err == nil {
+			r.dropped[p] = true
+		}
 	}
 	if d, ok := r.devices[e.Device]; ok {
 		r.applyDevice(d, e)
+		r.applyOrder(d, e)
 	}
 }
 
@@ -156,24 +185,29 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 	case PhaseStarted:
 		d.Status, d.Phase = DeviceStatus(e.Phase), e.Phase
 	case StepStarted:
-		d.Step, d.Attempt, d.Held = e.Detail.Step, e.Detail.Attempt, ""
+		d.Step, d.Attempt, d.Held, d.Since = e.Detail.Step, e.Detail.Attempt, "", e.Seq
+		r.enliven(d, e.Device)
 	case StepCompleted:
 		d.Progress = r.progress(e)
 	case StepFailed:
-		d.Error = e.Detail.Error
+		d.Error, d.Writing = e.Detail.Error, e.Detail.Writing
 		if e.Phase == Installation {
 			d.Ticket.Open = false
 		}
 	case TicketIssued:
-		// Once a rack drains, no ticket is issued any more: one that was
-		// journalled behind rack-draining never becomes open.
-		d.Ticket = TicketState{ID: e.Detail.Ticket, Open: r.Status == Imaging}
+		d.Ticket = TicketState{ID: e.Detail.Ticket, Open: true, Overwrites: e.Detail.Overwrites}
 	case DeviceHeld:
 		d.Held = e.Detail.Reason
 	case DeviceReleased:
 		d.Held = ""
 	case DeviceReady:
 		d.Status, d.Progress, d.Held, d.Error, d.Ticket.Open = Ready, 1, "", "", false
+		d.Writing, d.Refused, d.Holds = false, false, r.receipt(d.Ticket.ID)
+		for _, c := range r.through(e.Device) {
+			delete(r.dropped, c.Near)
+		}
+	case DeviceFinding:
+		d.findings++
 	case DeviceFailed:
 		d.Status, d.Error, d.Ticket.Open = Failed, e.Detail.Error, false
 	}
@@ -185,9 +219,12 @@ func (r *Run) evidence(d *DeviceState, e Event) {
 	switch p := e.Detail.Seen.Proves; {
 	case p == FetchedImage:
 		d.Ticket.Delivered = true
+	case p == ReportedRefused:
+		d.Ticket.Open, d.Refused, d.Holds = false, true, e.Detail.Seen.Holds
 	case p == ReportedFailed,
 		p == DHCPONIE && d.Ticket.Delivered, // the installer gave up: the switch is back in ONIE
-		p != NoEvidence && p == r.Platforms[dev.Platform].TicketEnds:
+		p != NoEvidence && p == r.Platforms[dev.Platform].TicketEnds,
+		slices.Contains(Implying(r.Platforms[dev.Platform].TicketEnds, NoEvidence), p):
 		d.Ticket.Open = false
 	}
 }
@@ -287,7 +324,7 @@ func (r *Run) LinksToReady(readySwitch string) []Cable {
 	var out []Cable
 	for _, c := range r.Cabling.Cables() {
 		route, _ := r.Cabling.Route(c)
-		if slices.Contains(route, readySwitch) && r.links[c.Near] == LinkIsClosed && r.routeReady(c) {
+		if slices.Contains(route, readySwitch) && r.links[c.Near] == LinkIsClosed && !r.dropped[c.Near] && r.routeReady(c) {
 			out = append(out, c)
 		}
 	}
@@ -351,10 +388,20 @@ func (r *Run) LinksClosedBy(o *Observation) []Port {
 		return nil
 	}
 	var out []Port
-	for _, c := range r.Cabling.Cables() {
-		route, _ := r.Cabling.Route(c)
-		if slices.Contains(route, o.Device) && r.links[c.Near] != LinkIsClosed {
+	for _, c := range r.through(o.Device) {
+		if r.links[c.Near] != LinkIsClosed {
 			out = append(out, c.Near)
+		}
+	}
+	return out
+}
+
+// through lists the cables whose route leads through a switch.
+func (r *Run) through(device string) []Cable {
+	var out []Cable
+	for _, c := range r.Cabling.Cables() {
+		if route, _ := r.Cabling.Route(c); slices.Contains(route, device) {
+			out = append(out, c)
 		}
 	}
 	return out
@@ -382,7 +429,7 @@ func (r *Run) Reachable(device string) bool {
 func (r *Run) OpenTickets() []string {
 	var out []string
 	for i := range r.Rack.Devices {
-		if n := r.Rack.Devices[i].Name; r.devices[n].Ticket.Open {
+		if n := r.Rack.Devices[i].Name; r.devices[n].Ticket.Open && r.devices[n].Ticket.Live {
 			out = append(out, n)
 		}
 	}
@@ -418,17 +465,43 @@ func (r *Run) Tally() (ready, failed int) {
 	return ready, failed
 }
 
-// Settled reports whether every device is ready or, among servers, failed. A
-// rack with a failed switch is never settled: it is halted (OnFailure).
+// Settled reports whether every device that is to be imaged is ready or, among
+// servers, failed or skipped. A rack with a failed switch is never settled: it is
+// halted (OnFailure).
 func (r *Run) Settled() bool {
 	for i := range r.Rack.Devices {
 		d := &r.Rack.Devices[i]
-		if s := r.devices[d.Name].Status; s != Ready && (d.Role.IsSwitch() || s != Failed) {
+		if s := r.devices[d.Name].Status; r.Wanted(d.Name) && s != Ready && (d.Role.IsSwitch() || s != Failed && s != Skipped) {
 			return false
 		}
 	}
 	return true
 }
+
+// FailedSwitch is the first switch in the rack file that has failed, or "".
+func (r *Run) FailedSwitch() string {
+	for i := range r.Rack.Devices {
+		if d := &r.Rack.Devices[i]; d.Role.IsSwitch() && r.devices[d.Name].Status == Failed {
+			return d.Name
+		}
+	}
+	return ""
+}
+
+// Wanted reports whether a device is to be imaged by this run.
+func (r *Run) Wanted(device string) bool {
+	return len(r.Only) == 0 || slices.Contains(r.Only, device)
+}
+
+// Uncertain reports whether nobody knows what was done to a device, because a
+// part of its journal is lost.
+func (r *Run) Uncertain(device string) bool {
+	d, ok := r.devices[device]
+	return ok && r.Salvaged > 0 && d.Status != Ready && d.Status != Skipped && d.ordered <= r.Salvaged
+}
+
+// Found reports whether a finding was journalled about a device.
+func (r *Run) Found(device string) bool { return r.devices[device].findings > 0 }
 
 // Unproven names the data links of a ready device through which nothing was
 // heard, in words, or "". One open data link is enough to be ready; the others

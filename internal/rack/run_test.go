@@ -22,6 +22,10 @@ func tell(t *testing.T) *story {
 func (s *story) event(kind rack.Kind, device string, d rack.Detail) {
 	s.seq++
 	e := rack.Event{Seq: s.seq, Rack: "r2", Device: device, Kind: kind, Detail: d}
+	switch kind {
+	case rack.PhaseStarted, rack.TicketIssued, rack.StepStarted, rack.StepFailed:
+		e.Phase = rack.Installation
+	}
 	s.run.Apply(e)
 	switch kind {
 	case rack.Observed:
@@ -124,7 +128,14 @@ func TestTickets(t *testing.T) {
 	}
 	s.event(rack.RackStarted, "", rack.Detail{})
 	for _, d := range []string{"mgmt-1", "tor-1", "tor-2", "server-01"} {
+		s.event(rack.PhaseStarted, d, rack.Detail{})
 		s.event(rack.TicketIssued, d, rack.Detail{Ticket: "r2/" + d + "/1"})
+	}
+	open() // nothing is served before the step that waits for the device
+	s.event(rack.StepStarted, "mgmt-1", rack.Detail{Step: "power-cycle-again"})
+	open()
+	for d, step := range map[string]string{"mgmt-1": "boot-loader", "tor-1": "image-transfer", "tor-2": "image-transfer", "server-01": "boot-loader"} {
+		s.event(rack.StepStarted, d, rack.Detail{Step: step})
 	}
 	open("mgmt-1", "tor-1", "tor-2", "server-01")
 	s.seen("mgmt-1", rack.Observation{Source: rack.FromHTTP, Proves: rack.ReportedInstalled})
@@ -138,7 +149,11 @@ func TestTickets(t *testing.T) {
 	open("tor-2")
 	s.event(rack.RackDraining, "tor-1", rack.Detail{Error: "why"})
 	s.event(rack.TicketIssued, "tor-1", rack.Detail{Ticket: "r2/tor-1/2"}) // journalled a moment too late
+	s.event(rack.StepStarted, "tor-1", rack.Detail{Step: "image-transfer"})
 	open("tor-2")
 	s.seen("tor-2", rack.Observation{Source: rack.FromDHCP, Proves: rack.DHCPNOS})
 	open()
+	s.event(rack.RackHalted, "tor-1", rack.Detail{})
+	s.event(rack.RackResumed, "", rack.Detail{})
+	open("tor-1") // what was issued then is served now
 }

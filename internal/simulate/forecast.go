@@ -151,7 +151,7 @@ func (s *setup) recall(history []rack.Event, now time.Time) ([]past, error) {
 			if a := d.platform.Steps[step].Action; a == rack.PowerCycle || a == rack.PowerOn {
 				p.asked = false
 			}
-		case rack.StepFailed:
+		case rack.StepFailed, rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceReplaced:
 			p.running, p.since = -1, at
 		case rack.StepCompleted:
 			p.running = -1
@@ -176,7 +176,7 @@ func (s *simulation) takeUp(history []rack.Event, of []past) {
 	s.driving = s.run.Status == rack.Imaging
 	for i, d := range s.devices {
 		state := s.run.Device(d.dev.Name)
-		d.ended = state.Status == rack.Ready || state.Status == rack.Failed
+		d.ended = state.Status == rack.Ready || state.Status == rack.Failed || state.Status == rack.Skipped || !s.run.Wanted(d.dev.Name)
 		d.spawned = state.Seen || d.ended
 		d.pxe = of[i].asked
 		d.forwarding = of[i].forwards
@@ -228,7 +228,10 @@ func (s *simulation) resume(d *device, p past, all []past) {
 	if p.running >= 0 {
 		s.trace.devices[d.index].open = span{p.running, p.since, 0}
 	}
-	_, commands := d.machine.Step(rack.Input{Kind: rack.Resumed})
+	events, commands := d.machine.Step(rack.Input{Kind: rack.Resumed})
+	for _, e := range s.append(events...) {
+		d.machine.Apply(e)
+	}
 	for _, c := range commands {
 		elapsed := -p.since
 		if c.Kind == rack.ArmLimit && elapsed > c.After {

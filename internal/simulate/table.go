@@ -65,6 +65,8 @@ func Durations() []Duration {
 		{Of: string(rack.PushConfig), Takes: triangular(5*s, 15*s, 90*s), Mark: Estimate, Source: "nobody publishes it"},
 		{Of: string(rack.VerifyDevice), Takes: triangular(2*s, 5*s, 30*s), Mark: Estimate, Source: "nobody publishes it"},
 
+		{Of: string(rack.BootInstaller), Takes: triangular(3*s, 10*s, 60*s), Mark: Estimate, Source: "nobody publishes it: one command to the installed system"},
+
 		{Of: string(rack.DHCPPXE), Takes: Distribution{LogNormal, 60 * s, 240 * s, 600 * s}, Mark: Estimate,
 			Source: "power-on self test to PXE: 60 to 180 s small, 3 to 6 min with two sockets, over 10 min seen (op-test#588)"},
 		{Of: string(rack.DHCPPXE), Roles: mgmt, Takes: triangular(60*s, 90*s, 180*s), Mark: Estimate, Source: "power-on self test of a small machine: 60 to 180 s"},

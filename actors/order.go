@@ -1,0 +1,149 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// Order is what an operator orders, for an Agent that is imaging its rack. It is
+// answered with Obeyed once it is journalled, or with an error: a *rack.Refusal,
+// or ErrEnding.
+type Order struct{ rack.Order }
+
+// Obeyed answers an Order: the events that were journalled for it.
+type Obeyed struct{ Events []rack.Event }
+
+// ErrEnding refuses an order because the run ends at this moment.
+var ErrEnding = errors.New("the run is ending at this moment: look at rackreach status, then order it again")
+
+// ordersQueued bounds the orders that wait for one before them.
+const ordersQueued = 64
+
+// pendingOrder is an order that waits until no actor drives its device.
+type pendingOrder struct {
+	order rack.Order
+	from  *actor.PID
+}
+
+// Messages between Agent and RackSupervisor about the device of an order.
+type (
+	release  struct{ device string } // to the RackSupervisor: let no actor drive it
+	released struct{}                // its answer
+	takeUp   struct{ device string } // to the RackSupervisor: drive it again
+)
+
+// ordered takes an order in. What a device is ordered to do is decided when no
+// actor drives it: everything that the actor had to say is in the journal then,
+// and nothing of it can come behind the order.
+func (a *Agent) ordered(c actor.Context, m *Order) {
+	p := &pendingOrder{order: m.Order, from: c.Sender()}
+	if a.order != nil {
+		if len(a.orders) == ordersQueued {
+			c.Respond(ErrEnding)
+			return
+		}
+		a.orders = append(a.orders, p)
+		return
+	}
+	a.begin(c, p)
+}
+
+func (a *Agent) begin(c actor.Context, p *pendingOrder) {
+	a.order = p
+	o := p.order
+	// First on what is known here: an order that is refused disturbs nothing.
+	if _, err := a.run.Obey(o); err != nil || a.closing || a.broken {
+		if err == nil {
+			err = ErrEnding
+		}
+		a.answer(c, err)
+		return
+	}
+	_, ofDevice := a.o.Rack.Device(o.Device)
+	if a.supervisor == nil || !ofDevice || o.Verb == rack.Bind {
+		a.obey(c)
+		return
+	}
+	c.Request(a.supervisor, &release{o.Device})
+}
+
+// obey decides the pending order on everything that is journalled by now.
+func (a *Agent) obey(c actor.Context) {
+	if a.order == nil {
+		return
+	}
+	o := a.order.order
+	run := a.o.newRun()
+	if _, err := replay(a.o.Log, 1, run.Apply); err != nil {
+		a.broken = true
+		a.end(fmt.Errorf("read the journal: %w", err))
+		a.answer(c, ErrEnding)
+		return
+	}
+	events, err := run.Obey(o)
+	switch {
+	case err != nil:
+	case a.closing || a.broken || run.Status == rack.Halted || run.Status == rack.Completed:
+		err = ErrEnding
+	case len(events) > 0:
+		if o.Verb == rack.HaltNow {
+			a.pool.drain()
+		}
+		if events = a.journal(events...); events == nil {
+			err = ErrEnding
+		}
+	}
+	switch {
+	case err != nil:
+		a.goOnWith(c, o.Device)
+		a.answer(c, err)
+		return
+	case o.Verb == rack.HaltNow:
+		a.armDrainLimit()
+		if a.supervisor != nil {
+			c.Stop(a.supervisor)
+		}
+	}
+	a.answer(c, Obeyed{events})
+}
+
+// goOnWith lets a device be driven again whose order was refused.
+func (a *Agent) goOnWith(c actor.Context, device string) {
+	if a.supervisor != nil {
+		c.Send(a.supervisor, &takeUp{device})
+	}
+}
+
+// answer ends the pending order and begins the next one.
+func (a *Agent) answer(c actor.Context, with any) {
+	if a.order.from != nil {
+		c.Send(a.order.from, with)
+	}
+	a.order = nil
+	if len(a.orders) > 0 {
+		next := a.orders[0]
+		a.orders = a.orders[1:]
+		a.begin(c, next)
+	}
+}
+
+// ofDevice reports whether a DeviceActor writes events of a kind.
+func ofDevice(k rack.Kind) bool {
+	switch k {
+	case rack.DeviceDiscovered, rack.PhaseStarted, rack.PhaseCompleted, rack.StepStarted, rack.StepCompleted, rack.StepFailed, rack.StepWaiting,
+		rack.TicketIssued, rack.DeviceHeld, rack.DeviceReleased, rack.DeviceReady:
+		return true
+	}
+	return false
+}
+
+// newRun is the state of a run before its first event.
+func (o *Options) newRun() *rack.Run {
+	run := rack.NewRun(o.Rack, o.Platforms)
+	run.Salvaged = o.Salvaged
+	return run
+}

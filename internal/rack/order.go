@@ -1,0 +1,364 @@
+package rack
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+)
+
+// Verb is what an operator may order.
+type Verb string
+
+// The verbs. Those of a device come into force at once while the rack is being
+// imaged, else with the next Resume.
+const (
+	Retry   Verb = "retry"   // forget a device's failure and try again
+	Skip    Verb = "skip"    // leave a server out of this run
+	Reimage Verb = "reimage" // image a device from the start, and overwrite what it holds
+	Bind    Verb = "bind"    // a MAC or a serial belongs to a slot
+	Replace Verb = "replace" // other hardware stands in a slot
+	HaltNow Verb = "halt"    // end the imaging of the rack at this point
+	Resume  Verb = "resume"  // go on with a rack that was halted, or that has work left
+)
+
+// Bounds of an order's words.
+const (
+	maxReason = 500 // bytes of a reason
+	maxBy     = 200 // bytes of who ordered it
+	maxSerial = 64  // bytes of a serial
+)
+
+// Order is a verb with its objects.
+type Order struct {
+	Verb   Verb
+	Device string   // every verb but halt and resume
+	By     string   // who orders it
+	Reason string   // skip: required; halt, replace, reimage: may be given
+	MAC    string   // bind: this or Serial
+	Serial string   // bind
+	Only   []string // resume: the devices that are to be imaged; empty: all
+}
+
+// Refusal is why an order is not obeyed. Nothing was changed.
+type Refusal struct {
+	What string // what was ordered of whom, and why not
+	Next string // what to do instead
+}
+
+// Error is one line for people.
+func (r *Refusal) Error() string { return r.What + ". Next: " + r.Next }
+
+func refuse(next, what string, a ...any) error {
+	return &Refusal{What: fmt.Sprintf(what, a...), Next: next}
+}
+
+// Obey decides what follows from an order: the events to journal, or a *Refusal.
+// It changes nothing. No events and no error: it is so already.
+func (r *Run) Obey(o Order) ([]Event, error) {
+	o.By, o.Reason = clip(o.By, maxBy), clip(o.Reason, maxReason)
+	if o.Verb == HaltNow || o.Verb == Resume {
+		return r.obeyRack(o)
+	}
+	dev, ok := r.Rack.Device(o.Device)
+	if !ok {
+		return nil, refuse("write one of: "+strings.Join(r.names(), ", "), "%s %s: rack %s has no such device", o.Verb, clip(o.Device, maxSerial), r.Rack.Name)
+	}
+	if r.Status == Draining {
+		return nil, refuse("wait until the rack is halted (rackreach status), then order it again", "%s %s: the rack is being halted, and what is in flight is served to its end", o.Verb, dev.Name)
+	}
+	event := func(k Kind, d Detail) ([]Event, error) {
+		d.By = o.By
+		if d.Reason == "" {
+			d.Reason = o.Reason
+		}
+		return []Event{{Rack: r.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: k, Detail: d}}, nil
+	}
+	d := r.Device(dev.Name)
+	switch o.Verb {
+	case Retry:
+		if err := r.mayRetry(dev, d); err != nil {
+			return nil, err
+		}
+		return event(DeviceRetried, Detail{})
+	case Skip:
+		if err := r.maySkip(dev, d, o); err != nil {
+			return nil, err
+		}
+		return event(DeviceSkipped, Detail{})
+	case Reimage:
+		if err := r.mayStartOver(dev, d, o.Verb); err != nil {
+			return nil, err
+		}
+		if !d.Seen {
+			return nil, refuse("rackreach why "+dev.Name, "reimage %s: it was never seen, so nothing is known of what it holds", dev.Name)
+		}
+		return event(ReimageOrdered, Detail{Overwrites: d.Holds})
+	case Replace:
+		if err := r.mayStartOver(dev, d, o.Verb); err != nil {
+			return nil, err
+		}
+		return event(DeviceReplaced, Detail{})
+	case Bind:
+		seen, err := r.bindable(dev, o)
+		if err != nil {
+			return nil, err
+		}
+		return event(DeviceBound, Detail{Seen: seen})
+	}
+	return nil, refuse("rackreach --help", "%q is not a verb", clip(string(o.Verb), maxSerial))
+}
+
+// obeyRack decides the verbs of the rack itself.
+func (r *Run) obeyRack(o Order) ([]Event, error) {
+	event := func(k Kind, d Detail) ([]Event, error) {
+		d.By = o.By
+		return []Event{{Rack: r.Rack.Name, Kind: k, Detail: d}}, nil
+	}
+	if o.Verb == HaltNow {
+		if r.Status != Imaging {
+			return nil, refuse("rackreach status", "halt: rack %s is not being imaged, it is %s", r.Rack.Name, r.Status)
+		}
+		cause := "halted by " + orSomebody(o.By)
+		if o.Reason != "" {
+			cause += ": " + o.Reason
+		}
+		return event(RackDraining, Detail{Error: cause, Reason: "no new ticket, power or configuration command; what is being installed is served to its end"})
+	}
+	for _, n := range o.Only {
+		if _, ok := r.Rack.Device(n); !ok {
+			return nil, refuse("write one of: "+strings.Join(r.names(), ", "), "resume: rack %s has no device %s", r.Rack.Name, clip(n, maxSerial))
+		}
+	}
+	for i := range r.Rack.Devices {
+		d := &r.Rack.Devices[i]
+		if r.Uncertain(d.Name) {
+			return nil, refuse(fmt.Sprintf("look at it, then rackreach retry %s to go on where its journal ends, or rackreach reimage %s", d.Name, d.Name),
+				"resume: %s is uncertain: its journal was salvaged, and what came after its last event is not known", d.Name)
+		}
+		if s := r.devices[d.Name]; d.Role.IsSwitch() && s.Status == Failed {
+			return nil, refuse("mend it, then rackreach retry "+d.Name, "resume: %s has failed: %s", d.Name, s.Error)
+		}
+	}
+	switch {
+	case r.Status == Draining:
+		return nil, refuse("start rackreach apply again and let it end, then rackreach resume", "resume: rack %s is still being halted", r.Rack.Name)
+	case r.Status == Imaging && slices.Equal(r.Only, o.Only):
+		return nil, nil // it goes on anyway
+	case r.Status == Imaging && len(r.Only) == 0:
+		return nil, refuse("rackreach halt, then rackreach resume", "resume: rack %s is being imaged as a whole", r.Rack.Name)
+	}
+	return event(RackResumed, Detail{Only: o.Only})
+}
+
+func (r *Run) mayRetry(dev *Device, d DeviceState) error {
+	n := dev.Name
+	switch {
+	case r.Uncertain(n):
+		return nil // somebody has looked at it
+	case d.Refused && d.Status == Failed:
+		return refuse("rackreach reimage "+n+", if that may be overwritten", "retry %s: its installer would refuse again: its disk holds %s", n, d.Holds)
+	case d.Status == Failed && d.Writing:
+		return refuse("look at the device; when it does not write any more: rackreach reimage "+n, "retry %s: it may still be writing, and would be power-cycled", n)
+	case d.Status != Failed && d.Status != Skipped:
+		return refuse("rackreach why "+n, "retry %s: it has not failed, it is %s", n, d.where())
+	}
+	return nil
+}
+
+func (r *Run) maySkip(dev *Device, d DeviceState, o Order) error {
+	n := dev.Name
+	switch {
+	case dev.Role.IsSwitch():
+		lost := r.unreachableWithout(n)
+		return refuse("mend it, then rackreach retry "+n, "skip %s: without this switch %s; no server is imaged before every switch is ready", n, lost)
+	case d.Status == Ready:
+		return refuse("nothing: leave it as it is", "skip %s: it is ready", n)
+	case d.Status == Skipped:
+		return refuse("nothing: it is skipped already", "skip %s: it is skipped", n)
+	case o.Reason == "":
+		return refuse("write --reason, for those who come after you", "skip %s: no reason was given", n)
+	}
+	return nil
+}
+
+// unreachableWithout says in words which devices hang on a switch.
+func (r *Run) unreachableWithout(name string) string {
+	var lost []string
+	for i := range r.Rack.Devices {
+		d := r.Rack.Devices[i].Name
+		for _, n := range []Network{Management, Data} {
+			ends, without := 0, 0
+			for _, c := range r.Cabling.Ends(d) {
+				if route, ok := r.Cabling.Route(c); ok && c.Network == n {
+					ends++
+					if slices.Contains(route, name) {
+						without++
+					}
+				}
+			}
+			if ends > 0 && ends == without && d != name {
+				lost = append(lost, d)
+				break
+			}
+		}
+	}
+	if len(lost) == 0 {
+		return "no device would lose its last route, but servers would lose one of them"
+	}
+	return "these devices would stay unreachable: " + strings.Join(lost, ", ")
+}
+
+// mayStartOver refuses to begin anew with a device that must be left alone.
+func (r *Run) mayStartOver(dev *Device, d DeviceState, v Verb) error {
+	n := dev.Name
+	if dev.Protect {
+		return refuse("write protect: false in the rack file, plan and apply again, if you mean it", "%s %s: it is protected: nothing on it may ever be overwritten", v, n)
+	}
+	for _, other := range r.OpenTickets() {
+		switch {
+		case other == n:
+			return refuse("wait for its end (rackreach watch)", "%s %s: it may be writing right now, under ticket %s", v, n, d.Ticket.ID)
+		case dev.Role.IsSwitch() && r.behind(other, n):
+			return refuse("wait for its end (rackreach watch), or rackreach halt", "%s %s: %s is being installed through it", v, n, other)
+		}
+	}
+	return nil
+}
+
+// behind reports whether a route of a device leads through a switch.
+func (r *Run) behind(device, name string) bool {
+	return slices.ContainsFunc(r.through(name), func(c Cable) bool { return c.Device == device })
+}
+
+// bindable is what an operator says of a component, or why it cannot be so.
+func (r *Run) bindable(dev *Device, o Order) (*Observation, error) {
+	seen := &Observation{Source: FromOperator, Device: dev.Name, Serial: o.Serial}
+	switch {
+	case (o.MAC == "") == (o.Serial == ""):
+		return nil, refuse("write rackreach bind "+dev.Name+" 52:54:00:12:34:56, or its serial number", "bind %s: one MAC or one serial is needed", dev.Name)
+	case len(o.Serial) > maxSerial || strings.ContainsFunc(o.Serial, func(c rune) bool { return c < '!' || c > '~' }):
+		return nil, refuse("write it as it stands on the device's label", "bind %s: %.20q… is not a serial number", dev.Name, o.Serial)
+	case o.MAC != "":
+		mac, err := net.ParseMAC(o.MAC)
+		if err != nil || len(mac) != 6 || mac[0]&1 == 1 {
+			return nil, refuse("write six pairs of hex digits, 52:54:00:12:34:56", "bind %s: %s is not the MAC of an interface", dev.Name, clip(o.MAC, maxSerial))
+		}
+		seen.MAC = mac.String()
+	}
+	switch other := r.binder.Owner(seen); other {
+	case dev.Name:
+		return nil, refuse("nothing: it is bound already", "bind %s: %s%s is bound to it", dev.Name, seen.MAC, seen.Serial)
+	case "":
+		return seen, nil
+	default:
+		return nil, refuse("rackreach replace "+other+", if that hardware was moved, then bind again", "bind %s: %s%s belongs to %s", dev.Name, seen.MAC, seen.Serial, other)
+	}
+}
+
+// where says in words where a device stands.
+func (d DeviceState) where() string {
+	switch {
+	case d.Held != "":
+		return string(d.Status) + ", held: " + d.Held
+	case d.Step != "" && d.Status != Ready && d.Status != Skipped:
+		return fmt.Sprintf("in %s, step %s", d.Status, d.Step)
+	}
+	return string(d.Status)
+}
+
+func (r *Run) names() []string {
+	var out []string
+	for i := range r.Rack.Devices {
+		out = append(out, r.Rack.Devices[i].Name)
+	}
+	return out
+}
+
+// clip bounds words that came from outside.
+func clip(s string, most int) string {
+	if len(s) > most {
+		s = s[:most]
+	}
+	return strings.ToValidUTF8(s, "?")
+}
+
+func orSomebody(by string) string {
+	if by == "" {
+		return "an operator"
+	}
+	return by
+}
+
+// resumed takes up a rack that was stopped.
+func (r *Run) resumed(e Event) {
+	r.Status, r.Cause, r.Blamed, r.Only = Imaging, "", "", e.Detail.Only
+	for name, d := range r.devices {
+		r.enliven(d, name)
+	}
+}
+
+// enliven makes the open ticket of a device live when its step waits for what
+// the ticket stands for, and the rack is being imaged.
+func (r *Run) enliven(d *DeviceState, name string) {
+	if r.Status != Imaging || !d.Ticket.Open {
+		return
+	}
+	dev, ok := r.Rack.Device(name)
+	if !ok {
+		return
+	}
+	for _, s := range r.Platforms[dev.Platform].Steps {
+		if s.Name == d.Step && s.Phase == d.Phase {
+			d.Ticket.Live = s.Action == Wait && s.Phase == Installation
+		}
+	}
+}
+
+// receipt is how a device names what it was given under a ticket of this run.
+func (r *Run) receipt(ticket string) string {
+	if ticket == "" {
+		return ""
+	}
+	return "receipt:" + r.ID + "/" + ticket
+}
+
+// applyOrder changes a device by what an operator ordered.
+func (r *Run) applyOrder(d *DeviceState, e Event) {
+	switch e.Kind {
+	case DeviceRetried:
+		d.Status, d.Error, d.Held, d.Writing = DeviceStatus(d.Phase), "", "", false
+		if d.Phase == "" {
+			d.Status = Waiting
+		}
+	case DeviceSkipped:
+		d.Status, d.Held = Skipped, ""
+	case ReimageOrdered:
+		*d = DeviceState{Status: Waiting, Seen: d.Seen, Holds: d.Holds, Ticket: d.Ticket, findings: d.findings}
+		d.Ticket.Open = false
+		r.closeThrough(e.Device)
+	case DeviceReplaced:
+		*d = DeviceState{Status: Waiting}
+		r.binder = r.binder.Forgotten(e.Device)
+		r.closeThrough(e.Device)
+	case DeviceBound:
+		if e.Detail.Seen != nil {
+			r.binder = r.binder.Bound(e.Device, e.Detail.Seen)
+		}
+	default:
+		return
+	}
+	d.ordered = e.Seq
+	d.Ordered = string(e.Kind) + " by " + orSomebody(e.Detail.By)
+	if e.Detail.Reason != "" {
+		d.Ordered += ": " + e.Detail.Reason
+	}
+}
+
+// closeThrough closes what lies behind a switch that starts over.
+func (r *Run) closeThrough(device string) {
+	for _, c := range r.through(device) {
+		r.links[c.Near] = LinkIsClosed
+		delete(r.dropped, c.Near)
+	}
+}

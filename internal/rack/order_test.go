@@ -1,0 +1,138 @@
+package rack_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// ready brings a rack to where every switch and server-01 are ready.
+func ready(t *testing.T) *story {
+	s := tell(t)
+	s.event(rack.RackStarted, "", rack.Detail{Run: "x7"})
+	for _, d := range []string{"mgmt-1", "tor-1", "tor-2", "inter-rack-1", "server-01"} {
+		s.seen(d, rack.Observation{Source: rack.FromDHCP})
+		s.event(rack.TicketIssued, d, rack.Detail{Ticket: "r2/" + d + "/1"})
+		s.event(rack.DeviceReady, d, rack.Detail{})
+	}
+	return s
+}
+
+// TestOrders: what each verb makes of a rack, or why it is refused.
+func TestOrders(t *testing.T) {
+	fail := func(s *story, d string) {
+		s.seen(d, rack.Observation{Source: rack.FromBMC})
+		s.event(rack.DeviceFailed, d, rack.Detail{Error: "no luck"})
+	}
+	installing := func(s *story, d, step string) {
+		s.seen(d, rack.Observation{Source: rack.FromBMC})
+		s.event(rack.PhaseStarted, d, rack.Detail{})
+		s.event(rack.TicketIssued, d, rack.Detail{Ticket: "r2/" + d + "/1"})
+		s.event(rack.StepStarted, d, rack.Detail{Step: step})
+	}
+	for _, tt := range []struct {
+		name  string
+		story func(*story)
+		order rack.Order
+		want  string // the kind of the event, or "! " and a part of the refusal
+	}{
+		{"retry of a failed server", func(s *story) { fail(s, "server-02") }, rack.Order{Verb: rack.Retry, Device: "server-02"}, "device-retried"},
+		{"retry of a skipped server", func(s *story) { s.event(rack.DeviceSkipped, "server-02", rack.Detail{}) }, rack.Order{Verb: rack.Retry, Device: "server-02"}, "device-retried"},
+		{"retry of what has not failed", nil, rack.Order{Verb: rack.Retry, Device: "server-01"}, "! it has not failed, it is ready"},
+		{"retry of what may be writing", func(s *story) {
+			installing(s, "server-02", "write")
+			s.event(rack.StepFailed, "server-02", rack.Detail{Step: "write", Final: true, Writing: true})
+			fail(s, "server-02")
+		}, rack.Order{Verb: rack.Retry, Device: "server-02"}, "! it may still be writing"},
+		{"retry of what was refused", func(s *story) {
+			installing(s, "server-02", "boot-loader")
+			s.seen("server-02", rack.Observation{Source: rack.FromHTTP, Proves: rack.ReportedRefused, Holds: "foreign:ext4"})
+			fail(s, "server-02")
+		}, rack.Order{Verb: rack.Retry, Device: "server-02"}, "! its disk holds foreign:ext4"},
+		{"no such device", nil, rack.Order{Verb: rack.Retry, Device: "toaster"}, "! no such device"},
+		{"any verb while it drains", func(s *story) { s.event(rack.RackDraining, "tor-1", rack.Detail{}) }, rack.Order{Verb: rack.Retry, Device: "tor-1"}, "! is being halted"},
+
+		{"skip of a server", nil, rack.Order{Verb: rack.Skip, Device: "server-02", Reason: "no power"}, "device-skipped"},
+		{"skip without a reason", nil, rack.Order{Verb: rack.Skip, Device: "server-02"}, "! no reason"},
+		{"skip of what is ready", nil, rack.Order{Verb: rack.Skip, Device: "server-01", Reason: "x"}, "! it is ready"},
+		{"skip of a ToR switch", nil, rack.Order{Verb: rack.Skip, Device: "tor-1", Reason: "x"}, "! would stay unreachable: server-01, server-02"},
+		{"skip of the management switch", nil, rack.Order{Verb: rack.Skip, Device: "mgmt-1", Reason: "x"}, "! would stay unreachable: tor-1, tor-2, inter-rack-1, server-01, server-02"},
+		{"skip of an inter-rack switch", nil, rack.Order{Verb: rack.Skip, Device: "inter-rack-1", Reason: "x"}, "! no server is imaged before every switch is ready"},
+
+		{"reimage of what is ready", nil, rack.Order{Verb: rack.Reimage, Device: "server-01"}, "reimage-ordered receipt:x7/r2/server-01/1"},
+		{"reimage of what was never seen", nil, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "! it was never seen"},
+		{"reimage of what may be writing", func(s *story) { installing(s, "server-02", "write") }, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "! it may be writing right now"},
+		{"reimage of a switch that others are installed through", func(s *story) { installing(s, "server-02", "write") }, rack.Order{Verb: rack.Reimage, Device: "tor-1"}, "! server-02 is being installed through it"},
+		{"reimage of what is protected", func(s *story) { s.run.Rack.Devices[4].Protect = true }, rack.Order{Verb: rack.Reimage, Device: "server-01"}, "! it is protected"},
+		{"replace", nil, rack.Order{Verb: rack.Replace, Device: "server-01"}, "device-replaced"},
+
+		{"bind of a MAC", nil, rack.Order{Verb: rack.Bind, Device: "server-02", MAC: "52-54-00-00-00-0A"}, "device-bound 52:54:00:00:00:0a"},
+		{"bind of a serial", nil, rack.Order{Verb: rack.Bind, Device: "server-02", Serial: "SN42"}, "device-bound SN42"},
+		{"bind of a group address", nil, rack.Order{Verb: rack.Bind, Device: "server-02", MAC: "01:00:5e:00:00:01"}, "! is not the MAC of an interface"},
+		{"bind of nothing", nil, rack.Order{Verb: rack.Bind, Device: "server-02"}, "! one MAC or one serial"},
+		{"bind of what belongs to another", func(s *story) { s.seen("server-01", rack.Observation{Source: rack.FromDHCP, MAC: "52:54:00:00:00:0b"}) },
+			rack.Order{Verb: rack.Bind, Device: "server-02", MAC: "52:54:00:00:00:0b"}, "! belongs to server-01"},
+
+		{"halt", nil, rack.Order{Verb: rack.HaltNow, By: "ada"}, "rack-draining halted by ada"},
+		{"halt of what is halted", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.HaltNow}, "! it is halted"},
+		{"resume of what runs", nil, rack.Order{Verb: rack.Resume}, ""},
+		{"resume", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "rack-resumed"},
+		{"resume with a failed switch", func(s *story) { fail(s, "tor-1"); s.event(rack.RackHalted, "tor-1", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "! tor-1 has failed: no luck. Next: mend it, then rackreach retry tor-1"},
+		{"resume after a salvage", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}); s.run.Salvaged = s.seq }, rack.Order{Verb: rack.Resume}, "! server-02 is uncertain"},
+		{"resume after a salvage and a word for it", func(s *story) {
+			s.event(rack.RackHalted, "", rack.Detail{})
+			s.run.Salvaged = s.seq
+			s.event(rack.DeviceRetried, "server-02", rack.Detail{})
+		}, rack.Order{Verb: rack.Resume}, "rack-resumed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := ready(t)
+			if tt.story != nil {
+				tt.story(s)
+			}
+			before := s.run.Device(tt.order.Device)
+			events, err := s.run.Obey(tt.order)
+			got := ""
+			var no *rack.Refusal
+			switch {
+			case errors.As(err, &no):
+				got = "! " + err.Error()
+				if no.Next == "" {
+					t.Error("it does not say what to do next")
+				}
+			case err != nil:
+				t.Fatal(err)
+			case len(events) == 1:
+				e := events[0]
+				got = string(e.Kind) + " " + e.Detail.Overwrites + e.Detail.Error
+				if e.Detail.Seen != nil {
+					got += e.Detail.Seen.MAC + e.Detail.Seen.Serial
+				}
+			}
+			want, refusal := strings.CutPrefix(tt.want, "! ")
+			if refusal != (no != nil) || !strings.Contains(got, want) || tt.want == "" && got != "" {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if after := s.run.Device(tt.order.Device); after != before {
+				t.Errorf("deciding changed the run: %+v", after)
+			}
+		})
+	}
+}
+
+// TestReimagedSwitchClosesItsLinks: what lies behind a switch that starts over
+// is out of reach until it is ready again.
+func TestReimagedSwitchClosesItsLinks(t *testing.T) {
+	s := ready(t)
+	s.gates("server-01", rack.SwitchesReady, rack.DataReady)
+	s.event(rack.ReimageOrdered, "tor-1", rack.Detail{})
+	if got := s.run.Link(port(t, "tor-1:1")); got != rack.LinkIsClosed {
+		t.Errorf("tor-1:1 is %s", got)
+	}
+	s.event(rack.DeviceReady, "tor-1", rack.Detail{})
+	if got := s.run.Link(port(t, "tor-1:1")); got != rack.LinkIsReady {
+		t.Errorf("tor-1:1 is %s once tor-1 is ready again", got)
+	}
+}
