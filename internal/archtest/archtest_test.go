@@ -18,8 +18,9 @@ const module = "github.com/rackreach/rackreach/"
 var rows = [][]string{
 	{"cmd/rackreach"},
 	{"agents/rack", "internal/sim", "examples"},
-	{"actors"},
-	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate"},
+	{"actors", "internal/api"},
+	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state"},
+	{"messages/messagesconnect"},
 	{"messages"},
 	{"internal/rack"},
 }

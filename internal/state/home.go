@@ -1,0 +1,80 @@
+// Package state is the directory in which rackreach keeps what must outlive a
+// process: per rack its journal, the plan that its run carries out, the secret
+// of its tickets, and the socket of its agent; and the plans that were shown.
+//
+//	DIR/racks/RACK/journal.db   the journal (internal/journal)
+//	DIR/racks/RACK/plan.json    what the run carries out; written before its first event
+//	DIR/racks/RACK/secret       of the tickets' tokens
+//	DIR/racks/RACK/api.sock     of the agent that drives the rack (internal/api)
+//	DIR/simulated/RACK.sock     of a simulated rack
+//	DIR/plans/HASH.json         plans that were shown, to tell what changed since
+//
+// Every file is written whole or not at all. Only its owner may read it.
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Home is a state directory.
+type Home string
+
+// Service is the state directory of a system service.
+const Service = Home("/var/lib/rackreach")
+
+// Default is the state directory of whoever calls: $RACKREACH_STATE, else
+// /var/lib/rackreach for a service (systemd sets $STATE_DIRECTORY), else
+// rackreach under $XDG_STATE_HOME or ~/.local/state.
+func Default(env func(string) (string, bool)) (Home, error) {
+	if d, ok := env("RACKREACH_STATE"); ok && d != "" {
+		return Home(d), nil
+	}
+	if d, ok := env("STATE_DIRECTORY"); ok && d != "" {
+		return Home(d), nil
+	}
+	if d, ok := env("XDG_STATE_HOME"); ok && filepath.IsAbs(d) {
+		return Home(filepath.Join(d, "rackreach")), nil
+	}
+	if d, ok := env("HOME"); ok && filepath.IsAbs(d) {
+		return Home(filepath.Join(d, ".local", "state", "rackreach")), nil
+	}
+	return "", errors.New("no place to keep state: neither RACKREACH_STATE nor HOME is set: give --state DIR")
+}
+
+// Rack is the directory of one rack.
+func (h Home) Rack(name string) Dir { return Dir(filepath.Join(string(h), "racks", name)) }
+
+// Simulated is the socket of a simulated rack.
+func (h Home) Simulated(rack string) string { return filepath.Join(string(h), "simulated", rack+".sock") }
+
+// Racks lists the racks that have a journal here, sorted.
+func (h Home) Racks() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(string(h), "racks"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for racks in the state directory: %w", err)
+	}
+	var out []string
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(string(h.Rack(e.Name())), "journal.db")); err == nil {
+			out = append(out, e.Name())
+		}
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// Dir is the directory of one rack.
+type Dir string
+
+// Socket is the path of its agent's API.
+func (d Dir) Socket() string { return filepath.Join(string(d), "api.sock") }
+
+func (d Dir) file(name string) string { return filepath.Join(string(d), name) }

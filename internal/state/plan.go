@@ -1,0 +1,190 @@
+package state
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// version of the files of this package.
+const version = 1
+
+// Bounds.
+const (
+	maxFile  = 16 << 20 // bytes of a plan
+	maxPlans = 100      // plans that were shown and are kept
+)
+
+// ErrNone says that there is no such file. It is wrapped.
+var ErrNone = errors.New("there is none")
+
+// Plan is all that a run carries out, resolved: neither the rack file nor the
+// tables of a later rackreach change a run that was begun.
+type Plan struct {
+	Version   int                      `json:"version"`
+	Rack      *rack.Rack               `json:"rack"`
+	Platforms map[string]rack.Platform `json:"platforms"` // with the limits of real hardware
+	Plan      *rack.Plan               `json:"plan"`
+	Simulated *Simulated               `json:"simulated,omitempty"`
+}
+
+// Simulated says that a run images a simulated rack.
+type Simulated struct {
+	Socket string `json:"socket"` // of the simulated rack
+}
+
+// Encode is a plan as JSON.
+func (p *Plan) Encode() ([]byte, error) {
+	p.Version = version
+	b, err := json.MarshalIndent(p, "", " ")
+	if err != nil {
+		return nil, fmt.Errorf("write the plan: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// Decode reads a plan from JSON and checks that it is whole.
+func Decode(b []byte) (*Plan, error) {
+	var p Plan
+	if err := json.Unmarshal(b, &p); err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	switch {
+	case p.Version > version:
+		return nil, fmt.Errorf("read the plan: a newer rackreach wrote it (version %d, this one knows %d): use that one", p.Version, version)
+	case p.Rack == nil || p.Plan == nil || len(p.Platforms) == 0:
+		return nil, errors.New("read the plan: a part of it is missing")
+	}
+	return &p, nil
+}
+
+// WritePlan keeps what the run of a rack carries out.
+func (d Dir) WritePlan(p *Plan) error {
+	b, err := p.Encode()
+	if err != nil {
+		return err
+	}
+	return write(d.file("plan.json"), b)
+}
+
+// ReadPlan is what the run of a rack carries out. Errors: ErrNone, wrapped; one
+// of the file system; one that says what is wrong with it.
+func (d Dir) ReadPlan() (*Plan, error) {
+	b, err := read(d.file("plan.json"))
+	if err != nil {
+		return nil, err
+	}
+	p, err := Decode(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.file("plan.json"), err)
+	}
+	return p, nil
+}
+
+// Secret is the secret of the rack's tickets; a new one where there is none.
+func (d Dir) Secret() ([]byte, error) {
+	b, err := read(d.file("secret"))
+	switch {
+	case errors.Is(err, ErrNone):
+		b = []byte(rand.Text())
+		return b, write(d.file("secret"), b)
+	case err != nil:
+		return nil, err
+	case len(b) < 16:
+		return nil, fmt.Errorf("%s is damaged: restore it, or delete it: devices in the middle of their job then begin anew", d.file("secret"))
+	}
+	return b, nil
+}
+
+// KeepShown keeps a plan that was shown, so that what changed since can be told.
+// Only the newest are kept.
+func (h Home) KeepShown(p *Plan) error {
+	dir := filepath.Join(string(h), "plans")
+	b, err := p.Encode()
+	if err != nil {
+		return err
+	}
+	if err := write(filepath.Join(dir, p.Plan.Hash+".json"), b); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("tidy up the plans that were shown: %w", err)
+	}
+	var files []fs.FileInfo
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			files = append(files, info)
+		}
+	}
+	slices.SortFunc(files, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
+	for _, f := range files[min(len(files), maxPlans):] {
+		err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
+	}
+	return err
+}
+
+// Shown is a plan that was shown, by its hash. Errors: as ReadPlan.
+func (h Home) Shown(hash string) (*Plan, error) {
+	if hash == "" || filepath.Base(hash) != hash {
+		return nil, fmt.Errorf("%.40q is not the hash of a plan: %w", hash, ErrNone)
+	}
+	b, err := read(filepath.Join(string(h), "plans", hash+".json"))
+	if err != nil {
+		return nil, err
+	}
+	return Decode(b)
+}
+
+// write makes a file durable under its name, whole or not at all.
+func write(path string, b []byte) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write %s: %w", path, err)
+		}
+	}()
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.new") // readable by its owner only
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func read(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%s: %w", path, ErrNone)
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("read %s: it has %d bytes, more than %d", path, info.Size(), maxFile)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return b, nil
+}
