@@ -245,7 +245,7 @@ func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []s
 	s.agent, err = rackagent.New(rackagent.Options{
 		Rack: r, Platforms: platforms, Plan: s.plan, Images: images, Log: s.log,
 		ListenDHCP: s.sim.ListenDHCP,
-		TFTP:       tftp, HTTP: web, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: s.sim.Dial,
+		TFTP:       tftp, HTTP: web, BaseURL: "http://" + sim.AgentHTTP, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: s.sim.Dial,
 		Credentials: func(string) (string, string, error) { return user, password, nil },
 		// Simulated BMCs answer at once and need no pause between two looks.
 		Power:          power.Options{Poll: scaled(power.DefaultPoll, d.speed, pollFloor)},
