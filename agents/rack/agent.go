@@ -50,6 +50,7 @@ type Options struct {
 	ListenDHCP func() (net.PacketConn, error) // called again when the DHCP service is restarted
 	TFTP       net.PacketConn
 	HTTP       net.Listener
+	BaseURL    string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
 	ServerID   netip.Addr // the agent's own address, as devices reach it
 	Dial       func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
@@ -100,7 +101,10 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{o: o, ended: make(chan error, 1)}
 	a.metrics = newMetrics(o.Rack, o.Platforms, a.Transferred)
-	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: "http://" + o.HTTP.Addr().String(), Images: o.Images,
+	if o.BaseURL == "" {
+		o.BaseURL = "http://" + o.HTTP.Addr().String()
+	}
+	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
 		Report: a.report, Fetched: a.fetched})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)

@@ -156,24 +156,17 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 // input reads and checks everything that the flags name. All of its errors are
 // bad input.
 func (d *demo) input() (*rack.Rack, map[string]rack.Platform, []sim.Fault, error) {
-	if !(d.speed >= minSpeed && d.speed <= maxSpeed) {
-		return nil, nil, nil, badInput(fmt.Errorf("--speed %g is out of range: write a number from %d to %d", d.speed, minSpeed, maxSpeed))
+	if err := checkSpeed(d.speed); err != nil {
+		return nil, nil, nil, err
 	}
 	r, err := d.load()
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	platforms := platform.Scaled(d.speed, d.stepMin)
-	var faults []sim.Fault
-	for _, text := range d.faults {
-		f, err := sim.ParseFault(text)
-		if err != nil {
-			return nil, nil, nil, badInput(err)
-		}
-		faults = append(faults, f)
-	}
-	if err := sim.CheckFaults(faults, r); err != nil {
-		return nil, nil, nil, badInput(err)
+	faults, err := parseFaults(d.faults, r)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	for i := range r.Devices {
 		if r.Devices[i].Protect {
@@ -187,6 +180,31 @@ func (d *demo) input() (*rack.Rack, map[string]rack.Platform, []sim.Fault, error
 		d.seed = rand.Uint64()
 	}
 	return r, platforms, faults, nil
+}
+
+// checkSpeed checks a --speed.
+func checkSpeed(speed float64) error {
+	if !(speed >= minSpeed && speed <= maxSpeed) {
+		return badInput(fmt.Errorf("--speed %g is out of range: write a number from %d to %d", speed, minSpeed, maxSpeed))
+	}
+	return nil
+}
+
+// parseFaults reads the values of --fault and checks that they can happen in a
+// rack.
+func parseFaults(texts []string, r *rack.Rack) ([]sim.Fault, error) {
+	var faults []sim.Fault
+	for _, text := range texts {
+		f, err := sim.ParseFault(text)
+		if err != nil {
+			return nil, badInput(err)
+		}
+		faults = append(faults, f)
+	}
+	if err := sim.CheckFaults(faults, r); err != nil {
+		return nil, badInput(err)
+	}
+	return faults, nil
 }
 
 func loopback(host string) bool {
@@ -226,8 +244,7 @@ func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []s
 	if s.plan, images, err = planned(r); err != nil {
 		return s, err
 	}
-	const user, password = "admin", "simulated"
-	s.sim, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: d.speed, Faults: faults, Record: &s.record, Seed: d.seed, User: user, Password: password})
+	s.sim, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: d.speed, Faults: faults, Record: &s.record, Seed: d.seed, User: simUser, Password: simPassword})
 	if err != nil {
 		return s, fmt.Errorf("build the simulated rack: %w", err)
 	}
@@ -245,8 +262,8 @@ func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []s
 	s.agent, err = rackagent.New(rackagent.Options{
 		Rack: r, Platforms: platforms, Plan: s.plan, Images: images, Log: s.log,
 		ListenDHCP: s.sim.ListenDHCP,
-		TFTP:       tftp, HTTP: web, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: s.sim.Dial,
-		Credentials: func(string) (string, string, error) { return user, password, nil },
+		TFTP:       tftp, HTTP: web, BaseURL: "http://" + sim.AgentHTTP, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: s.sim.Dial,
+		Credentials: func(string) (string, string, error) { return simUser, simPassword, nil },
 		// Simulated BMCs answer at once and need no pause between two looks.
 		Power:          power.Options{Poll: scaled(power.DefaultPoll, d.speed, pollFloor)},
 		DiscoveryLimit: scaled(discoveryLimit, d.speed, d.stepMin), ScanEvery: scaled(scanEvery, d.speed, scanFloor),
@@ -265,22 +282,25 @@ func scaled(real time.Duration, speed float64, floor time.Duration) time.Duratio
 
 // openOutputs opens the files that the flags name, before anything is begun.
 func (s *simulation) openOutputs(d *demo) error {
-	for _, o := range []struct {
-		flag, path string
-		to         *output
-	}{{"--record", d.record, &s.record}, {"--report", d.report, &s.report}} {
-		if o.path == "" {
-			continue
-		}
-		if same(o.path, d.file) {
-			return badInput(fmt.Errorf("%s %s is the rack file: name another file", o.flag, o.path))
-		}
-		f, err := os.Create(o.path)
-		if err != nil {
-			return badInput(fmt.Errorf("%s: %w: name a file in a directory that you may write to", o.flag, err))
-		}
-		o.to.File = f
+	if err := openOutput(&s.record, "--record", d.record, d.file); err != nil {
+		return err
 	}
+	return openOutput(&s.report, "--report", d.report, d.file)
+}
+
+// openOutput opens the file that a flag names, if it names one.
+func openOutput(to *output, flag, path, rackFile string) error {
+	if path == "" {
+		return nil
+	}
+	if same(path, rackFile) {
+		return badInput(fmt.Errorf("%s %s is the rack file: name another file", flag, path))
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return badInput(fmt.Errorf("%s: %w: name a file in a directory that you may write to", flag, err))
+	}
+	to.File = f
 	return nil
 }
 

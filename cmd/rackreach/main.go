@@ -85,7 +85,7 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 		SilenceErrors: true,
 	}
 	root.SuggestionsMinimumDistance = 2 // letters
-	root.AddCommand(newValidate(), newPlan(), newSimulate(), newDemo(env), newJournal())
+	root.AddCommand(newValidate(), newPlan(), newSimulate(), newDemo(env), newSimulatedRack(env), newJournal())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	// Without a command cobra shows the help; with an unknown one it must not.
 	root.Args = func(cmd *cobra.Command, args []string) error {

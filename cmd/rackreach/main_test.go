@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rackreach/rackreach/internal/ordercheck"
+	"github.com/rackreach/rackreach/internal/sim"
 )
 
 // The demos of these tests wait far more than they compute: many at once do not
@@ -62,7 +63,7 @@ func TestScripts(t *testing.T) {
 		data[at] ^= 1
 		ts.Check(os.WriteFile(name, data, 0o600))
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage}, Setup: func(e *testscript.Env) error {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served}, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		if err != nil {
 			return err
@@ -70,6 +71,30 @@ func TestScripts(t *testing.T) {
 		e.Setenv("EXAMPLES", examples)
 		return nil
 	}})
+}
+
+// served waits until a simulated rack is served at a socket, and holds that it
+// calls itself by the given name.
+func served(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		r, err := sim.Join(ctx, ts.MkAbs(args[0]))
+		if err == nil {
+			ts.Check(r.Close())
+			if r.Rack != args[1] {
+				ts.Fatalf("rack %s is served, want %s", r.Rack, args[1])
+			}
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			ts.Fatalf("nobody serves: %v", err)
+		}
+	}
 }
 
 // event is one line of --json, read without the product's own types.

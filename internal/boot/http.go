@@ -65,10 +65,16 @@ func (s *Services) begin() bool {
 }
 
 // find gives the ticket of a request, or answers 404 or, when it is closed,
-// with the given status.
+// with the given status. Before there are any tickets it answers 503: an agent
+// that has just come back must not turn away a device whose ticket it is about
+// to find in its journal.
 func (s *Services) find(w http.ResponseWriter, r *http.Request, what string, closed int) *entry {
-	e := s.desk.Load().byToken[r.PathValue("token")]
+	d := s.desk.Load()
+	e := d.byToken[r.PathValue("token")]
 	switch {
+	case !d.known:
+		w.Header().Set("Retry-After", "5")
+		s.refuse(w, what, "the agent does not have its tickets yet, come again", http.StatusServiceUnavailable)
 	case e == nil:
 		s.refuse(w, what, "no such ticket", http.StatusNotFound)
 	case !e.ticket.Open:

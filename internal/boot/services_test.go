@@ -35,6 +35,23 @@ func TestSetTicketsRefuses(t *testing.T) {
 	}
 }
 
+// Before its owner has handed over the tickets, nobody is turned away for good.
+func TestNoTicketsYet(t *testing.T) {
+	b := newBench(t)
+	b.desk.Store(&desk{})
+	for _, q := range [][2]string{{"GET", "/job/"}, {"GET", "/image/"}, {"POST", "/report/"}} {
+		if got, header, _ := b.do(q[0], q[1]+b.open.Token, strings.NewReader("{}")); got != 503 || header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d, want 503 and when to come again", q, got)
+		}
+	}
+	if err := b.SetTickets(nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, _ := b.do("GET", "/job/"+b.open.Token, nil); got != 404 {
+		t.Errorf("with no such ticket: %d, want 404", got)
+	}
+}
+
 // A new ticket of a device starts at zero; the old one keeps its own count.
 func TestNewTicketStartsAtZero(t *testing.T) {
 	b := newBench(t)

@@ -64,6 +64,7 @@ var errTicket = errors.New("bad ticket")
 
 // desk is an immutable snapshot of the tickets.
 type desk struct {
+	known    bool // the owner has handed over its tickets
 	byToken  map[string]*entry
 	byDevice map[string]*entry // the last ticket of each device
 }
@@ -77,7 +78,7 @@ type entry struct {
 // next builds the snapshot that follows d. Tickets that d knows already keep
 // their progress.
 func (d *desk) next(tickets []Ticket, whole func(Ticket)) (*desk, error) {
-	n := &desk{byToken: make(map[string]*entry, len(tickets)), byDevice: make(map[string]*entry, len(tickets))}
+	n := &desk{known: true, byToken: make(map[string]*entry, len(tickets)), byDevice: make(map[string]*entry, len(tickets))}
 	for _, t := range tickets {
 		if !validToken(t.Token) {
 			return nil, fmt.Errorf("%w: %s has the token %q, make it with Token", errTicket, t.ID, t.Token)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -32,6 +33,7 @@ const patience = 20 * time.Second
 type agent struct {
 	t       *testing.T
 	sim     *Sim
+	wire    wire
 	rack    *rack.Rack
 	rec     recorder
 	seen    *journal[string] // evidence: "dhcp:onie tor-1", "reported:failed server-01", …
@@ -47,6 +49,14 @@ type agent struct {
 	omit  string          // port that configurations leave out
 	stall chan struct{}   // the next image stops halfway until it is closed
 }
+
+// wire is a rack as its agent sees it: in this process or in another.
+type wire interface {
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
+	ListenDHCP() (net.PacketConn, error)
+}
+
+var _, _ wire = (*Sim)(nil), (*Remote)(nil)
 
 const (
 	testUser     = "admin"
@@ -111,6 +121,18 @@ func newAgent(t *testing.T, r *rack.Rack, faults ...string) *agent {
 // newAgentWith also chooses the speed and the size of images.
 func newAgentWith(t *testing.T, r *rack.Rack, speed float64, size int, faults ...string) *agent {
 	t.Helper()
+	a := newAgentOff(t, r, speed, size, faults...)
+	a.wire = a.sim
+	t.Cleanup(a.close)
+	a.serve()
+	a.sim.Connect(a.where)
+	a.sim.Start(t.Context())
+	return a
+}
+
+// newAgentOff builds a rack that is still switched off; nothing is served yet.
+func newAgentOff(t *testing.T, r *rack.Rack, speed float64, size int, faults ...string) *agent {
+	t.Helper()
 	a := &agent{t: t, rack: r, rec: recorder{newJournal[line]()}, seen: newJournal[string](), data: randomBytes(size), open: map[string]bool{}}
 	payload := randomBytes(size / 4)
 	a.onie = append([]byte("#!/bin/sh\n# image: test-nos\n# payload-sha256: "+hexSum(payload)+"\nexit 0\n__ARCHIVE__\n"), payload...)
@@ -127,10 +149,6 @@ func newAgentWith(t *testing.T, r *rack.Rack, speed float64, size int, faults ..
 		t.Fatal(err)
 	}
 	a.sim = s
-	t.Cleanup(a.close)
-	a.serve()
-	s.Connect(a.where)
-	s.Start(t.Context())
 	return a
 }
 
@@ -162,13 +180,22 @@ func (a *agent) serve() {
 			a.t.Error(err)
 		}
 	})
-	running.Go(a.serveDHCP)
+	c, err := a.wire.ListenDHCP()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	running.Go(func() { a.serveDHCP(c) })
 }
 
 func (a *agent) close() {
 	if err := a.sim.Close(); err != nil {
 		a.t.Error(err)
 	}
+	a.stop()
+}
+
+// stop ends the agent's services; its DHCP socket is closed already.
+func (a *agent) stop() {
 	if err := a.http.Close(); err != nil {
 		a.t.Error(err)
 	}
@@ -189,7 +216,11 @@ func (a *agent) isOpen(device string) bool {
 }
 
 func (a *agent) url(path, device string) string {
-	return "http://" + a.where.HTTP.String() + "/" + path + "/" + device
+	at := a.where.HTTP.String()
+	if a.wire != wire(a.sim) {
+		at = AgentHTTP // devices keep it while agents come and go
+	}
+	return "http://" + at + "/" + path + "/" + device
 }
 
 func (a *agent) job(w http.ResponseWriter, q *http.Request) {
@@ -255,8 +286,7 @@ func (a *agent) bootFile(name string, to io.ReaderFrom) error {
 	return err
 }
 
-func (a *agent) serveDHCP() {
-	c := a.sim.DHCPConn()
+func (a *agent) serveDHCP(c net.PacketConn) {
 	buf := make([]byte, 1500)
 	for {
 		n, from, err := c.ReadFrom(buf)

@@ -74,6 +74,16 @@ func (c *conn) Close() error {
 	return c.err
 }
 
+// cut resets one connection, unless it has ended already.
+func (f *fabric) cut(c *conn) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.conns[c]; ok {
+		delete(f.conns, c)
+		c.reset()
+	}
+}
+
 // reset ends the connection with a RST, as a closed port does to both sides in
 // the end.
 func (c *conn) reset() {

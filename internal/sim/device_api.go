@@ -132,7 +132,7 @@ func (y *system) apply(body []byte, c configuration, address netip.Addr, id iden
 	d.sim.fabric.forward(d.spec.Name, ports)
 	y.once.Do(func() {
 		for _, e := range d.ups {
-			y.show(e, address, id, uplinkTries)
+			y.show(e, address, id)
 		}
 	})
 	return nil

@@ -17,22 +17,39 @@ const (
 	portIPMI = 623 // RMCP
 )
 
+// AgentHTTP is the logical address of the agent's HTTP service. URLs that
+// devices keep carry it, since it stays the same when the agent comes back on
+// another port; the fabric leads it to Services.HTTP.
+const AgentHTTP = "127.0.0.1:80"
+
 // Dial connects the agent to a device by its logical address:
 // "192.168.100.101:623" over udp, "10.0.2.11:80" over tcp. A path that is closed
 // is silence: a TCP dial waits for it until ctx ends, a datagram is lost. It
 // fails at once only for addresses that no packet could have, and after Close.
 func (s *Sim) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	to, err := netip.ParseAddrPort(address)
+	to, stream, err := logical(network, address)
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: the simulated rack is reached by addresses, not names: write ADDRESS:PORT", address)
+		return nil, err
+	}
+	if stream {
+		return s.dialTCP(ctx, to)
+	}
+	return s.dialUDP(to)
+}
+
+// logical reads what is to be dialled.
+func logical(network, address string) (to netip.AddrPort, stream bool, err error) {
+	to, err = netip.ParseAddrPort(address)
+	if err != nil {
+		return to, false, fmt.Errorf("dial %s: the simulated rack is reached by addresses, not names: write ADDRESS:PORT", address)
 	}
 	switch network {
 	case "tcp", "tcp4":
-		return s.dialTCP(ctx, to)
+		return to, true, nil
 	case "udp", "udp4":
-		return s.dialUDP(to)
+		return to, false, nil
 	}
-	return nil, fmt.Errorf("dial %s %s: the simulated rack has tcp and udp over IPv4 only", network, address)
+	return to, false, fmt.Errorf("dial %s %s: the simulated rack has tcp and udp over IPv4 only", network, address)
 }
 
 func (s *Sim) dialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
@@ -108,11 +125,9 @@ func (s *Sim) connect(ctx context.Context, e *end, real string, d direction) (ne
 }
 
 // dialOut connects an end of a device to a service of the agent. The only one
-// there is on this network is Services.HTTP.
+// there is on this network is Services.HTTP, by its real address or by the
+// logical one. Where it is now is looked up when the path is open.
 func (s *Sim) dialOut(ctx context.Context, e *end, address string) (net.Conn, error) {
-	if want := s.services().HTTP; want == nil || want.String() != address {
-		return nil, fmt.Errorf("dial %s: no route: the agent's HTTP service is at %v", address, want)
-	}
 	ctx, cancel := context.WithTimeout(ctx, s.tempo.scaled(connectLimit, floorConnect))
 	defer cancel()
 	for {
@@ -120,7 +135,14 @@ func (s *Sim) dialOut(ctx context.Context, e *end, address string) (net.Conn, er
 		changed := s.fabric.changed
 		s.fabric.mu.RUnlock()
 		if s.fabric.pass(e, protoHTTP, fromDevice) {
-			return s.connect(ctx, e, address, fromDevice)
+			at := s.services().HTTP
+			if at == nil {
+				return nil, fmt.Errorf("dial %s: connection refused: no agent is there", address)
+			}
+			if address != AgentHTTP && address != at.String() {
+				return nil, fmt.Errorf("dial %s: no route: the agent's HTTP service is at %s", address, at)
+			}
+			return s.connect(ctx, e, at.String(), fromDevice)
 		}
 		select {
 		case <-changed:

@@ -21,6 +21,16 @@
 // besides these sockets, and it derives its topology itself, so that an error in
 // the product's cabling graph is not mirrored here.
 //
+// # In a process of its own
+//
+// Serve lets an agent in another process do all this through a unix socket, so
+// that the devices live on when the agent is killed. Join is the agent's side: a
+// Remote has Dial, ListenDHCP and Connect as the Sim has. DHCP, TFTP and HTTP
+// still go over real sockets of both processes; what the agent dials is carried
+// in frames (frames.go), and ends with it. Devices reach the agent's HTTP service
+// at AgentHTTP, whichever port the agent of the hour has. One agent at a time may
+// connect its services.
+//
 // # Time
 //
 // Durations are those of real hardware (timing.go) divided by Options.Speed.

@@ -43,7 +43,7 @@ func (a *agent) session(device string, limit time.Duration, do func(context.Cont
 	if err != nil {
 		return err
 	}
-	c.WithUDPProxy(proxy{a.sim, ctx}).WithCipherSuiteID(17, 3).WithTimeout(limit).WithRetry(1)
+	c.WithUDPProxy(proxy{a.wire.Dial, ctx}).WithCipherSuiteID(17, 3).WithTimeout(limit).WithRetry(1)
 	if err := c.Connect(ctx); err != nil {
 		return err
 	}
@@ -52,12 +52,12 @@ func (a *agent) session(device string, limit time.Duration, do func(context.Cont
 }
 
 type proxy struct {
-	sim *Sim
-	ctx context.Context
+	dial func(context.Context, string, string) (net.Conn, error)
+	ctx  context.Context
 }
 
 func (p proxy) Dial(network, address string) (net.Conn, error) {
-	return p.sim.Dial(p.ctx, network, address)
+	return p.dial(p.ctx, network, address)
 }
 
 // bootPXE sets the boot device and switches the device on, or off and on.
@@ -87,7 +87,7 @@ func (a *agent) api(device, method, path string, body []byte, limit time.Duratio
 	if err != nil {
 		return 0, "", err
 	}
-	h := http.Client{Transport: &http.Transport{DialContext: a.sim.Dial, DisableKeepAlives: true}}
+	h := http.Client{Transport: &http.Transport{DialContext: a.wire.Dial, DisableKeepAlives: true}}
 	r, err := h.Do(q)
 	if err != nil {
 		return 0, "", err

@@ -137,8 +137,7 @@ func (d *device) fetchJob(ctx context.Context, e *end, url string) (*job, error)
 			return j, nil
 		}
 		lastErr = err
-		var final *statusError
-		if errors.As(err, &final) || pause(ctx, d.sim.tempo.scaled(netRetry, floorNet)) != nil {
+		if final(err) || pause(ctx, d.sim.tempo.scaled(netRetry, floorNet)) != nil {
 			break
 		}
 	}
@@ -149,9 +148,8 @@ func (d *device) fetchJob(ctx context.Context, e *end, url string) (*job, error)
 func (d *device) post(ctx context.Context, e *end, url string, r report) {
 	body, err := json.Marshal(r)
 	for err == nil && ctx.Err() == nil {
-		var final *statusError
 		_, perr := d.request(ctx, e, http.MethodPost, url, body, http.StatusNoContent)
-		if perr == nil || errors.As(perr, &final) && final.code < 500 {
+		if perr == nil || final(perr) {
 			return
 		}
 		err = pause(ctx, d.sim.tempo.scaled(netRetry, floorNet))

@@ -32,7 +32,7 @@ type Options struct {
 type Services struct {
 	DHCP net.Addr // nil: behind Sim.DHCPConn
 	TFTP net.Addr // *net.UDPAddr; devices ask for port 69 of the server that DHCP names
-	HTTP net.Addr // the host and port that URLs carry
+	HTTP net.Addr // URLs carry it, or AgentHTTP, which leads here
 }
 
 // Stats counts what went through the fabric.

@@ -12,8 +12,6 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-const uplinkTries = 10 // INFORMs of a switch through one of its uplinks
-
 // system is a running, imaged operating system.
 type system struct {
 	host *host
@@ -92,7 +90,7 @@ func (y *system) serve(e *end, address netip.Addr, id identity) error {
 	if !d.spec.Role.IsSwitch() {
 		for _, other := range d.nics {
 			if other != e {
-				y.show(other, address, id, 0)
+				y.show(other, address, id)
 			}
 		}
 	}
@@ -101,10 +99,11 @@ func (y *system) serve(e *end, address netip.Addr, id identity) error {
 	return srv.Close()
 }
 
-// show sends INFORMs through a link until one is answered; tries bounds them.
-func (y *system) show(e *end, address netip.Addr, id identity, tries int) {
+// show sends INFORMs through a link until one is answered: the agent may be away
+// for as long as it likes.
+func (y *system) show(e *end, address netip.Addr, id identity) {
 	s := y.host.dev.sim
-	r := retries{s.tempo.scaled(pxeFirst, floorDHCP), s.tempo.scaled(pxeMost, floorDHCP), tries}
+	r := retries{s.tempo.scaled(pxeFirst, floorDHCP), s.tempo.scaled(pxeMost, floorDHCP), 0}
 	s.spawn(func() {
 		if err := s.inform(y.ctx, e, address, id, r); err != nil && y.ctx.Err() == nil && !errors.Is(err, errNoAnswer) {
 			s.fail(err)

@@ -119,8 +119,7 @@ func (i *image) connect() error {
 		if err == nil {
 			return nil
 		}
-		var final *statusError
-		if errors.As(err, &final) {
+		if final(err) {
 			return err
 		}
 		if err := i.again(err); err != nil {
@@ -129,13 +128,21 @@ func (i *image) connect() error {
 	}
 }
 
-// statusError is an answer that another try does not change.
+// statusError is an answer with another status than the one wanted.
 type statusError struct {
 	url  string
 	code int
 }
 
 func (e *statusError) Error() string { return fmt.Sprintf("%s: the agent answered %d", e.url, e.code) }
+
+// final reports whether another try will not change an error: the agent has
+// refused. Its own trouble (5xx: it is not ready yet) is worth another try, as
+// is an agent that is not there.
+func final(err error) bool {
+	var status *statusError
+	return errors.As(err, &status) && status.code < http.StatusInternalServerError
+}
 
 func (i *image) request() error {
 	q, err := http.NewRequestWithContext(i.ctx, http.MethodGet, i.url, nil)

@@ -44,7 +44,7 @@ type waitKey struct {
 // socket is not embedded: nothing may write around the cable.
 type directConn struct {
 	socket *net.UDPConn
-	w      *wires
+	cable  []*net.UDPAddr // the sockets of the ends on it
 	closed atomic.Bool
 }
 
@@ -77,8 +77,8 @@ func (d *directConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return d.socket.WriteTo(b, to)
 	}
 	var errs []error
-	for _, c := range d.w.direct {
-		if _, err := d.socket.WriteTo(b, c.LocalAddr()); err != nil {
+	for _, end := range d.cable {
+		if _, err := d.socket.WriteTo(b, end); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -94,7 +94,7 @@ func (s *Sim) openWires() (*wires, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the agent's DHCP socket: %w", err)
 	}
-	w.server.Store(&directConn{socket: u, w: w})
+	w.server.Store(&directConn{socket: u})
 	n := 0
 	for _, d := range s.devices {
 		if !d.spec.Role.IsSwitch() {
@@ -118,7 +118,16 @@ func (s *Sim) openWires() (*wires, error) {
 		}
 		w.direct[e] = c
 	}
+	w.server.Load().cable = w.cable()
 	return w, nil
+}
+
+// cable is where the ends on the agent's own cable really listen.
+func (w *wires) cable() (out []*net.UDPAddr) {
+	for _, c := range w.direct {
+		out = append(out, c.LocalAddr().(*net.UDPAddr))
+	}
+	return out
 }
 
 // listen gives the agent's DHCP socket, opened anew on its port when a server
@@ -132,7 +141,7 @@ func (w *wires) listen() (net.PacketConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the agent's DHCP socket again: %w", err)
 	}
-	again := &directConn{socket: u, w: w}
+	again := &directConn{socket: u, cable: was.cable}
 	w.server.Store(again)
 	return again, nil
 }
