@@ -19,7 +19,7 @@ var rows = [][]string{
 	{"cmd/rackreach"},
 	{"agents/rack", "internal/sim", "examples"},
 	{"actors"},
-	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate"},
+	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/audit"},
 	{"messages"},
 	{"internal/rack"},
 }
