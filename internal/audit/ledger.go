@@ -53,6 +53,8 @@ type ledger struct {
 	stop   *rack.Event // rack-draining or rack-halted that holds now
 	only   []string    // devices to be imaged; empty: all
 	began  Moment
+	taken  Moment      // the last rack-started or rack-resumed
+	odd    *rack.Event // the last component-ambiguous
 	last   Moment
 	lives  map[string]*life
 	links  map[string]*link // by near end
@@ -86,9 +88,9 @@ func (l *ledger) enter(e rack.Event) {
 	l.last = Moment{e.Seq, e.Time}
 	switch e.Kind {
 	case rack.RackStarted:
-		l.status, l.only, l.began = rack.Imaging, e.Detail.Only, l.last
+		l.status, l.only, l.began, l.taken = rack.Imaging, e.Detail.Only, l.last, l.last
 	case rack.RackResumed:
-		l.status, l.only, l.stop = rack.Imaging, e.Detail.Only, nil
+		l.status, l.only, l.stop, l.taken = rack.Imaging, e.Detail.Only, nil, l.last
 	case rack.RackDraining:
 		l.status, l.stop = rack.Draining, &e
 	case rack.RackHalted:
@@ -98,6 +100,8 @@ func (l *ledger) enter(e rack.Event) {
 		}
 	case rack.RackCompleted:
 		l.status = rack.Completed
+	case rack.ComponentAmbiguous:
+		l.odd = &e
 	case rack.LinkReady, rack.LinkOpen, rack.LinkClosed:
 		if x := l.links[e.Detail.Link]; x != nil {
 			x.enter(e)

@@ -41,9 +41,11 @@ type life struct {
 		delivered bool // the whole image went out under it
 		issued    bool // in the running attempt
 	}
-	held  *rack.Event
-	end   *rack.Event // device-ready, device-failed or device-skipped
-	proof map[rack.Phase]*PhaseProof
+	held    *rack.Event
+	crash   *rack.Event // the last device-crashed, until it is ready or ordered anew
+	finding *rack.Event // the last device-finding
+	end     *rack.Event // device-ready, device-failed or device-skipped
+	proof   map[rack.Phase]*PhaseProof
 }
 
 func newLife(d *rack.Device, p rack.Platform) *life {
@@ -78,10 +80,15 @@ func (d *life) enter(e rack.Event, status rack.Status) {
 		// One that was journalled just behind rack-draining, by an actor that
 		// had not heard of it, is never served.
 		d.ticket.id, d.ticket.open, d.ticket.delivered, d.ticket.issued = e.Detail.Ticket, status == rack.Imaging, false, true
+		d.holds = "" // what it refused to overwrite before
 	case rack.DeviceHeld:
 		d.held = &e
 	case rack.DeviceReleased:
 		d.held = nil
+	case rack.DeviceCrashed:
+		d.crash = &e
+	case rack.DeviceFinding:
+		d.finding = &e
 	case rack.DeviceReady, rack.DeviceFailed, rack.DeviceSkipped:
 		d.finish(e)
 	case rack.DeviceRetried, rack.ReimageOrdered, rack.DeviceReplaced:
@@ -166,7 +173,7 @@ func (d *life) finish(e rack.Event) {
 	d.end, d.held, d.running, d.ticket.open = &e, nil, nil, false
 	switch e.Kind {
 	case rack.DeviceReady:
-		d.status, d.failure, d.final = rack.Ready, nil, false
+		d.status, d.failure, d.final, d.crash = rack.Ready, nil, false, nil
 	case rack.DeviceFailed:
 		d.status = rack.Failed
 	default:
@@ -178,7 +185,7 @@ func (d *life) finish(e rack.Event) {
 // order starts the device over: the failed phase, or everything.
 func (d *life) order(e rack.Event) {
 	d.end, d.held, d.running, d.waited, d.failure, d.final, d.writing = nil, nil, nil, nil, nil, false, false
-	d.ticket.open = false
+	d.crash, d.finding, d.ticket.open = nil, nil, false
 	d.ready.set(false, e.Time)
 	for s := range d.attempts {
 		d.orders[s] = true
