@@ -58,6 +58,12 @@ func proven(o *rack.Observation) string {
 		return "the device's own report: installed"
 	case rack.ReceiptFound:
 		return "it answered at its own address with the receipt of its last ticket"
+	case rack.ReportedFailed:
+		return "the device's own report: failed"
+	case rack.ReportedRefused:
+		return "the device's own report: its disk was not to be overwritten"
+	case rack.DHCPDeclined:
+		return "it declined its address"
 	}
 	return "evidence " + string(o.Proves)
 }
