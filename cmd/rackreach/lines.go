@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rackreach/rackreach/internal/audit"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -55,7 +56,7 @@ func (v *lineView) show(events []rack.Event) error {
 		if v.began.IsZero() {
 			v.began = e.Time
 		}
-		text := sentence(e)
+		text := audit.Sentence(e)
 		if text == "" {
 			continue
 		}
@@ -82,62 +83,4 @@ func printLines(w io.Writer, lines []string) error {
 func preamble(w io.Writer, s *simulation, d *demo) error {
 	_, err := fmt.Fprintf(w, "rack %s, %d devices, plan %s, simulated at %gx, seed %d\nmetrics: %s\n\n", s.rack.Name, len(s.rack.Devices), s.plan.Hash, d.speed, d.seed, s.url)
 	return err
-}
-
-// sentence is an event in plain words, or "" for one that nobody waits for.
-func sentence(e rack.Event) string {
-	d := &e.Detail
-	switch e.Kind {
-	case rack.RackStarted:
-		return "imaging starts"
-	case rack.RackCompleted:
-		return fmt.Sprintf("completed: %d ready, %d failed", d.Ready, d.Failed)
-	case rack.RackDraining:
-		return "draining: " + d.Error
-	case rack.RackHalted:
-		return "halted: " + d.Error
-	case rack.DeviceDiscovered:
-		return "discovered " + seenBy(d.Seen)
-	case rack.PhaseCompleted:
-		return string(e.Phase) + " completed"
-	case rack.PhaseStarted:
-		return string(e.Phase) + " starts"
-	case rack.StepFailed:
-		if d.Final {
-			return fmt.Sprintf("%s failed: %s", d.Step, d.Error)
-		}
-		return fmt.Sprintf("%s failed (attempt %d), tried again in %s: %s", d.Step, d.Attempt, d.Delay, d.Error)
-	case rack.StepWaiting:
-		return fmt.Sprintf("%s waits on: %s", d.Step, d.Reason)
-	case rack.DeviceHeld:
-		return "held: " + d.Reason
-	case rack.DeviceReady:
-		return "ready"
-	case rack.DeviceFailed:
-		return "failed: " + d.Error
-	case rack.DeviceCrashed:
-		return "crashed, driven again from the journal: " + d.Error
-	case rack.DeviceFinding:
-		return "finding: " + d.Reason
-	case rack.LinkClosed:
-		return "link " + d.Link + " closed"
-	case rack.ComponentAmbiguous:
-		return "ambiguous component: " + d.Reason
-	}
-	return ""
-}
-
-// seenBy says how a device made itself known.
-func seenBy(o *rack.Observation) string {
-	if o == nil {
-		return ""
-	}
-	out := "by " + string(o.Source)
-	if o.Stage != "" && o.Stage != rack.StageUnknown {
-		out += " in stage " + string(o.Stage)
-	}
-	if !o.Via.IsZero() {
-		out += " through " + o.Via.String()
-	}
-	return out
 }
