@@ -61,6 +61,11 @@ type Options struct {
 	DiscoveryLimit time.Duration
 	ScanEvery      time.Duration
 
+	// API is where the API of the rack is served; nil: nowhere. Run closes it.
+	API net.Listener
+	// PlanJSON is what the run carries out, for readers of the API.
+	PlanJSON []byte
+
 	Registry    prometheus.Registerer // nil: metrics are kept but not registered
 	Announce    func(rack.Event)      // nil: nobody is told
 	Inject      func(device string, phase rack.Phase)
@@ -137,14 +142,6 @@ func New(o Options) (*Agent, error) {
 // many; zeros before its first byte. It may be called at any time.
 func (a *Agent) Transferred(device string) (sent, size int64) { return a.boot.Progress(device) }
 
-// Order hands an operator's order to the run and returns the events that were
-// journalled for it. Errors: a *rack.Refusal; actors.ErrEnding or actors.ErrGone
-// when the run ends; the context's.
-func (a *Agent) Order(ctx context.Context, o rack.Order) ([]rack.Event, error) {
-	obeyed, err := actors.Ask[actors.Obeyed](ctx, a.system, a.pid, &actors.Order{Order: o})
-	return obeyed.Events, err
-}
-
 // images are what the plan gives each device.
 func (a *Agent) images() map[string]rack.Image {
 	images := map[string]rack.Image{}
@@ -159,6 +156,7 @@ func (a *Agent) images() map[string]rack.Image {
 // otherwise why the agent could not go on.
 func (a *Agent) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.Background())
+	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- a.boot.Serve(serving) }()
 
@@ -166,6 +164,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		stop()
 		return errors.Join(err, <-served)
 	}
+	told := make(chan error, 1)
+	go func() { told <- a.serveAPI(serving) }()
 	var err error
 	select {
 	case err = <-a.ended:
@@ -182,6 +182,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	if e := <-served; e != nil {
 		err = errors.Join(err, fmt.Errorf("stop the boot services: %w", e))
 	}
+	err = errors.Join(err, <-told)
 	a.system.Shutdown()
 	return err
 }

@@ -1,0 +1,44 @@
+package rackagent
+
+import (
+	"context"
+
+	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+var _ api.Backend = (*Agent)(nil)
+
+// serveAPI serves the API until ctx ends, if a listener was given.
+func (a *Agent) serveAPI(ctx context.Context) error {
+	if a.o.API == nil {
+		return nil
+	}
+	return api.New(a).Serve(ctx, a.o.API)
+}
+
+// NewRun implements api.Backend.
+func (a *Agent) NewRun() *rack.Run {
+	run := rack.NewRun(a.o.Rack, a.o.Platforms)
+	run.Salvaged = a.o.Salvaged
+	return run
+}
+
+// Log implements api.Backend.
+func (a *Agent) Log() journal.Log { return a.o.Log }
+
+// Plan implements api.Backend.
+func (a *Agent) Plan() []byte { return a.o.PlanJSON }
+
+// Driven implements api.Backend.
+func (a *Agent) Driven() bool { return true }
+
+// Order implements api.Backend: it hands an operator's order to the run and
+// returns the events that were journalled for it. Errors: a *rack.Refusal;
+// actors.ErrEnding or actors.ErrGone when the run ends; the context's.
+func (a *Agent) Order(ctx context.Context, o rack.Order) ([]rack.Event, error) {
+	obeyed, err := actors.Ask[actors.Obeyed](ctx, a.system, a.pid, &actors.Order{Order: o})
+	return obeyed.Events, err
+}
