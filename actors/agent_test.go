@@ -71,6 +71,7 @@ func TestHundredRacksOfFortyInVirtualTime(t *testing.T) {
 				t.Errorf("rack %d: %d of 40 devices are ready", i, n)
 			}
 			w.finish()
+			w.proven()
 		}
 		time.Sleep(settle)
 	})

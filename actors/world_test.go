@@ -15,6 +15,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/rackreach/rackreach/internal/audit"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -366,7 +367,19 @@ func play(t *testing.T, r *rack.Rack, prepare func(*world), check func(*testing.
 		if n := len(logged(t, w, rack.DeviceFailed)); n != failed {
 			t.Errorf("%d devices failed during the run, and %d when the agent was stopped", failed, n-failed)
 		}
+		w.proven()
 	})
+}
+
+// proven holds what was journalled against the rules of an audit.
+func (w *world) proven() {
+	var events []rack.Event
+	if _, err := replay(w.log, 1, func(e rack.Event) { events = append(events, e) }); err != nil {
+		w.t.Error(err)
+	}
+	if _, err := audit.Prove(w.rack, w.agent.o.Platforms, events); err != nil {
+		w.t.Error("the journal does not hold:", err)
+	}
 }
 
 // logged reads the events of a kind from the journal itself.
