@@ -383,7 +383,7 @@ func (a *Agent) judgeLinks(o *rack.Observation) []rack.Event {
 // completed journals the end of the run once every device is ready, failed or
 // skipped; of a run that was asked for a few devices only, once these are.
 func (a *Agent) completed() {
-	if a.run.Status != rack.Imaging || !a.run.Settled() || a.closing {
+	if a.run.Status != rack.Imaging || !a.run.Settled() || a.closing || a.deadline != nil {
 		return
 	}
 	a.closing = true
@@ -404,7 +404,7 @@ func (a *Agent) HandleFailure(system *actor.ActorSystem, supervisor actor.Superv
 		return
 	}
 	a.pool.drain()
-	if a.deadline != nil { // it drains already; what failed first stays to blame
+	if a.deadline != nil || a.closing { // it drains already, and what failed first stays to blame; or it has ended
 		a.o.Supervision.Rack.HandleFailure(system, supervisor, child, rs, reason, message)
 		return
 	}

@@ -5,24 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
-	"net"
-	"net/http"
-	"net/netip"
 	"os"
-	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/examples"
-	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/platform"
-	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/rackfile"
 	"github.com/rackreach/rackreach/internal/sim"
@@ -95,35 +86,12 @@ COUNT: it is never power-cycled on a guess.`,
 	return cmd
 }
 
-// simulation is everything that a run needs, opened; close gives it all back.
-type simulation struct {
-	rack    *rack.Rack
-	plan    *rack.Plan
-	log     journal.Log
-	agent   *rackagent.Agent
-	sim     *sim.Sim
-	web     *http.Server
-	url     string // of the metrics
-	record  output // what the simulated rack itself saw
-	report  output
-	closers []func() error
-}
-
-func (s *simulation) close() error {
-	var err error
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		err = errors.Join(err, s.closers[i]())
-	}
-	s.closers = nil
-	return err
-}
-
 func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	r, platforms, faults, err := d.input()
 	if err != nil {
 		return err
 	}
-	s, err := d.open(r, platforms, faults, stderr)
+	s, simulated, err := d.open(r, platforms, faults, stderr)
 	if err != nil {
 		return err
 	}
@@ -131,26 +99,13 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 	if err := s.openOutputs(d); err != nil {
 		return err
 	}
-
-	began := time.Now()
-	view := d.view(s, platforms, stdout, stderr)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	view.onQuit(func() { cancel(errors.New("you asked to stop")) })
-	if err := view.begin(s, d); err != nil {
-		return err
+	s.preamble = []string{
+		fmt.Sprintf("rack %s, %d devices, plan %s, simulated at %gx, seed %d", r.Name, len(r.Devices), s.plan.Hash, d.speed, d.seed),
+		"metrics: " + s.url, "",
 	}
-
-	shown := make(chan error, 1)
-	go func() { shown <- journal.Tail(context.Background(), s.log, 1, view.show) }()
-	s.sim.Start(ctx)
-	runErr := s.agent.Run(ctx)
-	// Nothing is journalled any more: let the view read to the end.
-	runErr = errors.Join(runErr, s.log.Close())
-	shownErr := <-shown
-
-	o := outcomeOf(s, platforms, runErr)
-	return o.exit(errors.Join(shownErr, view.end(o), d.writeReport(s, o, began), s.close()))
+	began := time.Now()
+	o, trouble := s.image(ctx, newView(d.json, terminal{out: stdout, notes: stderr, env: d.env}, r, platforms, s.agent.Transferred), demoAdvice, simulated.Start)
+	return o.exit(errors.Join(trouble, d.writeReport(s, o, began), s.close()))
 }
 
 // input reads and checks everything that the flags name. All of its errors are
@@ -168,13 +123,11 @@ func (d *demo) input() (*rack.Rack, map[string]rack.Platform, []sim.Fault, error
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	for i := range r.Devices {
-		if r.Devices[i].Protect {
-			return nil, nil, nil, badInput(fmt.Errorf("%s is protected and would be overwritten: write protect: false, or take it out of the rack file", r.Devices[i].Name))
-		}
+	if err := checkProtected(r); err != nil {
+		return nil, nil, nil, err
 	}
-	if host, _, err := net.SplitHostPort(d.metrics); err != nil || !loopback(host) {
-		return nil, nil, nil, badInput(fmt.Errorf("--metrics-listen %s is not a loopback address with a port: write 127.0.0.1:9464, or 127.0.0.1:0 for any free port", d.metrics))
+	if err := checkMetricsListen(d.metrics); err != nil {
+		return nil, nil, nil, err
 	}
 	if d.seed == 0 {
 		d.seed = rand.Uint64()
@@ -207,11 +160,6 @@ func parseFaults(texts []string, r *rack.Rack) ([]sim.Fault, error) {
 	return faults, nil
 }
 
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
-}
-
 func (d *demo) load() (*rack.Rack, error) {
 	if d.file != "" {
 		return load(d.file)
@@ -229,10 +177,10 @@ func (d *demo) load() (*rack.Rack, error) {
 }
 
 // open builds the simulated rack and the agent that images it.
-func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []sim.Fault, notes io.Writer) (s *simulation, err error) {
-	s = &simulation{rack: r}
+func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []sim.Fault, notes io.Writer) (s *imaging, simulated *sim.Sim, err error) {
+	s = &imaging{rack: r, platforms: platforms}
 	if s.log, err = openState(d.state, r.Name); err != nil {
-		return s, err
+		return s, nil, err
 	}
 	s.closers = append(s.closers, s.log.Close, s.record.Close, s.report.Close)
 	defer func() {
@@ -242,38 +190,21 @@ func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []s
 	}()
 	var images *simimage.Store
 	if s.plan, images, err = planned(r); err != nil {
-		return s, err
+		return s, nil, err
 	}
-	s.sim, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: d.speed, Faults: faults, Record: &s.record, Seed: d.seed, User: simUser, Password: simPassword})
+	simulated, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: d.speed, Faults: faults, Record: &s.record, Seed: d.seed, User: simUser, Password: simPassword})
 	if err != nil {
-		return s, fmt.Errorf("build the simulated rack: %w", err)
+		return s, nil, fmt.Errorf("build the simulated rack: %w", err)
 	}
-	s.closers = append(s.closers, s.sim.Close)
-
-	web, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return s, fmt.Errorf("open the HTTP service of the agent: %w", err)
-	}
-	tftp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return s, errors.Join(fmt.Errorf("open the TFTP service of the agent: %w", err), web.Close())
-	}
-	registry := prometheus.NewRegistry()
-	s.agent, err = rackagent.New(rackagent.Options{
-		Rack: r, Platforms: platforms, Plan: s.plan, Images: images, Log: s.log,
-		ListenDHCP: s.sim.ListenDHCP,
-		TFTP:       tftp, HTTP: web, BaseURL: "http://" + sim.AgentHTTP, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: s.sim.Dial,
-		Credentials: func(string) (string, string, error) { return simUser, simPassword, nil },
-		// Simulated BMCs answer at once and need no pause between two looks.
-		Power:          power.Options{Poll: scaled(power.DefaultPoll, d.speed, pollFloor)},
-		DiscoveryLimit: scaled(discoveryLimit, d.speed, d.stepMin), ScanEvery: scaled(scanEvery, d.speed, scanFloor),
-		Registry: registry, Inject: injector(faults), Logger: slog.New(slog.NewTextHandler(notes, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
-		return s, errors.Join(fmt.Errorf("build the agent: %w", err), web.Close(), tftp.Close())
-	}
-	s.sim.Connect(sim.Services{DHCP: s.sim.DHCPConn().LocalAddr(), TFTP: tftp.LocalAddr(), HTTP: web.Addr()})
-	return s, s.serveMetrics(d.metrics, registry)
+	s.closers = append(s.closers, simulated.Close)
+	w := wires{speed: d.speed, stepMin: d.stepMin, dial: simulated.Dial, listenDHCP: simulated.ListenDHCP, user: simUser, password: simPassword,
+		connect: func(_ context.Context, v sim.Services) error {
+			v.DHCP = simulated.DHCPConn().LocalAddr()
+			simulated.Connect(v)
+			return nil
+		}}
+	err = s.plug(context.Background(), w, rackagent.Options{Images: images, Inject: injector(faults)}, notes, d.metrics)
+	return s, simulated, err
 }
 
 func scaled(real time.Duration, speed float64, floor time.Duration) time.Duration {
@@ -281,7 +212,7 @@ func scaled(real time.Duration, speed float64, floor time.Duration) time.Duratio
 }
 
 // openOutputs opens the files that the flags name, before anything is begun.
-func (s *simulation) openOutputs(d *demo) error {
+func (s *imaging) openOutputs(d *demo) error {
 	if err := openOutput(&s.record, "--record", d.record, d.file); err != nil {
 		return err
 	}
@@ -333,27 +264,6 @@ func (o *output) Close() error {
 	return f.Close()
 }
 
-func (s *simulation) serveMetrics(address string, registry *prometheus.Registry) error {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return badInput(fmt.Errorf("--metrics-listen: %w: take another port, or 127.0.0.1:0 for any free one", err))
-	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	s.url = "http://" + l.Addr().String() + "/metrics"
-	s.web = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	done := make(chan error, 1)
-	go func() { done <- s.web.Serve(l) }()
-	s.closers = append(s.closers, func() error {
-		err := s.web.Close()
-		if e := <-done; !errors.Is(e, http.ErrServerClosed) {
-			err = errors.Join(err, e)
-		}
-		return err
-	})
-	return nil
-}
-
 // injector makes the panics that faults of the kind "panic" ask for: inside the
 // device's actor, through a nil pointer, as a bug would.
 func injector(faults []sim.Fault) func(string, rack.Phase) {
@@ -376,20 +286,5 @@ func injector(faults []sim.Fault) func(string, rack.Phase) {
 			var driver *rack.Machine
 			driver.Finished()
 		}
-	}
-}
-
-// view picks how the run is shown: JSON lines, a live table in a terminal, or
-// plain lines.
-func (d *demo) view(s *simulation, platforms map[string]rack.Platform, stdout, stderr io.Writer) view {
-	term := func(name string) string { v, _ := d.env(name); return v }
-	switch {
-	case d.json:
-		return &jsonView{out: stdout, notes: stderr}
-	case isTerminal(stdout) && !strings.EqualFold(term("TERM"), "dumb"):
-		_, noColor := d.env("NO_COLOR")
-		return newTableView(stdout, s, platforms, !noColor || term("NO_COLOR") == "")
-	default:
-		return &lineView{out: stdout}
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // view shows a run. show is called with the journal's events, in order.
 type view interface {
-	begin(s *simulation, d *demo) error
+	begin(preamble []string) error
 	onQuit(stop func()) // what to call when the user asks to stop through the view
 	show(events []rack.Event) error
 	end(o outcome) error
@@ -22,7 +22,7 @@ type view interface {
 // jsonView writes one object a line, and everything else elsewhere.
 type jsonView struct{ out, notes io.Writer }
 
-func (v *jsonView) begin(s *simulation, d *demo) error { return preamble(v.notes, s, d) }
+func (v *jsonView) begin(preamble []string) error { return printLines(v.notes, preamble) }
 
 func (v *jsonView) onQuit(func()) {}
 
@@ -47,7 +47,7 @@ type lineView struct {
 	began time.Time
 }
 
-func (v *lineView) begin(s *simulation, d *demo) error { return preamble(v.out, s, d) }
+func (v *lineView) begin(preamble []string) error { return printLines(v.out, preamble) }
 
 func (v *lineView) onQuit(func()) {}
 
@@ -74,13 +74,43 @@ func (v *lineView) show(events []rack.Event) error {
 func (v *lineView) end(o outcome) error { return printLines(v.out, append([]string{""}, o.last...)) }
 
 func printLines(w io.Writer, lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
 	if _, err := io.WriteString(w, strings.Join(lines, "\n")+"\n"); err != nil {
 		return fmt.Errorf("write the outcome: %w", err)
 	}
 	return nil
 }
 
-func preamble(w io.Writer, s *simulation, d *demo) error {
-	_, err := fmt.Fprintf(w, "rack %s, %d devices, plan %s, simulated at %gx, seed %d\nmetrics: %s\n\n", s.rack.Name, len(s.rack.Devices), s.plan.Hash, d.speed, d.seed, s.url)
-	return err
+// newView picks how a run is shown: JSON lines, a live table in a terminal, or
+// plain lines. transferred may be nil.
+func newView(json bool, t terminal, r *rack.Rack, platforms map[string]rack.Platform, transferred func(string) (int64, int64)) view {
+	switch {
+	case json:
+		return &jsonView{out: t.out, notes: t.notes}
+	case t.draws():
+		return newTableView(t.out, r, platforms, transferred, t.colors())
+	default:
+		return &lineView{out: t.out}
+	}
+}
+
+// terminal is where a command writes to, and what it is told about that.
+type terminal struct {
+	in         io.Reader
+	out, notes io.Writer
+	env        func(string) (string, bool)
+}
+
+// draws reports whether a table can be drawn.
+func (t terminal) draws() bool {
+	term, _ := t.env("TERM")
+	return isTerminal(t.out) && !strings.EqualFold(term, "dumb")
+}
+
+// colors reports whether colours are wanted (no-color.org).
+func (t terminal) colors() bool {
+	v, set := t.env("NO_COLOR")
+	return !set || v == ""
 }

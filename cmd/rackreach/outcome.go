@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rackreach/rackreach/internal/journal"
@@ -35,58 +36,119 @@ func (o outcome) exit(trouble error) error {
 // logLimit is more events than any run of one rack writes.
 const logLimit = 1 << 24
 
-// outcomeOf reads the journal once more, from its beginning.
-func outcomeOf(s *simulation, platforms map[string]rack.Platform, runErr error) outcome {
-	run := rack.NewRun(s.rack, platforms)
+// adviser says what to do next after each way in which a run can end.
+type adviser struct {
+	unfinished string // the agent could not go on
+	halted     func(by string) string
+	operator   string // an operator halted it
+	only       string // a part of it was asked for
+	partial    string // servers failed
+}
+
+var demoAdvice = adviser{
+	unfinished: "run the same command again; a simulated rack starts over",
+	halted: func(by string) string {
+		return fmt.Sprintf("mend %s; nothing behind it was touched that was not in flight. Then run the same command again", by)
+	},
+	partial: "mend what is named above, then run the same command again",
+}
+
+// outcome reads the journal once more, from its beginning.
+func (s *imaging) outcome(advice adviser, runErr error) outcome {
+	run := rack.NewRun(s.rack, s.platforms)
+	run.Salvaged = s.salvaged
 	o := outcome{code: exitError, run: run}
 	events, err := s.log.Read(1, logLimit)
 	if err != nil {
-		o.err = err
+		o.err = errors.Join(runErr, err)
 		return o
 	}
-	var findings []string
+	findings := map[string]string{}
 	for _, e := range events {
 		run.Apply(e)
-		if e.Kind == rack.DeviceFinding {
-			findings = append(findings, fmt.Sprintf("%s: %s", e.Device, e.Detail.Reason))
+		switch e.Kind {
+		case rack.DeviceFinding:
+			findings[e.Device] = e.Detail.Reason
+		case rack.ReimageOrdered, rack.DeviceReplaced:
+			delete(findings, e.Device)
 		}
 	}
 	o.status, o.err = run.Status, runErr
+	o.tell(s.rack, advice, runErr)
+	for i := range s.rack.Devices {
+		if f := findings[s.rack.Devices[i].Name]; f != "" {
+			o.last = append(o.last, fmt.Sprintf("  finding: %s: %s", s.rack.Devices[i].Name, f))
+		}
+	}
+	return o
+}
+
+// tell finds the words and the exit code for how a run ended.
+func (o *outcome) tell(r *rack.Rack, advice adviser, runErr error) {
+	run := o.run
 	ready, failed := run.Tally()
+	skipped := 0
+	for i := range r.Devices {
+		if run.Device(r.Devices[i].Name).Status == rack.Skipped {
+			skipped++
+		}
+	}
+	say := func(format string, a ...any) { o.last = append(o.last, fmt.Sprintf(format, a...)) }
+	next := func(what string) {
+		if what != "" {
+			say("  next: %s", what)
+		}
+	}
 	switch {
 	case runErr != nil:
-		o.last = append(o.last, fmt.Sprintf("%s: not finished: %d of %d devices are ready", s.rack.Name, ready, len(s.rack.Devices)),
-			"  next: run the same command again; a simulated rack starts over")
+		say("%s: not finished: %d of %d devices are ready", r.Name, ready, len(r.Devices))
+		next(advice.unfinished)
+	case run.Status == rack.Halted && run.Blamed == "" && len(run.Only) > 0 && run.Cause == "":
+		o.code = exitReady
+		for _, n := range run.Only {
+			if run.Device(n).Status != rack.Ready {
+				o.code = exitPartial
+			}
+		}
+		say("%s: only %s was asked for, %d of %d devices are ready", r.Name, strings.Join(run.Only, ", "), ready, len(r.Devices))
+		o.last = append(o.last, failures(r, run)...)
+		next(advice.only)
+	case run.Status == rack.Halted && run.HaltedBy != "":
+		say("%s: %s; %d of %d devices are ready", r.Name, run.Cause, ready, len(r.Devices))
+		next(advice.operator)
 	case run.Status == rack.Halted:
 		o.code = exitHalted
 		by := run.Blamed
 		if by == "" {
 			by = "rackreach itself" // its RackSupervisor crashed
 		}
-		o.last = append(o.last, fmt.Sprintf("%s: halted by %s, %d of %d devices are ready", s.rack.Name, by, ready, len(s.rack.Devices)),
-			"  why: "+run.Cause,
-			fmt.Sprintf("  next: mend %s; nothing behind it was touched that was not in flight. Then run the same command again", by))
+		say("%s: halted by %s, %d of %d devices are ready", r.Name, by, ready, len(r.Devices))
+		say("  why: %s", run.Cause)
+		next(advice.halted(by))
 	case run.Status != rack.Completed:
-		o.err = fmt.Errorf("the run of rack %s ended in state %s, which is a bug in rackreach", s.rack.Name, run.Status)
-	case failed > 0:
+		o.err = fmt.Errorf("the run of rack %s ended in state %s, which is a bug in rackreach", r.Name, run.Status)
+	case failed > 0 || skipped > 0:
 		o.code = exitPartial
-		o.last = append(o.last, fmt.Sprintf("%s: completed with failed servers (%d), %d of %d devices are ready", s.rack.Name, failed, ready, len(s.rack.Devices)))
-		o.last = append(o.last, failures(s.rack, run)...)
-		o.last = append(o.last, "  next: mend what is named above, then run the same command again")
+		what := fmt.Sprintf("failed servers (%d)", failed)
+		if skipped > 0 {
+			what = fmt.Sprintf("failed (%d) and skipped (%d) servers", failed, skipped)
+		}
+		say("%s: completed with %s, %d of %d devices are ready", r.Name, what, ready, len(r.Devices))
+		o.last = append(o.last, failures(r, run)...)
+		next(advice.partial)
 	default:
 		o.code = exitReady
-		o.last = append(o.last, fmt.Sprintf("%s: completed, all %d devices are ready", s.rack.Name, ready))
+		say("%s: completed, all %d devices are ready", r.Name, ready)
 	}
-	for _, f := range findings {
-		o.last = append(o.last, "  finding: "+f)
-	}
-	return o
 }
 
 func failures(r *rack.Rack, run *rack.Run) (out []string) {
 	for i := range r.Devices {
-		if d := run.Device(r.Devices[i].Name); d.Status == rack.Failed {
+		switch d := run.Device(r.Devices[i].Name); d.Status {
+		case rack.Failed:
 			out = append(out, fmt.Sprintf("  %s failed: %s", r.Devices[i].Name, d.Error))
+		case rack.Skipped:
+			out = append(out, fmt.Sprintf("  %s is skipped: %s", r.Devices[i].Name, d.Ordered))
 		}
 	}
 	return out
@@ -117,7 +179,7 @@ type reportDevice struct {
 	Phases map[rack.Phase]float64 `json:"phaseSeconds"` // of completed phases
 }
 
-func (d *demo) writeReport(s *simulation, o outcome, began time.Time) error {
+func (d *demo) writeReport(s *imaging, o outcome, began time.Time) error {
 	if d.report == "" {
 		return nil
 	}

@@ -28,16 +28,19 @@ type tableView struct {
 	done    chan error
 }
 
-func newTableView(out io.Writer, s *simulation, platforms map[string]rack.Platform, color bool) *tableView {
-	m := &tableModel{rack: s.rack, transferred: s.agent.Transferred, run: rack.NewRun(s.rack, platforms), began: map[string]time.Time{}, ended: map[string]time.Time{}, steps: map[string]time.Time{}, styles: plainStyles()}
+func newTableView(out io.Writer, r *rack.Rack, platforms map[string]rack.Platform, transferred func(string) (int64, int64), color bool) *tableView {
+	if transferred == nil {
+		transferred = func(string) (int64, int64) { return 0, 0 }
+	}
+	m := &tableModel{rack: r, transferred: transferred, run: rack.NewRun(r, platforms), began: map[string]time.Time{}, ended: map[string]time.Time{}, steps: map[string]time.Time{}, styles: plainStyles()}
 	if color {
 		m.styles = colorStyles()
 	}
 	return &tableView{out: out, model: m, done: make(chan error, 1)}
 }
 
-func (v *tableView) begin(s *simulation, d *demo) error {
-	if err := preamble(v.out, s, d); err != nil {
+func (v *tableView) begin(preamble []string) error {
+	if err := printLines(v.out, preamble); err != nil {
 		return err
 	}
 	v.program = tea.NewProgram(v.model, tea.WithOutput(v.out), tea.WithoutSignalHandler())

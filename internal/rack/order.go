@@ -292,7 +292,7 @@ func orSomebody(by string) string {
 
 // resumed takes up a rack that was stopped.
 func (r *Run) resumed(e Event) {
-	r.Status, r.Cause, r.Blamed, r.Only = Imaging, "", "", e.Detail.Only
+	r.Status, r.Cause, r.Blamed, r.HaltedBy, r.Only = Imaging, "", "", "", e.Detail.Only
 	for name, d := range r.devices {
 		r.enliven(d, name)
 	}

@@ -98,6 +98,7 @@ type Run struct {
 	Status   Status
 	Cause    string   // why it drains or halted
 	Blamed   string   // the device that stopped it; empty: an operator, or rackreach itself
+	HaltedBy string   // the operator who ordered the halt; empty: none did
 	Only     []string // the devices that are to be imaged; empty: all
 
 	// Salvaged is the last sequence that came from a damaged journal; 0: none.
@@ -147,7 +148,7 @@ func (r *Run) Apply(e Event) {
 	case RackResumed:
 		r.resumed(e)
 	case RackDraining:
-		r.Status, r.Cause, r.Blamed = Draining, e.Detail.Error, e.Device
+		r.Status, r.Cause, r.Blamed, r.HaltedBy = Draining, e.Detail.Error, e.Device, e.Detail.By
 	case RackHalted:
 		r.Status = Halted
 	case RackCompleted:
