@@ -18,6 +18,12 @@
 // input. 503: come again. A token is an HMAC of the ticket's id: who does not
 // hold a boot reply cannot guess one.
 //
+// # Earlier lives
+//
+// The owner may hand over tickets that it issued before it was started again:
+// Ticket.Resumed and Ticket.Delivered say what became of them. Until it has
+// handed over the first ones, the answer is 503.
+//
 // # Concurrency
 //
 // Everything is safe for concurrent use. Requests read an immutable snapshot of

@@ -22,6 +22,9 @@ type job struct {
 	Platform string    `json:"platform"`
 	Image    jobImage  `json:"image"`
 	Report   string    `json:"report"`
+	// Overwrites is what the installer may overwrite on the disk, word for word
+	// as it would report that it holds it; empty: nothing.
+	Overwrites string `json:"overwrites"`
 }
 
 type jobImage struct {
@@ -99,7 +102,7 @@ func (s *Services) serveJob(w http.ResponseWriter, r *http.Request) {
 	b, err := json.Marshal(job{
 		Rack: t.Rack, Device: t.Device, Run: t.Run, Ticket: t.ID, Role: t.Role, Platform: t.Platform,
 		Image:  jobImage{Name: t.Image.Name, URL: s.InstallerURL(t), Digest: t.Image.Digest, Size: t.Image.Size},
-		Report: s.base + "/report/" + t.Token,
+		Report: s.base + "/report/" + t.Token, Overwrites: t.Overwrites,
 	})
 	if err != nil {
 		s.o.Log.Error("cannot encode a job", "ticket", t.ID, "cause", err)
@@ -147,6 +150,7 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+t.Image.Digest+`"`) // for If-Range (RFC 9110 §13.1.5)
 	body := &content{ReadSeeker: f, to: e.served}
+	e.served.resume(goesOnAt(r.Header, w.Header().Get("ETag")))
 	before, _ := e.served.progress()
 	http.ServeContent(w, r, "", time.Time{}, body)
 	err = http.NewResponseController(w).Flush()
@@ -160,6 +164,17 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 // fromTheStart reports whether a request asks for the first byte.
 func fromTheStart(rangeHeader string) bool {
 	return !strings.HasPrefix(rangeHeader, "bytes=") || strings.HasPrefix(rangeHeader, "bytes=0-") || strings.Contains(rangeHeader, ",")
+}
+
+// goesOnAt is the byte at which a device goes on with the image of that ETag; 0
+// when it begins anew.
+func goesOnAt(h http.Header, etag string) int64 {
+	first, _, _ := strings.Cut(strings.TrimPrefix(h.Get("Range"), "bytes="), "-")
+	n, err := strconv.ParseInt(first, 10, 64)
+	if unchanged := h.Get("If-Range"); err != nil || n < 0 || fromTheStart(h.Get("Range")) || unchanged != "" && unchanged != etag {
+		return 0
+	}
+	return n
 }
 
 func (s *Services) takeReport(base context.Context, w http.ResponseWriter, r *http.Request) {

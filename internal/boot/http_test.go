@@ -20,13 +20,17 @@ import (
 
 func TestJob(t *testing.T) {
 	b := newBench(t)
+	b.open.Overwrites = `foreign:ext4 "old"`
+	if err := b.SetTickets([]Ticket{b.open}); err != nil {
+		t.Fatal(err)
+	}
 	status, header, body := b.do("GET", "/job/"+b.open.Token, nil)
 	var got map[string]any
 	if err := json.Unmarshal(body, &got); err != nil || status != 200 || header.Get("Content-Type") != "application/json" {
 		t.Fatalf("%d %q: %v", status, body, err)
 	}
 	want := fmt.Sprintf(`{"rack":"r1","device":"server-01","run":"run-1","ticket":"run-1/server-01/1","role":"server","platform":"sim-server",`+
-		`"image":{"name":"sim-hypervisor","url":%q,"digest":%q,"size":%d},"report":%q}`,
+		`"image":{"name":"sim-hypervisor","url":%q,"digest":%q,"size":%d},"report":%q,"overwrites":"foreign:ext4 \"old\""}`,
 		b.InstallerURL(b.open), b.open.Image.Digest, imageSize, b.base+"/report/"+b.open.Token)
 	if string(body) != want {
 		t.Errorf("got  %s\nwant %s", body, want)
@@ -56,6 +60,10 @@ func TestStatus(t *testing.T) {
 		{"POST", "/report/" + b.open.Token, `{"state":"installed"}`, 400},
 		{"POST", "/report/" + b.open.Token, `{"state":"installed","digest":"md5:1"}`, 400},
 		{"POST", "/report/" + b.open.Token, good + good, 400},
+		{"POST", "/report/" + b.open.Token, `{"state":"refused"}`, 400},
+		{"POST", "/report/" + b.open.Token, `{"state":"refused","holds":"\u0007"}`, 400},
+		{"POST", "/report/" + b.open.Token, `{"state":"refused","holds":"something"}`, 400},
+		{"POST", "/report/" + b.open.Token, `{"state":"refused","holds":"foreign:ext4"}`, 204},
 		{"POST", "/report/" + b.open.Token, `{"state":"failed","message":"` + strings.Repeat("x", maxReport) + `"}`, 400},
 		{"POST", "/image/" + b.open.Token, "", 405},
 		{"GET", "/report/" + b.open.Token, "", 405},
@@ -66,8 +74,8 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%s %s %.40q: %d %q, want %d", tt.method, tt.path, tt.body, got, body, tt.want)
 		}
 	}
-	if len(b.reports) != 1 || len(b.evidence()) != 0 {
-		t.Errorf("told of %d reports and %v", len(b.reports), b.fetched)
+	if len(b.reports) != 2 || b.reports[0].Holds != "foreign:ext4" || len(b.evidence()) != 0 {
+		t.Errorf("told of %+v and %v", b.reports, b.fetched)
 	}
 }
 

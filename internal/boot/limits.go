@@ -14,6 +14,8 @@ const (
 	maxReport = 4 << 10
 	// maxMessage bounds the device's own words in a report, in bytes.
 	maxMessage = 500
+	// maxHolds bounds what a report says that the disk holds, in bytes.
+	maxHolds = 200
 	// maxHeader bounds a request's header, in bytes.
 	maxHeader = 16 << 10
 	// maxSpans bounds the disjoint ranges remembered of one transfer. What a

@@ -16,6 +16,9 @@ import (
 const (
 	Installed = "installed"
 	Failed    = "failed"
+	// KeptBack: nothing was written, since the disk holds something that the
+	// job does not name. On the wire it is "refused".
+	KeptBack = "refused"
 )
 
 // ErrClosed is what Options.Report returns for a ticket that is closed.
@@ -24,9 +27,10 @@ var ErrClosed = errors.New("the ticket is closed")
 // Report is a device's own word on how its job ended.
 type Report struct {
 	Ticket  Ticket
-	State   string // Installed or Failed
+	State   string // Installed, Failed or KeptBack
 	Message string // the device's words: one line, printable, bounded
 	Digest  string // of what it installed: "sha256:" and 64 hex digits; may be empty in a failure
+	Holds   string // KeptBack: what the disk holds, "receipt:RUN/TICKET" or "foreign:TEXT", printable, bounded
 	Remote  string // address that it came from
 }
 
@@ -37,6 +41,8 @@ func (r Report) Observation() rack.Observation {
 	switch {
 	case r.State == Installed && r.Digest == r.Ticket.Image.Digest:
 		o.Proves = rack.ReportedInstalled
+	case r.State == KeptBack:
+		o.Proves, o.Holds, o.Message = rack.ReportedRefused, r.Holds, "its disk holds "+r.Holds
 	case r.State == Installed:
 		o.Message = fmt.Sprintf("it installed %s, its ticket says %s", r.Digest, r.Ticket.Image.Digest)
 	}
@@ -53,6 +59,7 @@ func parseReport(r io.Reader) (Report, error) {
 		State   string `json:"state"`
 		Message string `json:"message"`
 		Digest  string `json:"digest"`
+		Holds   string `json:"holds"`
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxReport+1))
 	if err != nil {
@@ -64,15 +71,22 @@ func parseReport(r io.Reader) (Report, error) {
 	if err := json.Unmarshal(b, &in); err != nil {
 		return Report{}, fmt.Errorf(`%w: write {"state":"installed","message":"…","digest":"sha256:…"}`, errReport)
 	}
+	holds := printable(in.Holds, maxHolds)
 	switch {
-	case in.State != Installed && in.State != Failed:
-		return Report{}, fmt.Errorf("%w: state must be %q or %q", errReport, Installed, Failed)
+	case in.State != Installed && in.State != Failed && in.State != KeptBack:
+		return Report{}, fmt.Errorf("%w: state must be %q, %q or %q", errReport, Installed, Failed, KeptBack)
+	case in.State == KeptBack && !strings.HasPrefix(holds, "receipt:") && !strings.HasPrefix(holds, "foreign:"):
+		return Report{}, fmt.Errorf("%w: holds must be receipt:RUN/TICKET or foreign:TEXT, what the disk holds", errReport)
 	case in.Digest != "" && !validDigest(in.Digest):
 		return Report{}, fmt.Errorf("%w: digest must be sha256: and 64 lower hex digits", errReport)
 	case in.State == Installed && in.Digest == "":
 		return Report{}, fmt.Errorf("%w: digest of what was installed is missing", errReport)
 	}
-	return Report{State: in.State, Message: printable(in.Message), Digest: in.Digest}, nil
+	out := Report{State: in.State, Message: printable(in.Message, maxMessage), Digest: in.Digest}
+	if out.State == KeptBack {
+		out.Holds = holds
+	}
+	return out, nil
 }
 
 // validDigest reports whether s is "sha256:" and 64 lower hex digits.
@@ -81,9 +95,10 @@ func validDigest(s string) bool {
 	return ok && len(hexed) == 64 && validToken(hexed[:32]) && validToken(hexed[32:])
 }
 
-// printable makes one bounded, printable line of a stranger's text: what would
-// move a cursor, break a line or turn the writing direction becomes a space.
-func printable(s string) string {
+// printable makes one printable line of a stranger's text, of at most so many
+// bytes: what would move a cursor, break a line or turn the writing direction
+// becomes a space.
+func printable(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
@@ -91,10 +106,10 @@ func printable(s string) string {
 		return r
 	}, strings.ToValidUTF8(s, "?"))
 	s = strings.Join(strings.Fields(s), " ")
-	if len(s) <= maxMessage {
+	if len(s) <= most {
 		return s
 	}
-	cut := maxMessage - len("…")
+	cut := most - len("…")
 	for !utf8.RuneStart(s[cut]) {
 		cut--
 	}

@@ -20,10 +20,11 @@ func TestObservation(t *testing.T) {
 		{Report{State: Installed, Digest: image.Digest, Message: "ok"}, rack.ReportedInstalled, "ok"},
 		{Report{State: Installed, Digest: other, Message: "ok"}, rack.ReportedFailed, "it installed " + other},
 		{Report{State: Failed, Digest: image.Digest, Message: "disk"}, rack.ReportedFailed, "disk"},
+		{Report{State: KeptBack, Holds: "foreign:ext4", Message: "no"}, rack.ReportedRefused, "its disk holds foreign:ext4"},
 	}
 	for _, tt := range tests {
 		tt.r.Ticket.Image = image
-		if o := tt.r.Observation(); o.Proves != tt.want || !strings.HasPrefix(o.Message, tt.says) {
+		if o := tt.r.Observation(); o.Proves != tt.want || !strings.HasPrefix(o.Message, tt.says) || o.Holds != tt.r.Holds {
 			t.Errorf("%+v: %+v", tt.r, o)
 		}
 	}
@@ -32,6 +33,8 @@ func TestObservation(t *testing.T) {
 func FuzzReport(f *testing.F) {
 	f.Add(`{"state":"installed","message":"done","digest":"sha256:` + strings.Repeat("a", 64) + `"}`)
 	f.Add(`{"state":"failed","message":"\u202e\u001b[2J\n` + strings.Repeat("é", 400) + `"}`)
+	f.Add(`{"state":"refused","holds":"foreign:\u202e` + strings.Repeat("é", 400) + `"}`)
+	f.Add(`{"state":"failed","holds":"foreign:x"}`)
 	f.Add(`{"state":`)
 	f.Fuzz(func(t *testing.T, body string) {
 		r, err := parseReport(strings.NewReader(body))
@@ -41,15 +44,18 @@ func FuzzReport(f *testing.F) {
 			}
 			return
 		}
-		if r.State != Installed && r.State != Failed || r.Digest != "" && !validDigest(r.Digest) || len(body) > maxReport {
+		if r.State != Installed && r.State != Failed && r.State != KeptBack || r.Digest != "" && !validDigest(r.Digest) || len(body) > maxReport {
 			t.Errorf("%q gave %+v", body, r)
 		}
 		if len(r.Message) > maxMessage || !utf8.ValidString(r.Message) {
 			t.Errorf("message %q of %d bytes", r.Message, len(r.Message))
 		}
-		for _, c := range r.Message {
+		if (r.Holds != "") != (r.State == KeptBack) || len(r.Holds) > maxHolds || !utf8.ValidString(r.Holds) {
+			t.Errorf("%s holds %q of %d bytes", r.State, r.Holds, len(r.Holds))
+		}
+		for _, c := range r.Message + r.Holds {
 			if !unicode.IsPrint(c) {
-				t.Errorf("message %q holds %U", r.Message, c)
+				t.Errorf("%+v has a %U", r, c)
 			}
 		}
 	})

@@ -28,6 +28,20 @@ type Ticket struct {
 	Platform string
 	Image    rack.Image
 	Open     bool // closed tickets are known, and serve nothing
+
+	// Overwrites is what the device holds that the job may overwrite, word for
+	// word as a report says it (Report.Holds); empty: nothing.
+	Overwrites string
+	// Delivered: the whole image went out under this ticket already, in an
+	// earlier life of the agent. Its transfer starts out whole, without saying
+	// so again, and is not begun anew.
+	Delivered bool
+	// Resumed: the ticket was issued in an earlier life of the agent, which took
+	// the count of what it had served with it. A device that goes on at byte N
+	// holds the bytes before N: when the first range that it asks for starts
+	// there, they count as served, or its image would never be whole. A device
+	// that asks from the start holds nothing.
+	Resumed bool
 }
 
 // Token is the hex form of the first 16 bytes of the HMAC-SHA256 of a ticket's
@@ -91,6 +105,10 @@ func (d *desk) next(tickets []Ticket, whole func(Ticket)) (*desk, error) {
 			e.served = old.served
 		} else {
 			e.served = newTransfer(t.Image.Size, func() { whole(t) })
+			e.served.resumed = t.Resumed
+		}
+		if t.Delivered {
+			e.served.settle()
 		}
 		n.byToken[t.Token] = e
 		n.byDevice[t.Device] = e

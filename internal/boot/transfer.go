@@ -18,10 +18,11 @@ type transfer struct {
 	size  int64
 	whole func() // called once, when every byte was served at least once
 
-	mu     sync.Mutex
-	spans  []span
-	served int64
-	done   bool
+	mu      sync.Mutex
+	spans   []span
+	served  int64
+	done    bool
+	resumed bool // what the device holds from an earlier life of the agent is not counted yet
 }
 
 func newTransfer(size int64, whole func()) *transfer {
@@ -40,6 +41,26 @@ func (t *transfer) delivered() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.done
+}
+
+// settle makes the transfer whole without a word: that was said in an earlier
+// life of the agent.
+func (t *transfer) settle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.spans, t.served, t.done = []span{{0, t.size}}, t.size, true
+}
+
+// resume takes note of where a device asks to go on. The first time, in a
+// transfer that an earlier life of the agent began, it holds what comes before.
+func (t *transfer) resume(from int64) {
+	t.mu.Lock()
+	first := t.resumed
+	t.resumed = false
+	t.mu.Unlock()
+	if first && from < t.size {
+		t.add(span{0, from})
+	}
 }
 
 // add notes that the bytes of s were served.

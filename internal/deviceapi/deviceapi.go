@@ -1,6 +1,7 @@
 // Package deviceapi talks to the management API of an installed device: it
 // pushes a configuration, reads the receipt that the device keeps of what was
-// done to it, and reads a switch's MAC table.
+// done to it, reads a switch's MAC table, and sends an ONIE switch back into its
+// installer.
 //
 // This is the API of the simulated network operating system and hypervisor,
 // plain HTTP on port 80 of the device's own address. Nothing that a real
@@ -69,6 +70,27 @@ type Receipt struct {
 	Image  string `json:"image"`
 	Digest string `json:"digest"` // of the image that it wrote, as it computed it
 	Config string `json:"config"` // digest of the configuration that it applied
+}
+
+// Holds is how a job or an order names what a device with this receipt holds and
+// what is lost when the device is imaged anew.
+func (r Receipt) Holds() string { return "receipt:" + r.Run + "/" + r.Ticket }
+
+// BootInstaller sends an ONIE switch that runs its installed system back into its
+// installer, for one boot. holds must name what the switch holds, as
+// Receipt.Holds does; otherwise the switch does nothing and the error says what
+// it does hold. It returns when the switch has agreed, before it reboots.
+func (c *Client) BootInstaller(ctx context.Context, address netip.Addr, holds string) error {
+	body, err := json.Marshal(struct {
+		Holds string `json:"holds"`
+	}{holds})
+	if err == nil {
+		_, err = c.call(ctx, http.MethodPost, address, "/rackreach/installer", body, http.StatusNoContent)
+	}
+	if err != nil {
+		return fmt.Errorf("boot installer: %w", err)
+	}
+	return nil
 }
 
 // Receipt reads a device's receipt.

@@ -50,6 +50,30 @@ func TestPush(t *testing.T) {
 	}
 }
 
+func TestBootInstaller(t *testing.T) {
+	holds := Receipt{Run: "ab", Ticket: "r1/tor-1/1"}.Holds()
+	if holds != "receipt:ab/r1/tor-1/1" || (Receipt{}).Holds() != "receipt:/" {
+		t.Errorf("%q, and without a receipt %q", holds, Receipt{}.Holds())
+	}
+	c := device(t, func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil || r.Method != http.MethodPost || r.URL.Path != "/rackreach/installer" {
+			t.Errorf("%s %s %v", r.Method, r.URL, err)
+		}
+		if string(b) != `{"holds":"receipt:ab/r1/tor-1/1"}` {
+			http.Error(w, "this switch holds something else", http.StatusConflict)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	if err := c.BootInstaller(t.Context(), address, holds); err != nil {
+		t.Error(err)
+	}
+	if err := c.BootInstaller(t.Context(), address, "receipt:/"); err == nil || !strings.Contains(err.Error(), "boot installer: 192.168.100.2 answered 409") || !strings.Contains(err.Error(), "holds something else") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestHostileAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer http.HandlerFunc

@@ -47,6 +47,8 @@ type agent struct {
 	mu    sync.Mutex
 	open  map[string]bool // tickets
 	omit  string          // port that configurations leave out
+	names string          // what jobs name to be overwritten
+	run   string          // of jobs
 	stall chan struct{}   // the next image stops halfway until it is closed
 }
 
@@ -133,7 +135,7 @@ func newAgentWith(t *testing.T, r *rack.Rack, speed float64, size int, faults ..
 // newAgentOff builds a rack that is still switched off; nothing is served yet.
 func newAgentOff(t *testing.T, r *rack.Rack, speed float64, size int, faults ...string) *agent {
 	t.Helper()
-	a := &agent{t: t, rack: r, rec: recorder{newJournal[line]()}, seen: newJournal[string](), data: randomBytes(size), open: map[string]bool{}}
+	a := &agent{t: t, rack: r, rec: recorder{newJournal[line]()}, seen: newJournal[string](), data: randomBytes(size), open: map[string]bool{}, run: "run-1"}
 	payload := randomBytes(size / 4)
 	a.onie = append([]byte("#!/bin/sh\n# image: test-nos\n# payload-sha256: "+hexSum(payload)+"\nexit 0\n__ARCHIVE__\n"), payload...)
 	var list []Fault
@@ -229,7 +231,10 @@ func (a *agent) job(w http.ResponseWriter, q *http.Request) {
 		w.WriteHeader(http.StatusGone)
 		return
 	}
-	j := job{Rack: a.rack.Name, Device: device, Run: "run-1", Ticket: "t-" + device, Report: a.url("report", device)}
+	j := job{Rack: a.rack.Name, Device: device, Report: a.url("report", device), Ticket: "t-" + device}
+	a.mu.Lock()
+	j.Run, j.Overwrites = a.run, a.names
+	a.mu.Unlock()
 	j.Image.Name, j.Image.URL, j.Image.Digest, j.Image.Size = "test-image", a.url("image", device), "sha256:"+hexSum(a.data), int64(len(a.data))
 	if err := json.NewEncoder(w).Encode(j); err != nil {
 		a.seen.add("broken:job " + device)
@@ -272,7 +277,7 @@ func (a *agent) report(w http.ResponseWriter, q *http.Request) {
 	}
 	device := q.PathValue("device")
 	a.ticket(device, false)
-	a.seen.add("reported:" + r.State + " " + device + " " + r.Message)
+	a.seen.add("reported:" + r.State + " " + device + " " + strings.TrimSpace(r.Message+" "+r.Holds))
 	w.WriteHeader(http.StatusNoContent)
 }
 

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 const (
 	maxConfig = 256 << 10 // bytes
 	maxPorts  = 1024      // of a configuration
+	maxOrder  = 4 << 10   // bytes of an order to boot the installer
 )
 
 // receipt is what a device keeps of the last job and configuration.
@@ -27,6 +29,7 @@ type receipt struct {
 	Image  string `json:"image"`
 	Digest string `json:"digest"`
 	Config string `json:"config"`
+	State  string `json:"state"`
 }
 
 // configuration is what the agent pushes.
@@ -74,7 +77,38 @@ func (y *system) api(address netip.Addr, id identity) http.Handler {
 	if y.host.dev.spec.Role.IsSwitch() {
 		mux.HandleFunc("GET /rackreach/mac-table", y.showStations)
 	}
+	if y.host.dev.onie {
+		mux.HandleFunc("POST /rackreach/installer", y.bootInstaller)
+	}
 	return mux
+}
+
+// bootInstaller sends a switch back into ONIE, if whoever asks knows what is
+// lost by it.
+func (y *system) bootInstaller(w http.ResponseWriter, q *http.Request) {
+	d := y.host.dev
+	var order struct {
+		Holds string `json:"holds"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, q.Body, maxOrder)).Decode(&order); err != nil {
+		http.Error(w, `write {"holds":"receipt:RUN/TICKET"}: `+err.Error(), http.StatusBadRequest)
+		return
+	}
+	if x := y.host.readDisk(); order.Holds != x.receipt.holds() {
+		http.Error(w, "this switch holds "+x.receipt.holds()+", which the order does not name: nothing was done", http.StatusConflict)
+		return
+	}
+	y.host.chooseInstaller()
+	defer y.stop()
+	w.WriteHeader(http.StatusNoContent)
+	if http.NewResponseController(w).Flush() != nil {
+		return
+	}
+	// Until the answer has arrived and the agent hangs up: the reboot resets this
+	// connection.
+	hangUp, cancel := context.WithTimeout(q.Context(), d.sim.tempo.scaled(rebootWait, floorNet))
+	defer cancel()
+	<-hangUp.Done()
 }
 
 func (y *system) configure(w http.ResponseWriter, q *http.Request, address netip.Addr, id identity) {

@@ -21,6 +21,14 @@
 // besides these sockets, and it derives its topology itself, so that an error in
 // the product's cabling graph is not mirrored here.
 //
+// # Disks
+//
+// A device that boots by PXE keeps a receipt of what was installed, and its
+// installer overwrites nothing that its job does not name: foreign data
+// (Options.Holds), another run's receipt, another run's half of a write
+// (disk.go). An ONIE installer does not look; there, the running system goes back
+// into ONIE only when it is told what it holds.
+//
 // # In a process of its own
 //
 // Serve lets an agent in another process do all this through a unix socket, so

@@ -45,13 +45,6 @@ func (d *device) take(p rack.Phase, kind FaultKind) bool {
 	return hit
 }
 
-// disk is what was written: never the bytes, only what they were.
-type disk struct {
-	bootable bool
-	receipt  receipt
-	config   []byte // as it was pushed; nil: none yet
-}
-
 // host is the computer that the BMC switches on and off. One goroutine runs it
 // from power-on to power-off.
 type host struct {
@@ -63,6 +56,8 @@ type host struct {
 	ended chan struct{}      // closed when it has ended
 	boots int
 	disk  disk
+
+	installer bool // ONIE: the next boot is one into it
 }
 
 func (h *host) isOn() bool {

@@ -28,7 +28,8 @@ type job struct {
 		Digest string `json:"digest"`
 		Size   int64  `json:"size"`
 	} `json:"image"`
-	Report string `json:"report"`
+	Report     string `json:"report"`
+	Overwrites string `json:"overwrites"` // what may be overwritten; empty: nothing
 }
 
 // report is how the job ended: the body of POST /report/TOKEN.
@@ -36,23 +37,36 @@ type report struct {
 	State   string `json:"state"`
 	Message string `json:"message"`
 	Digest  string `json:"digest"`
+	Holds   string `json:"holds,omitempty"`
 }
 
 // States of a report.
 const (
 	stateInstalled = "installed"
 	stateFailed    = "failed"
+	stateRefused   = "refused"
 )
 
 const maxReason = 200 // bytes of a reason in a report and in the record
 
 // runInstaller does the job at url, then reports. ran is false when there was no
-// job to be had.
+// job to be had; installed says that the disk holds what the job asks for.
 func (h *host) runInstaller(ctx context.Context, e *end, url string) (ran, installed bool) {
 	d := h.dev
 	j, err := d.fetchJob(ctx, e, url)
 	if err != nil {
 		return false, false
+	}
+	found := h.readDisk()
+	switch found.judge(j) {
+	case keep:
+		d.sim.record.add(kindInstallKept, d.spec.Name, nil, detail{"ticket": j.Ticket, "holds": found.holds()})
+		d.post(ctx, e, j.Report, report{State: stateInstalled, Digest: found.receipt.Digest})
+		return true, ctx.Err() == nil
+	case keepOut:
+		d.sim.record.add(kindInstallRefused, d.spec.Name, nil, detail{"ticket": j.Ticket, "holds": found.holds()})
+		d.post(ctx, e, j.Report, report{State: stateRefused, Message: "the job does not name what the disk holds", Holds: found.holds()})
+		return true, false
 	}
 	d.sim.record.add(kindInstallStarted, d.spec.Name, nil, detail{"ticket": j.Ticket})
 	digest, err := h.install(ctx, e, j)
@@ -62,11 +76,11 @@ func (h *host) runInstaller(ctx context.Context, e *end, url string) (ran, insta
 	}
 	if err != nil {
 		d.sim.record.add(kindInstallFailed, d.spec.Name, nil, detail{"reason": short(err.Error())})
-		d.post(ctx, e, j.Report, report{stateFailed, short(err.Error()), digest})
+		d.post(ctx, e, j.Report, report{State: stateFailed, Message: short(err.Error()), Digest: digest})
 		return true, false
 	}
 	d.sim.record.add(kindInstallCompleted, d.spec.Name, nil, detail{"ticket": j.Ticket})
-	d.post(ctx, e, j.Report, report{stateInstalled, "", digest})
+	d.post(ctx, e, j.Report, report{State: stateInstalled, Digest: digest})
 	return true, ctx.Err() == nil
 }
 
@@ -80,7 +94,8 @@ func short(s string) string {
 // install fetches the image, checks it against the job, and writes it.
 func (h *host) install(ctx context.Context, e *end, j *job) (digest string, err error) {
 	d := h.dev
-	h.writeDisk(func(x *disk) { *x = disk{} }) // from here on nothing bootable is left
+	mine := receipt{Rack: j.Rack, Device: j.Device, Run: j.Run, Ticket: j.Ticket, Image: j.Image.Name, State: receiptWriting}
+	h.writeDisk(func(x *disk) { *x = disk{receipt: mine} }) // from here on nothing bootable is left
 	whole := sha256.New()
 	n, err := d.download(ctx, e, j.Image.URL, nil, whole)
 	if err != nil {
@@ -99,9 +114,8 @@ func (h *host) install(ctx context.Context, e *end, j *job) (digest string, err 
 	if err := d.write(ctx); err != nil {
 		return digest, err
 	}
-	h.writeDisk(func(x *disk) {
-		*x = disk{bootable: true, receipt: receipt{Rack: j.Rack, Device: j.Device, Run: j.Run, Ticket: j.Ticket, Image: j.Image.Name, Digest: digest}}
-	})
+	mine.Digest, mine.State = digest, receiptInstalled
+	h.writeDisk(func(x *disk) { *x = disk{bootable: true, receipt: mine} })
 	return digest, nil
 }
 

@@ -25,41 +25,62 @@ const (
 )
 
 // runONIE is a switch without a BMC boot menu: ONIE until an installer succeeds,
-// then what it installed.
+// then what it installed, until that is asked to boot the installer again.
 func (h *host) runONIE(ctx context.Context) {
 	d := h.dev
-	if !h.readDisk().bootable {
-		if pause(ctx, d.sim.tempo.around(bootONIE, d.spec.Name, "onie", h.boot())) != nil {
-			return
-		}
-		h.booted("onie")
-		for !h.readDisk().bootable {
-			h.discoverInstaller(ctx)
-			if ctx.Err() != nil {
+	for ctx.Err() == nil {
+		if h.bootsInstaller() {
+			if pause(ctx, d.sim.tempo.around(bootONIE, d.spec.Name, "onie", h.boot())) != nil {
+				return
+			}
+			d.enter(rack.Discovery)
+			h.booted("onie")
+			for !h.discoverInstaller(ctx) {
+				if ctx.Err() != nil {
+					return
+				}
+			}
+			d.sim.fabric.release(d.nics[0]) // reboot
+			if h.selfTest(ctx, false) != nil {
 				return
 			}
 		}
-		d.sim.fabric.release(d.nics[0]) // reboot
-		if h.selfTest(ctx, false) != nil {
-			return
-		}
+		h.runSystem(ctx)
+		d.sim.fabric.release(d.nics[0])
 	}
-	h.runSystem(ctx)
+}
+
+// bootsInstaller reports whether ONIE starts, since there is nothing else to
+// start or since it was chosen, and uses up that choice: it is for one boot.
+func (h *host) bootsInstaller() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	chosen := h.installer
+	h.installer = false
+	return chosen || !h.disk.bootable
+}
+
+// chooseInstaller makes the next boot one into ONIE, as onie-select -i does.
+func (h *host) chooseInstaller() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.installer = true
 }
 
 // discoverInstaller is one round of ONIE's discovery: an address, and if the
-// answer names an installer, the installation. Then it pauses.
-func (h *host) discoverInstaller(ctx context.Context) {
+// answer names an installer, the installation. Then it pauses, unless something
+// was installed.
+func (h *host) discoverInstaller(ctx context.Context) (installed bool) {
 	d := h.dev
 	s := d.sim
 	wait := s.tempo.scaled(oniePause, floorDHCP)
 	if s.withoutDHCP(ctx, d.spec.Name, rack.Discovery, wait) {
-		return
+		return false
 	}
 	retry := s.tempo.scaled(onieRetry, floorDHCP)
 	r := retries{retry, retry, 5}
 	if d.phase() == rack.Discovery && h.mute(ctx) {
-		return
+		return false
 	}
 	l, err := s.acquire(ctx, d.nics[0], onie(d.machine, d.serial), r, d.declines)
 	switch {
@@ -70,14 +91,15 @@ func (h *host) discoverInstaller(ctx context.Context) {
 	case err != nil || !s.fabric.hold(l.address, d.nics[0]):
 	case l.installer != "":
 		if err := h.runONIEInstaller(ctx, d.nics[0], l.installer); err == nil {
-			return
+			return true
 		} else if ctx.Err() == nil {
 			s.record.add(kindInstallFailed, d.spec.Name, nil, detail{"reason": short(err.Error())})
 		}
 	}
 	if pause(ctx, wait) != nil {
-		return
+		return false
 	}
+	return false
 }
 
 // mute takes a hang of the discovery: one DISCOVER, and nothing after it. A
@@ -133,7 +155,9 @@ func (h *host) runONIEInstaller(ctx context.Context, e *end, url string) error {
 	if err := d.write(ctx); err != nil {
 		return err
 	}
-	h.writeDisk(func(x *disk) { *x = disk{bootable: true, receipt: receipt{Image: got.image, Digest: got.digest}} })
+	h.writeDisk(func(x *disk) {
+		*x = disk{bootable: true, receipt: receipt{Image: got.image, Digest: got.digest, State: receiptInstalled}}
+	})
 	d.sim.record.add(kindInstallCompleted, d.spec.Name, nil, detail{"digest": got.digest})
 	return nil
 }

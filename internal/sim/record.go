@@ -23,6 +23,8 @@ const (
 	kindInstallStarted    = "install-started"
 	kindInstallCompleted  = "install-completed"
 	kindInstallFailed     = "install-failed"
+	kindInstallKept       = "install-kept"    // what the job asks for is there already: nothing was written
+	kindInstallRefused    = "install-refused" // the disk holds something that the job does not name: the same
 	kindBooted            = "booted"
 	kindConfigApplied     = "config-applied"
 	kindReceiptRead       = "receipt-read"

@@ -26,6 +26,7 @@ type Options struct {
 	Seed      uint64                   // of the variation of durations
 	User      string                   // that BMCs accept
 	Password  string                   // of that user
+	Holds     map[string]string        // foreign data on the disk of a device at first, checked by CheckHolds; nil: none anywhere
 }
 
 // Services is where the agent's services really listen.
@@ -74,6 +75,9 @@ func New(o Options) (*Sim, error) {
 	if err := CheckFaults(o.Faults, o.Rack); err != nil {
 		return nil, err
 	}
+	if err := CheckHolds(o.Holds, o.Rack, o.Platforms); err != nil {
+		return nil, err
+	}
 	if o.Speed == 0 {
 		o.Speed = 1
 	}
@@ -85,7 +89,7 @@ func New(o Options) (*Sim, error) {
 		faults: newFaults(o.Faults, rec), fabric: newFabric(o.Rack, rec), commands: ipmiCommands()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.where.Store(&Services{})
-	err := s.build(o.Platforms)
+	err := s.build(o.Platforms, o.Holds)
 	if err == nil {
 		s.wires, err = s.openWires()
 	}
@@ -103,15 +107,18 @@ func New(o Options) (*Sim, error) {
 	return s, nil
 }
 
-// build makes the devices and their ends.
-func (s *Sim) build(platforms map[string]rack.Platform) error {
+// isONIE tells a platform that installs by ONIE from one that installs by PXE.
+func isONIE(p rack.Platform) bool { return slices.Contains(p.Match.Stages, rack.StageONIE) }
+
+// build makes the devices, their ends and what is on their disks.
+func (s *Sim) build(platforms map[string]rack.Platform, holds map[string]string) error {
 	for i := range s.rack.Devices {
 		spec := &s.rack.Devices[i]
 		p, ok := platforms[spec.Platform]
 		if !ok {
 			return fmt.Errorf("%s has platform %q, which is not in the table of platforms", spec.Name, spec.Platform)
 		}
-		d := &device{sim: s, spec: spec, onie: slices.Contains(p.Match.Stages, rack.StageONIE), serial: spec.Serial,
+		d := &device{sim: s, spec: spec, onie: isONIE(p), serial: spec.Serial,
 			guid: derivedGUID(s.rack.Name, spec.Name), stage: rack.Discovery}
 		if len(p.Match.Machines) > 0 {
 			d.machine = p.Match.Machines[0]
@@ -119,7 +126,7 @@ func (s *Sim) build(platforms map[string]rack.Platform) error {
 		if d.serial == "" {
 			d.serial = "SN-" + spec.Name
 		}
-		d.host = &host{dev: d}
+		d.host = &host{dev: d, disk: disk{foreign: holds[spec.Name]}}
 		s.cable(d)
 		s.devices = append(s.devices, d)
 	}

@@ -30,7 +30,7 @@ func TestRackIsImagedInOrder(t *testing.T) {
 	if err := errors.Join(err, json.Unmarshal([]byte(text), &r)); err != nil || code != 200 {
 		t.Fatal(code, text, err)
 	}
-	want := receipt{"r1", "server-01", "run-1", "t-server-01", "test-image", "sha256:" + hexSum(a.data), "sha256:" + hexSum(a.config("server-01"))}
+	want := receipt{"r1", "server-01", "run-1", "t-server-01", "test-image", "sha256:" + hexSum(a.data), "sha256:" + hexSum(a.config("server-01")), receiptInstalled}
 	if r != want {
 		t.Errorf("receipt %+v, want %+v", r, want)
 	}
@@ -38,7 +38,7 @@ func TestRackIsImagedInOrder(t *testing.T) {
 	if err := errors.Join(err, json.Unmarshal([]byte(text), &r)); err != nil {
 		t.Fatal(err)
 	}
-	want = receipt{"r1", "tor-1", "run-1", "t-tor-1", "test-nos", "sha256:" + hexSum(a.onie), "sha256:" + hexSum(a.config("tor-1"))}
+	want = receipt{"r1", "tor-1", "run-1", "t-tor-1", "test-nos", "sha256:" + hexSum(a.onie), "sha256:" + hexSum(a.config("tor-1")), receiptInstalled}
 	if r != want {
 		t.Errorf("receipt %+v, want %+v", r, want)
 	}

@@ -15,11 +15,13 @@ import (
 // system is a running, imaged operating system.
 type system struct {
 	host *host
-	ctx  context.Context // ends at power-off
+	ctx  context.Context // ends at power-off, and at a reboot
+	stop func()          // reboots
 	once sync.Once       // of the first configuration
 }
 
-// runSystem boots what is on the disk: network operating system or server OS.
+// runSystem boots what is on the disk: network operating system or server OS. It
+// returns when the power goes, and when the system reboots.
 func (h *host) runSystem(ctx context.Context) {
 	d := h.dev
 	took, what, id := bootOS, "os", osIdentity()
@@ -30,7 +32,9 @@ func (h *host) runSystem(ctx context.Context) {
 		return
 	}
 	h.booted(what)
-	y := &system{host: h, ctx: ctx}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	y := &system{host: h, ctx: ctx, stop: stop}
 	defer d.sim.fabric.block(d.spec.Name)
 	if c := h.readDisk().config; c != nil {
 		if ports, err := portsOf(c); err == nil && d.spec.Role.IsSwitch() {

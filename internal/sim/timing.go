@@ -19,6 +19,7 @@ const (
 	writeServer  = 120 * time.Second // image to a server's disk
 	writeSwitch  = 90 * time.Second  // image to a switch's flash
 	applyConfig  = 10 * time.Second  // configuration, from received to in force
+	rebootWait   = 3 * time.Second   // at most, before a switch that was told to reboots
 	oniePause    = 20 * time.Second  // between two rounds of ONIE's discovery
 	onieRetry    = 3 * time.Second   // between two DISCOVERs of ONIE
 	onieMute     = 200 * time.Second // a counted hang of ONIE's discovery
