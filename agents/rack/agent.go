@@ -86,6 +86,7 @@ type Agent struct {
 	pid     *actor.PID
 	ended   chan error
 
+	offered bool          // offer was called; what the first call knows is of an earlier life
 	tickets []boot.Ticket // every ticket of this run, by its order of issue; used by offer only
 }
 
@@ -241,8 +242,10 @@ func (a *Agent) offer(o actors.Offer) {
 	for _, t := range o.Tickets {
 		d, _ := a.o.Rack.Device(t.Device)
 		x := boot.Ticket{ID: t.ID, Token: boot.Token(a.o.Secret, t.ID), Rack: a.o.Rack.Name, Run: o.Run,
-			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open}
+			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open,
+			Overwrites: t.Overwrites, Delivered: t.Delivered, Resumed: !a.offered}
 		if n := slices.IndexFunc(a.tickets, func(y boot.Ticket) bool { return y.ID == t.ID }); n >= 0 {
+			x.Resumed = a.tickets[n].Resumed
 			a.tickets[n] = x
 		} else {
 			for n := range a.tickets { // a device has one ticket at a time
@@ -254,6 +257,7 @@ func (a *Agent) offer(o actors.Offer) {
 			live = append(live, x)
 		}
 	}
+	a.offered = true
 	// First the bytes, then the pointer to them: a device that hears of its
 	// ticket finds it open.
 	if err := a.boot.SetTickets(slices.Clone(a.tickets)); err != nil {

@@ -184,17 +184,3 @@ func words(s string) string {
 	}
 	return strconv.QuoteToASCII(s)
 }
-
-// BootInstaller sends an installed switch back into its installer environment.
-// holds is what the device is believed to hold; one that holds something else
-// refuses.
-func (c *Client) BootInstaller(ctx context.Context, address netip.Addr, holds string) error {
-	body, err := json.Marshal(map[string]string{"holds": holds})
-	if err == nil {
-		_, err = c.call(ctx, http.MethodPost, address, "/rackreach/installer", body, http.StatusNoContent)
-	}
-	if err != nil {
-		return fmt.Errorf("boot the installer: %w", err)
-	}
-	return nil
-}
