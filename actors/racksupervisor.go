@@ -85,7 +85,7 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 
 // start rebuilds the run from the journal and takes it up.
 func (s *rackSupervisor) start(c actor.Context) {
-	head, err := replay(s.o.Log, 1, s.run.Apply)
+	head, err := replay(s.o.Log, 1, func(e rack.Event) { s.run.Apply(e) })
 	if err != nil {
 		panic(fmt.Errorf("read the journal: %w", err))
 	}

@@ -59,7 +59,9 @@ func (s *Service) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle(messagesconnect.NewRackServiceHandler(s, connect.WithReadMaxBytes(maxRequest)))
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: headerLimit, MaxHeaderBytes: 16 << 10,
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, whoKey{}, peer(c)) }}
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, whoKey{}, peer(c))
+		}}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	select {

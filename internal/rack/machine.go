@@ -75,6 +75,8 @@ type Machine struct {
 	platform Platform
 	image    Image
 
+	decided  uint64 // last event applied that is no observation
+	observed uint64 // last observation applied
 	mode     mode
 	step     int            // index of the current step; len(Steps) when all are completed
 	phase    Phase          // last phase started
@@ -391,8 +393,20 @@ func (m *Machine) seenEffect() bool {
 	return s.Phase == m.phase && s.Action == Wait && m.proved(s.Until) > m.base
 }
 
-// Apply changes the state by one event of this device, whoever wrote it.
-func (m *Machine) Apply(e Event) {
+// Apply changes the state by one event of this device, whoever wrote it, and
+// reports whether it did. What was observed and what was decided come each in
+// the order of the journal, but one may overtake the other on its way here; an
+// event that was applied before is refused. One without a sequence is always
+// taken.
+func (m *Machine) Apply(e Event) bool {
+	last := &m.decided
+	if e.Kind == Observed {
+		last = &m.observed
+	}
+	if e.Seq != 0 && e.Seq <= *last {
+		return false
+	}
+	*last = max(*last, e.Seq)
 	switch e.Kind {
 	case Observed:
 		m.observe(e)
@@ -440,6 +454,7 @@ func (m *Machine) Apply(e Event) {
 		m.replaces, m.reimage = "", false
 		m.fromStart(e)
 	}
+	return true
 }
 
 // again forgets a failure: the device goes on where a retry of the failed step

@@ -108,6 +108,7 @@ type Run struct {
 
 	devices map[string]*DeviceState
 	links   map[Port]LinkState
+	seq     uint64        // last event applied
 	dropped map[Port]bool // closed again after their route was ready
 	binder  *Binder
 }
@@ -139,9 +140,15 @@ func (r *Run) Link(near Port) LinkState { return r.links[near] }
 // Binder finds slots with everything that was observed so far.
 func (r *Run) Binder() *Binder { return r.binder }
 
-// Apply changes the state by one event, whoever wrote it. Events of devices
-// that the rack file does not name are ignored.
-func (r *Run) Apply(e Event) {
+// Apply changes the state by one event, whoever wrote it, and reports whether it
+// did: events come in the order of their journal, and one that was applied
+// before, or comes too late, is refused. One without a sequence is always taken.
+// Events of devices that the rack file does not name change nothing.
+func (r *Run) Apply(e Event) bool {
+	if e.Seq != 0 && e.Seq <= r.seq {
+		return false
+	}
+	r.seq = max(r.seq, e.Seq)
 	switch e.Kind {
 	case RackStarted:
 		r.Status, r.ID, r.PlanHash, r.Only = Imaging, e.Detail.Run, e.Detail.PlanHash, e.Detail.Only
@@ -169,6 +176,7 @@ func (r *Run) Apply(e Event) {
 		r.applyDevice(d, e)
 		r.applyOrder(d, e)
 	}
+	return true
 }
 
 func (r *Run) setLink(link string, s LinkState) {

@@ -50,7 +50,9 @@ func Default(env func(string) (string, bool)) (Home, error) {
 func (h Home) Rack(name string) Dir { return Dir(filepath.Join(string(h), "racks", name)) }
 
 // Simulated is the socket of a simulated rack.
-func (h Home) Simulated(rack string) string { return filepath.Join(string(h), "simulated", rack+".sock") }
+func (h Home) Simulated(rack string) string {
+	return filepath.Join(string(h), "simulated", rack+".sock")
+}
 
 // Racks lists the racks that have a journal here, sorted.
 func (h Home) Racks() ([]string, error) {
