@@ -85,7 +85,11 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 		SilenceErrors: true,
 	}
 	root.SuggestionsMinimumDistance = 2 // letters
-	root.AddCommand(newValidate(), newPlan(), newSimulate(), newDemo(env), newSimulatedRack(env), newJournal())
+	root.AddCommand(newValidate(), newPlan(), newSimulate(), newDemo(env), newSimulatedRack(env), newJournal(),
+		newApply(env), newResume(env), newHalt(env), newStatus(env), newEvents(env), newWhy(env), newTimeline(env), newVerify(env))
+	for _, v := range deviceVerbs() {
+		root.AddCommand(newDeviceVerb(v, env))
+	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	// Without a command cobra shows the help; with an unknown one it must not.
 	root.Args = func(cmd *cobra.Command, args []string) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +27,7 @@ type simulatedRack struct {
 	seed    uint64
 	record  string
 	socket  string
+	state   string
 	env     func(string) (string, bool)
 }
 
@@ -60,6 +60,7 @@ its job names it.`,
 	f.Float64Var(&s.speed, "speed", 60, "how many times faster than real devices the simulated ones are")
 	f.Uint64Var(&s.seed, "seed", 0, "seed of the simulated durations (default: a new one, printed)")
 	f.StringVar(&s.record, "record", "", "write what the rack itself saw to this file, as lines of JSON")
+	stateFlag(f, &s.state)
 	f.StringVar(&s.socket, "socket", "", "unix socket that agents join through (default: simulated/RACK.sock in the state directory)")
 	return cmd
 }
@@ -117,11 +118,11 @@ func (s *simulatedRack) input() (*rack.Rack, []sim.Fault, map[string]string, err
 		return nil, nil, nil, err
 	}
 	if s.socket == "" {
-		home, err := stateHome(s.env)
+		home, err := homeOf(s.state, s.env)
 		if err != nil {
 			return nil, nil, nil, badInput(fmt.Errorf("%w, or name a --socket", err))
 		}
-		s.socket = filepath.Join(home, "simulated", r.Name+".sock")
+		s.socket = home.Simulated(r.Name)
 	}
 	if s.seed == 0 {
 		s.seed = rand.Uint64()

@@ -527,3 +527,6 @@ func (r *Run) Unproven(device string) string {
 	}
 	return fmt.Sprintf("nothing was heard through %s: check that cable", strings.Join(quiet, ", "))
 }
+
+// Seq is the sequence of the last event applied.
+func (r *Run) Seq() uint64 { return r.seq }

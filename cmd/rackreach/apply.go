@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/sim"
+	"github.com/rackreach/rackreach/internal/simimage"
+	"github.com/rackreach/rackreach/internal/state"
+)
+
+// apply images a rack, or goes on with it, as the flags ask for it.
+type apply struct {
+	file     string
+	state    string
+	plan     string
+	only     []string
+	simulate bool
+	socket   string
+	json     bool
+	metrics  string
+	env      func(string) (string, bool)
+}
+
+func newApply(env func(string) (string, bool)) *cobra.Command {
+	a := apply{env: env}
+	cmd := &cobra.Command{
+		Use:   "apply FILE",
+		Short: "Image a rack, or go on with one where it was interrupted",
+		Long: `Image the rack of a rack file. What is done is journalled before it is done: after
+a crash or a power cut the same command goes on where it was. A run carries out
+the plan that it was begun with; a rack file that has changed since is refused.
+
+Platforms that install on real hardware do not exist yet: start a simulated rack
+with "rackreach simulated-rack FILE" and give --simulate.`,
+		Example: `  rackreach apply examples/rack-1.yaml --simulate
+  rackreach apply examples/rack-1.yaml --simulate --plan 542d670f2230980a
+  rackreach apply examples/rack-1.yaml --simulate --only mgmt-1`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			a.file = given[0]
+			return a.run(cmd.Context(), terminal{in: cmd.InOrStdin(), out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr(), env: env})
+		},
+	}
+	f := cmd.Flags()
+	stateFlag(f, &a.state)
+	f.StringVar(&a.plan, "plan", "", "hash of the plan that was looked at; any other is refused")
+	f.StringArrayVar(&a.only, "only", nil, "image this device only; may be given more than once")
+	f.BoolVar(&a.simulate, "simulate", false, "image the simulated rack that rackreach simulated-rack runs")
+	f.StringVar(&a.socket, "socket", "", "unix socket of the simulated rack (default: its own default)")
+	driveFlags(f, &a.json, &a.metrics)
+	return cmd
+}
+
+func (a *apply) run(ctx context.Context, t terminal) (err error) {
+	if err := checkMetricsListen(a.metrics); err != nil {
+		return err
+	}
+	home, err := homeOf(a.state, a.env)
+	if err != nil {
+		return err
+	}
+	r, err := load(a.file)
+	if err != nil {
+		return err
+	}
+	if err := checkProtected(r); err != nil {
+		return err
+	}
+	now, err := resolved(r)
+	if err != nil {
+		return err
+	}
+	if a.plan != "" && a.plan != now.Plan.Hash {
+		return badInput(stale(home, a.plan, now))
+	}
+	if err := a.checkOnly(r); err != nil {
+		return err
+	}
+	if !a.simulate {
+		return badInput(fmt.Errorf("apply %s: every platform in it is simulated, and none here installs on real hardware yet: start rackreach simulated-rack %s, then give --simulate", a.file, a.file))
+	}
+	now.Simulated = &state.Simulated{Socket: a.socket}
+	if a.socket == "" {
+		now.Simulated.Socket = home.Simulated(r.Name)
+	}
+	k, err := openKept(home.Rack(r.Name), r.Name, now)
+	if err != nil {
+		return stateError(err)
+	}
+	defer func() { err = errors.Join(err, k.close()) }()
+	if k.plan.Plan.Hash != now.Plan.Hash {
+		return badInput(fmt.Errorf("apply %s: rack %s was begun with plan %s, and this is plan %s:\n  %s\nNothing was done. Next: rackreach resume %s goes on with what was begun; or put the file back",
+			a.file, r.Name, k.plan.Plan.Hash, now.Plan.Hash, strings.Join(state.Changes(k.plan, now), "\n  "), r.Name))
+	}
+	if k.run.Status != rack.Idle && len(a.only) > 0 {
+		return badInput(fmt.Errorf("--only: the run of rack %s was begun already. Next: rackreach resume %s --only %s", r.Name, r.Name, a.only[0]))
+	}
+	return k.drive(ctx, t, driving{only: a.only, json: a.json, metrics: a.metrics})
+}
+
+func (a *apply) checkOnly(r *rack.Rack) error {
+	for _, name := range a.only {
+		if _, ok := r.Device(name); !ok {
+			return badInput(fmt.Errorf("--only %s: rack %s has no such device: write one of its devices, as rackreach plan shows them", name, r.Name))
+		}
+	}
+	return nil
+}
+
+// stale says that a plan is not the one that was looked at, and what changed.
+func stale(home state.Home, hash string, now *state.Plan) error {
+	old, err := home.Shown(hash)
+	if err != nil || old.Rack.Name != now.Rack.Name {
+		return fmt.Errorf("--plan %s: this is plan %s now. What changed cannot be told: that plan of rack %s was not shown here. Nothing was done. Next: rackreach plan, look at it, and give its hash", hash, now.Plan.Hash, now.Rack.Name)
+	}
+	return fmt.Errorf("--plan %s is out of date, this is plan %s now:\n  %s\nNothing was done. Next: rackreach plan, look at it, and give its hash",
+		hash, now.Plan.Hash, strings.Join(state.Changes(old, now), "\n  "))
+}
+
+// stateError tells what a user can mend from what is broken.
+func stateError(err error) error {
+	var inUse *journal.InUse
+	if errors.As(err, &inUse) {
+		return badInput(fmt.Errorf("%w\nIt is driven by another rackreach: rackreach status shows it, rackreach halt ends it", err))
+	}
+	if errors.Is(err, journal.ErrOtherRack) {
+		return badInput(err)
+	}
+	return err
+}
+
+// driving is how a run is driven from here on.
+type driving struct {
+	only    []string
+	json    bool
+	metrics string
+}
+
+var applyAdvice = adviser{
+	unfinished: "rackreach resume: it goes on where it was",
+	halted: func(by string) string {
+		return fmt.Sprintf("mend %s, then: rackreach retry %s, rackreach resume", by, by)
+	},
+	operator: "rackreach resume",
+	only:     "rackreach resume: it images the others",
+	partial:  "mend what is named above, then: rackreach retry DEVICE, rackreach resume",
+}
+
+// drive images the rack until its run ends, unless it has ended already.
+func (k *kept) drive(ctx context.Context, t terminal, d driving) (err error) {
+	s := &imaging{rack: k.plan.Rack, platforms: k.plan.Platforms, plan: k.plan.Plan, log: k.log, salvaged: k.log.Meta().Salvaged}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if k.run.Status == rack.Halted || k.run.Status == rack.Completed {
+		o := s.outcome(applyAdvice, nil)
+		return o.exit(printLines(t.out, o.last))
+	}
+	for i := range k.plan.Rack.Devices {
+		if n := k.plan.Rack.Devices[i].Name; k.run.Uncertain(n) {
+			return badInput(fmt.Errorf("%s is uncertain: its journal was salvaged, and what came after its last event is not known. Nothing was done. Next: look at it, then rackreach retry %s to go on where the journal ends, or rackreach reimage %s", n, n, n))
+		}
+	}
+	if k.plan.Simulated == nil {
+		return errors.New("this run images real hardware, which this rackreach cannot do: use the one that began it")
+	}
+	remote, err := sim.Join(ctx, k.plan.Simulated.Socket)
+	if err != nil {
+		return badInput(fmt.Errorf("%w. Start it with: rackreach simulated-rack FILE, and leave it running", err))
+	}
+	s.closers = append(s.closers, remote.Close)
+	if remote.Rack != k.plan.Rack.Name {
+		return badInput(fmt.Errorf("%s is the simulated rack %s, not %s: give its --socket", k.plan.Simulated.Socket, remote.Rack, k.plan.Rack.Name))
+	}
+	s.platforms = map[string]rack.Platform{}
+	for name, p := range k.plan.Platforms {
+		s.platforms[name] = p.Scaled(remote.Speed, stepFloor)
+	}
+	l, err := api.Listen(k.dir.Socket())
+	if err != nil {
+		return err
+	}
+	images, err := simimage.New(simimage.Specs())
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
+	o := rackagent.Options{Images: images, Secret: k.secret, RunID: k.log.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env)}
+	if err := s.plug(ctx, w, o, t.notes, d.metrics); err != nil {
+		return errors.Join(err, l.Close())
+	}
+	how := "begins"
+	if k.log.Last() > 0 {
+		how = fmt.Sprintf("goes on after event %d", k.log.Last())
+	}
+	s.preamble = []string{
+		fmt.Sprintf("rack %s, %d devices, plan %s, simulated at %gx, run %s %s", s.rack.Name, len(s.rack.Devices), s.plan.Hash, remote.Speed, k.log.Meta().Run, how),
+		"metrics: " + s.url, "",
+	}
+	outcome, trouble := s.image(ctx, newView(d.json, t, s.rack, s.platforms, s.agent.Transferred), applyAdvice, func(context.Context) {})
+	return outcome.exit(trouble)
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// resume goes on with a rack that was stopped.
+type resume struct {
+	state   string
+	only    []string
+	json    bool
+	metrics string
+}
+
+func newResume(env func(string) (string, bool)) *cobra.Command {
+	var r resume
+	cmd := &cobra.Command{
+		Use:   "resume [RACK]",
+		Short: "Go on with a rack that was halted, interrupted, or has work left",
+		Long: `Go on with a rack where its journal says it was, and image it to its end. What was
+evidenced is not done again. A rack that a switch halted goes on once its failure is
+forgotten: rackreach retry DEVICE.`,
+		Example: `  rackreach resume
+  rackreach resume r1 --only server-03`,
+		Args: args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			t := terminal{in: cmd.InOrStdin(), out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr(), env: env}
+			return r.run(cmd.Context(), t, append(given, "")[0])
+		},
+	}
+	f := cmd.Flags()
+	stateFlag(f, &r.state)
+	f.StringArrayVar(&r.only, "only", nil, "image this device only; may be given more than once")
+	driveFlags(f, &r.json, &r.metrics)
+	return cmd
+}
+
+func (r *resume) run(ctx context.Context, t terminal, name string) error {
+	if err := checkMetricsListen(r.metrics); err != nil {
+		return err
+	}
+	c, err := reach(ctx, r.state, t.env, name)
+	if err != nil {
+		return err
+	}
+	_, err = c.ResumeRack(ctx, connect.NewRequest(&messages.ResumeRackRequest{Name: api.RackName(c.rack), Only: r.only}))
+	if err != nil {
+		return errors.Join(c.explain(err), c.close())
+	}
+	if c.kept == nil { // an agent drives it, and goes on by itself
+		return errors.Join(printLines(t.out, []string{c.rack + ": it is being imaged. Next: rackreach watch"}), c.close())
+	}
+	k := c.kept
+	if err := c.letGo(); err != nil {
+		return errors.Join(err, k.close())
+	}
+	run, err := k.replay()
+	if err != nil {
+		return errors.Join(err, k.close())
+	}
+	k.run = run
+	return errors.Join(k.drive(ctx, t, driving{only: r.only, json: r.json, metrics: r.metrics}), k.close())
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+	"gopkg.in/yaml.v3"
+
+	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/messages"
+)
+
+func newStatus(env func(string) (string, bool)) *cobra.Command {
+	var stateDir, output string
+	cmd := &cobra.Command{
+		Use:     "status [RACK]",
+		Short:   "Show where racks and their devices stand",
+		Example: "  rackreach status\n  rackreach status r1 -o json",
+		Args:    args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			if output != "table" && output != "json" && output != "yaml" {
+				return badInput(fmt.Errorf("-o %q is not an output: write -o table, -o json or -o yaml", output))
+			}
+			racks, err := statusOf(cmd.Context(), stateDir, env, append(given, "")[0])
+			if err != nil {
+				return err
+			}
+			return printStatus(cmd.OutOrStdout(), racks, output)
+		},
+	}
+	stateFlag(cmd.Flags(), &stateDir)
+	cmd.Flags().StringVarP(&output, "output", "o", "table", "table, json or yaml")
+	return cmd
+}
+
+// statusOf asks for one rack, or for all that were begun.
+func statusOf(ctx context.Context, stateDir string, env func(string) (string, bool), name string) ([]*messages.Rack, error) {
+	home, err := homeOf(stateDir, env)
+	if err != nil {
+		return nil, err
+	}
+	names, err := home.Racks()
+	if err != nil {
+		return nil, err
+	}
+	if name != "" || len(names) == 0 {
+		names = []string{name}
+	}
+	var out []*messages.Rack
+	for _, n := range names {
+		c, err := reach(ctx, stateDir, env, n)
+		if err != nil {
+			return nil, err
+		}
+		a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)}))
+		if err != nil {
+			err = c.explain(err)
+		}
+		if err = errors.Join(err, c.close()); err != nil {
+			return nil, err
+		}
+		out = append(out, a.Msg.GetRack())
+	}
+	return out, nil
+}
+
+func printStatus(w io.Writer, racks []*messages.Rack, output string) error {
+	if output == "table" {
+		for i, r := range racks {
+			if i > 0 {
+				if _, err := fmt.Fprintln(w); err != nil {
+					return err
+				}
+			}
+			if err := printRack(w, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var list []any
+	for _, r := range racks {
+		// protojson itself varies its spaces on purpose.
+		b, err := protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(r)
+		if err != nil {
+			return fmt.Errorf("write the status: %w", err)
+		}
+		var v any
+		if err := json.Unmarshal(b, &v); err != nil {
+			return fmt.Errorf("write the status: %w", err)
+		}
+		list = append(list, v)
+	}
+	out := map[string]any{"racks": list}
+	if output == "yaml" {
+		return yaml.NewEncoder(w).Encode(out)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(out)
+}
+
+func printRack(w io.Writer, r *messages.Rack) error {
+	ready, sum := 0, 0.0
+	for _, d := range r.GetDevices() {
+		if d.GetStatus() == "ready" {
+			ready++
+		}
+		sum += d.GetProgress()
+	}
+	name, err := api.ParseRack(r.GetName())
+	if err != nil {
+		return err
+	}
+	n := len(r.GetDevices())
+	p := printer{w: w}
+	line := fmt.Sprintf("rack %s  %s  %.0f%%  %d/%d ready  plan %s  event %d", name, r.GetStatus(), 100*sum/float64(max(n, 1)), ready, n, r.GetPlanHash(), r.GetLastSeq())
+	if !r.GetDriven() {
+		line += "  no agent"
+	}
+	p.line("%s", line)
+	if len(r.GetOnly()) > 0 {
+		p.line("  only: %s", strings.Join(r.GetOnly(), ", "))
+	}
+	if r.GetCause() != "" {
+		p.line("  why: %s", strings.TrimSpace(r.GetBlamed()+" "+r.GetCause()))
+	}
+	if next := nextFor(r); next != "" {
+		p.line("  next: %s", next)
+	}
+	p.line("")
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	t := printer{w: tw}
+	t.line("DEVICE\tSTATUS\tDONE\tSTEP\tNOTE")
+	for _, d := range r.GetDevices() {
+		_, device, err := api.ParseDevice(d.GetName())
+		if err != nil {
+			return err
+		}
+		step := d.GetStep()
+		if s := d.GetStatus(); s == "ready" || s == "waiting" || s == "skipped" {
+			step = ""
+		} else if d.GetAttempt() > 1 {
+			step += fmt.Sprintf(" (attempt %d)", d.GetAttempt())
+		}
+		t.line("%s\t%s\t%.0f%%\t%s\t%s", device, d.GetStatus(), 100*d.GetProgress(), step, note(d))
+	}
+	return errors.Join(p.err, t.err, tw.Flush())
+}
+
+// note is the one thing that most needs to be said of a device.
+func note(d *messages.Device) string {
+	switch {
+	case d.GetHeld() != "":
+		return "held: " + d.GetHeld()
+	case d.GetStatus() == "failed", d.GetStatus() == "uncertain":
+		return d.GetError()
+	case d.GetStatus() == "skipped":
+		return d.GetOrdered()
+	case d.GetError() != "" && d.GetStatus() != "ready":
+		return "before: " + d.GetError()
+	}
+	return d.GetOrdered()
+}
+
+// nextFor is what an operator can do about a rack that nobody drives.
+func nextFor(r *messages.Rack) string {
+	for _, d := range r.GetDevices() {
+		if _, device, err := api.ParseDevice(d.GetName()); err == nil && d.GetStatus() == "failed" && d.GetRole() != "server" {
+			return fmt.Sprintf("mend %s, then: rackreach retry %s, rackreach resume", device, device)
+		}
+	}
+	if r.GetDriven() || r.GetStatus() == "completed" {
+		return ""
+	}
+	return "rackreach resume"
+}
