@@ -253,6 +253,17 @@ func TestExamplesAreImagedInOrder(t *testing.T) {
 	}
 }
 
+// The smallest rack with every role, and small images.
+func TestSmallRack(t *testing.T) {
+	t.Parallel()
+	p := play(t, "--rack", "testdata/rack-4.yaml")
+	p.ends(t, 0)
+	if n := len(p.find("device-ready", "")); n != 4 {
+		t.Errorf("%d devices are ready, want 4", n)
+	}
+	p.inOrder(t, "../cmd/rackreach/testdata/rack-4.yaml")
+}
+
 // eventsOfAWholeRun holds the promise about the words of --json.
 func eventsOfAWholeRun(t *testing.T, p *played) {
 	t.Helper()

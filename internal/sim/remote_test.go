@@ -501,3 +501,38 @@ func TestFramesSurviveDeadlines(t *testing.T) {
 		t.Error("a frame that is too long")
 	}
 }
+
+// Whatever arrives, frames are within their bounds and nothing is read twice.
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte{1, 0, 2, '{', '}', 3, 0, 0}, uint8(3))
+	f.Add([]byte{2, 0xff, 0xff, 0}, uint8(1))
+	f.Fuzz(func(t *testing.T, sent []byte, step uint8) {
+		x, y := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer x.Close()
+			for rest := sent; len(rest) > 0; {
+				n := min(int(step)+1, len(rest))
+				if _, err := x.Write(rest[:n]); err != nil {
+					return
+				}
+				rest = rest[n:]
+			}
+		}()
+		r := newFramed(y)
+		at := 0
+		for {
+			_, content, err := r.receive()
+			if err != nil {
+				break
+			}
+			if at += frameHeader; !bytes.Equal(content, sent[at:at+len(content)]) {
+				t.Fatalf("at %d: % x", at, content)
+			}
+			at += len(content)
+		}
+		y.Close()
+		<-done
+	})
+}

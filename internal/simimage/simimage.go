@@ -24,10 +24,13 @@ import (
 )
 
 // Sizes of the simulated images, in bytes: small enough for a laptop, large
-// enough for a transfer to take a moment.
+// enough for a transfer to take a moment. The small ones are for tests that image
+// racks again and again; a whole one may fit the buffers of a connection.
 const (
-	SwitchSize = 8 << 20
-	ServerSize = 32 << 20
+	SwitchSize      = 8 << 20
+	ServerSize      = 32 << 20
+	SmallSwitchSize = 256 << 10
+	SmallServerSize = 1 << 20
 )
 
 // maxSize bounds an image, in bytes, since it is held in memory.
@@ -51,12 +54,16 @@ type Spec struct {
 	ONIE bool
 }
 
-// Specs are the images of the simulated platforms.
+// Specs are the images of the simulated platforms, and small ones that a rack
+// file may name instead (image:).
 func Specs() []Spec {
 	return []Spec{
 		{Name: "sim-nos-mgmt", Size: SwitchSize},
 		{Name: "sim-nos-onie", Size: SwitchSize, ONIE: true},
 		{Name: "sim-hypervisor", Size: ServerSize},
+		{Name: "sim-nos-mgmt-small", Size: SmallSwitchSize},
+		{Name: "sim-nos-onie-small", Size: SmallSwitchSize, ONIE: true},
+		{Name: "sim-hypervisor-small", Size: SmallServerSize},
 	}
 }
 
