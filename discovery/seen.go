@@ -9,7 +9,7 @@ import (
 // Seen is what one packet told. Strings in it are bounded and escaped.
 type Seen struct {
 	// Observation carries Proves and Address only when the answer that they
-	// speak of was sent (or, for a DECLINE, when the address was ours). Its
+	// speak of is sent next (or, for a DECLINE, when the address was ours). Its
 	// Device is the slot of Binding.
 	Observation rack.Observation
 	Keys        rack.Keys
@@ -98,9 +98,4 @@ func seen(r *request) *Seen {
 			Serial: r.class.Serial,
 		},
 	}
-}
-
-// unsent takes back what an answer would have proved, had it left.
-func (s *Seen) unsent() {
-	s.Observation.Proves, s.Observation.Address = rack.NoEvidence, ""
 }

@@ -126,22 +126,20 @@ func (s *Server) one(packet []byte, from net.Addr) {
 	}()
 	res := s.Handle(packet, from)
 	message = res.Message
-	sent := true
-	if res.Reply != nil {
-		if _, err := s.options.Conn.WriteTo(res.Reply, res.To); err != nil {
-			sent = false
-			res.Seen.unsent()
-		}
-	}
-	if sent {
-		s.options.Count(message, string(res.Outcome))
-	} else {
-		s.options.Count(message, string(SendFailed))
-	}
-	if res.Truncated {
-		s.options.Count(message, string(Truncated))
-	}
+	// First the word, then the answer: what the device does with the answer, and
+	// lets others observe, comes behind it. An answer that does not leave is like
+	// one that is lost on the way, which nobody can tell: the device asks again.
 	if res.Seen != nil {
 		s.options.OnSeen(*res.Seen)
+	}
+	outcome := res.Outcome
+	if res.Reply != nil {
+		if _, err := s.options.Conn.WriteTo(res.Reply, res.To); err != nil {
+			outcome = SendFailed
+		}
+	}
+	s.options.Count(message, string(outcome))
+	if res.Truncated {
+		s.options.Count(message, string(Truncated))
 	}
 }

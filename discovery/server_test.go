@@ -245,13 +245,20 @@ func TestPanicCostsOnePacket(t *testing.T) {
 	}
 }
 
-func TestUnsentAnswerProvesNothing(t *testing.T) {
+// TestTheWordGoesBeforeTheAnswer: whatever the device does with its address is
+// seen after the address itself. An answer that does not leave is counted.
+func TestTheWordGoesBeforeTheAnswer(t *testing.T) {
 	w, c := newWire(), &counts{}
 	w.failing = true
-	told := make(chan Seen, 1)
-	stop := serve(t, testServer(t, Options{Conn: w, Count: c.count, OnSeen: func(x Seen) { told <- x }}))
+	told := make(chan Seen)
+	stop := serve(t, testServer(t, Options{Conn: w, Count: c.count, OnSeen: func(x Seen) {
+		if c.get("REQUEST send-failed") != 0 {
+			t.Error("the answer went before the word")
+		}
+		told <- x
+	}}))
 	w.in <- sent{data: asks().str(60, "iDRAC").addr(50, mine).bytes(), addr: sender}
-	if o := (<-told).Observation; o.Proves != rack.NoEvidence || o.Address != "" || o.Stage != rack.StageBMC {
+	if o := (<-told).Observation; o.Proves != rack.DHCPBMC || o.Stage != rack.StageBMC {
 		t.Errorf("%+v", o)
 	}
 	if err := stop(); err != nil {

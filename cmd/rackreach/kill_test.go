@@ -125,6 +125,7 @@ func newVictim(t *testing.T, binary string, seed uint64) *victim {
 			t.Error("the simulated rack:", err)
 		}
 	})
+	t.Cleanup(v.tell)
 	t.Cleanup(v.stopSim)
 	return v
 }
@@ -161,13 +162,13 @@ func (v *victim) life(crash string, after time.Duration) (killed bool) {
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		v.t.Fatalf("life %d did not end within %s\n%s", v.lives, killPatience, v.log.String())
+		v.t.Fatalf("life %d did not end within %s", v.lives, killPatience)
 	case err == nil:
 		return false
 	case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
 		return true
 	}
-	v.t.Fatalf("life %d ended with %v\n%s", v.lives, err, v.log.String())
+	v.t.Fatalf("life %d ended with %v", v.lives, err)
 	return false
 }
 
@@ -242,17 +243,16 @@ func (v *victim) judge() {
 	}
 	v.delivered(events)
 	v.witness()
-	if v.t.Failed() {
-		v.t.Logf("what the lives said:\n%s", v.log.String())
-		var lines strings.Builder
-		for _, e := range events {
-			b, err := messages.JSONLine(e)
-			if err == nil {
-				lines.Write(append(b, '\n'))
-			}
-		}
-		v.t.Logf("the journal:\n%s\nthe rack's own record:\n%s", lines.String(), v.record.bytes())
+}
+
+// tell prints everything that is known of a run that failed.
+func (v *victim) tell() {
+	if !v.t.Failed() {
+		return
 	}
+	var lines strings.Builder
+	_, err := journal.Dump(string(v.home.Rack(v.rack.Name)), &lines, nil)
+	v.t.Logf("what the lives said:\n%s\nthe journal (%v):\n%s\nthe rack's own record:\n%s", v.log.String(), err, lines.String(), v.record.bytes())
 }
 
 // delivered holds that no event that somebody was told of is lost.

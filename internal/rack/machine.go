@@ -244,8 +244,14 @@ func (m *Machine) missing(s Step) string {
 
 // watch looks for evidence that ends the running step.
 func (m *Machine) watch(s Step) ([]Event, []Command) {
+	proved := uint64(0)
+	if s.Until != NoEvidence && m.proved(s.Until) > m.base {
+		proved = m.proved(s.Until)
+	}
 	for _, e := range s.Unless {
-		if m.evidence[e] > m.since {
+		// What the device did later counts: a switch that comes up with its
+		// system has finished, whatever it said before.
+		if m.evidence[e] > max(m.since, proved) {
 			return m.fail(m.refusal(e), e == ReportedRefused)
 		}
 	}
@@ -253,7 +259,7 @@ func (m *Machine) watch(s Step) ([]Event, []Command) {
 	case s.Action == IssueTicket && !m.ticketed:
 		return m.events(m.event(TicketIssued, s.Phase, Detail{Step: s.Name, Attempt: m.starts[m.step],
 			Ticket: fmt.Sprintf("%s/%s/%d", m.rack, m.device, m.tickets+1), Image: m.image.Name, Digest: m.image.Digest, Overwrites: m.replaces})), nil
-	case s.Action == IssueTicket, s.Until != NoEvidence && m.proved(s.Until) > m.base:
+	case s.Action == IssueTicket, proved > 0:
 		return m.complete(), nil
 	}
 	return nil, nil
@@ -438,7 +444,7 @@ func (m *Machine) Apply(e Event) bool {
 		m.mode = idle
 		// A device may contradict what completed this step before the next one
 		// has started: its word counts from the evidence on, not from the step.
-		m.since = max(m.since, m.evidence[m.platform.Steps[m.step].Until])
+		m.since = max(m.since, m.proved(m.platform.Steps[m.step].Until))
 		m.step = m.following(m.step + 1)
 	case StepFailed:
 		m.failure(e)
