@@ -13,10 +13,23 @@ build: ## build the rackreach binary
 test: ## all tests, under the race detector
 	$(GO) test -race ./...
 
+# The crash harness ends the real binary by SIGKILL and starts it again; what it
+# is told by environment variables stands in cmd/rackreach/kill_test.go.
+KILL = $(GO) test -tags kill -count=1 -run 'TestKilled' -timeout 60m -parallel 12 ./cmd/rackreach
+
+.PHONY: kill
+kill: ## kill the agent at every boundary of its journal, and at 100 random moments
+	$(KILL)
+
+.PHONY: soak
+soak: ## the same with a rack of 9 devices, and at 2000 random moments (half an hour)
+	KILL_RACK=../../examples/rack-1.yaml KILL_RANDOM=2000 $(KILL) -v
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags kill,crashtest ./cmd/rackreach
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 	$(GO) tool buf lint

@@ -50,6 +50,7 @@ type Agent struct {
 	order      *pendingOrder         // the order that waits for its device's actor to end; nil: none
 	orders     []*pendingOrder       // those behind it, at most ordersQueued
 	closing    bool                  // rack-halted or rack-completed was journalled
+	partial    bool                  // the RackSupervisor stops because the devices that were asked for are done
 	broken     bool                  // the journal failed: nothing is decided any more
 	ended      bool                  // Ended was called
 
@@ -135,6 +136,9 @@ func (a *Agent) Receive(c actor.Context) {
 		if a.supervisor != nil && m.Who.Equal(a.supervisor) {
 			a.supervisor = nil
 			a.obey(c) // an order that waited for a device of it waits in vain
+			if a.partial {
+				a.partly()
+			}
 			a.drained(false)
 		}
 	case *actor.Stopping:
@@ -213,7 +217,7 @@ func (a *Agent) goOn(c actor.Context) bool {
 	if a.run.Status == rack.Idle {
 		a.journal(a.event(rack.RackStarted, rack.Detail{PlanHash: a.o.PlanHash, Run: a.o.RunID, Only: a.o.Only}))
 	}
-	a.completed()
+	a.completed(c)
 	return true
 }
 
@@ -283,7 +287,7 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 	case rack.RackDraining:
 		a.drained(false)
 	case rack.DeviceReady, rack.DeviceFailed, rack.DeviceSkipped:
-		a.completed()
+		a.completed(c)
 	case rack.RackHalted, rack.RackCompleted:
 		a.end(nil)
 	}
@@ -382,17 +386,26 @@ func (a *Agent) judgeLinks(o *rack.Observation) []rack.Event {
 
 // completed journals the end of the run once every device is ready, failed or
 // skipped; of a run that was asked for a few devices only, once these are.
-func (a *Agent) completed() {
+func (a *Agent) completed(c actor.Context) {
 	if a.run.Status != rack.Imaging || !a.run.Settled() || a.closing || a.deadline != nil {
 		return
 	}
 	a.closing = true
 	ready, failed := a.run.Tally()
-	kind, d := rack.RackCompleted, rack.Detail{Ready: ready, Failed: failed}
 	if len(a.run.Only) > 0 {
-		kind, d.Reason = rack.RackHalted, "only "+strings.Join(a.run.Only, ", ")+" was asked for"
+		// Others are left: the rack is halted once its RackSupervisor has
+		// ended, so that nothing of it comes behind that.
+		a.partial = true
+		c.Stop(a.supervisor)
+		return
 	}
-	a.journal(a.event(kind, d))
+	a.journal(a.event(rack.RackCompleted, rack.Detail{Ready: ready, Failed: failed}))
+}
+
+// partly journals the end of a run that was asked for a few devices only.
+func (a *Agent) partly() {
+	ready, failed := a.run.Tally()
+	a.journal(a.event(rack.RackHalted, rack.Detail{Ready: ready, Failed: failed, Reason: "only " + strings.Join(a.run.Only, ", ") + " was asked for"}))
 }
 
 // HandleFailure implements actor.SupervisorStrategy: a failed DHCPActor comes

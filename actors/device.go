@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -136,12 +137,12 @@ func (a *deviceActor) act(c actor.Context, command rack.Command, seq uint64) {
 		ctx := a.ctx
 		a.pool.run(ctx, Job{Device: a.device, Step: command.Step, Attempt: command.Attempt, Image: a.image, Overwrites: command.Overwrites, Repeat: command.Repeat}, func(err error) {
 			a.at(Acted, seq)
-			if ctx.Err() != nil {
-				return // this incarnation is gone; the next one repeats the action
+			if ctx.Err() != nil || errors.Is(err, errDraining) {
+				return // this incarnation is gone, or about to be; the next one repeats the action
 			}
 			in.Kind = rack.ActionDone
 			if err != nil {
-				in.Error = err.Error()
+				in.Error, in.Final = err.Error(), errors.Is(err, ErrInUse)
 			}
 			system.Root.Send(self, &input{in})
 		})

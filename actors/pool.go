@@ -20,6 +20,10 @@ type Job struct {
 	Repeat     bool   // an earlier life may have done it already: look at the device first
 }
 
+// ErrInUse says that a device runs something that must not be touched: another
+// attempt would find the same. It is wrapped.
+var ErrInUse = errors.New("it is in use")
+
 // Executor carries out actions against devices. Do returns when the action is
 // done and read back, or with an error for people; it ends soon after its
 // context does. It is called from many goroutines, for one device at a time.

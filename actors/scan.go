@@ -19,8 +19,9 @@ type Scanner interface {
 	// MACTable reads which stations a ready switch has heard, one observation each.
 	MACTable(ctx context.Context, device string) ([]rack.Observation, error)
 	// Receipt asks a device at its own address for its receipt, and says what
-	// that proves; an error when nobody answers or it is not that of the last
-	// ticket.
+	// that proves: rack.ReceiptFound when it is that of the last ticket,
+	// rack.ReceiptForeign when it is not of this run. An error when nobody
+	// answers, or when it is of an earlier ticket.
 	Receipt(ctx context.Context, device string) (rack.Observation, error)
 }
 
@@ -61,7 +62,7 @@ func (s *scan) arm(c actor.Context) {
 // start begins one round in the background; it ends with scanEnded.
 func (s *scan) start(c actor.Context, run *rack.Run, born uint64) {
 	bmcs, tables := targets(run)
-	systems := interrupted(run, born)
+	systems := append(interrupted(run, born), installed(run)...)
 	system, self := c.ActorSystem(), c.Self()
 	publish := func(o rack.Observation) {
 		system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
@@ -93,6 +94,24 @@ func targets(run *rack.Run) (bmcs, tables []string) {
 		tables = append(tables, mgmt)
 	}
 	return bmcs, tables
+}
+
+// installed are the switches that should be in their installer and speak as an
+// installed system instead: what they hold is asked for.
+func installed(run *rack.Run) (systems []string) {
+	for i := range run.Rack.Devices {
+		dev := &run.Rack.Devices[i]
+		d := run.Device(dev.Name)
+		if d.Status != rack.Discovering || d.Stage != rack.StageNOS || !run.Wanted(dev.Name) {
+			continue
+		}
+		for _, s := range run.Platforms[dev.Platform].Steps {
+			if s.Name == d.Step && s.Until == rack.DHCPONIE {
+				systems = append(systems, dev.Name)
+			}
+		}
+	}
+	return systems
 }
 
 // interrupted are the devices whose installation an earlier life began to wait

@@ -41,8 +41,10 @@ type Rack struct {
 	LastSeq  uint64                 `protobuf:"varint,8,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
 	LastTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
 	// An agent drives it at this moment.
-	Driven        bool      `protobuf:"varint,10,opt,name=driven,proto3" json:"driven,omitempty"`
-	Devices       []*Device `protobuf:"bytes,11,rep,name=devices,proto3" json:"devices,omitempty"`
+	Driven  bool      `protobuf:"varint,10,opt,name=driven,proto3" json:"driven,omitempty"`
+	Devices []*Device `protobuf:"bytes,11,rep,name=devices,proto3" json:"devices,omitempty"`
+	// How many times faster than real hardware its devices are; 1 for a real rack.
+	Speed         float64 `protobuf:"fixed64,12,opt,name=speed,proto3" json:"speed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -154,6 +156,13 @@ func (x *Rack) GetDevices() []*Device {
 	return nil
 }
 
+func (x *Rack) GetSpeed() float64 {
+	if x != nil {
+		return x.Speed
+	}
+	return 0
+}
+
 // Device is the state of one device, in the rack file's order.
 type Device struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -178,7 +187,9 @@ type Device struct {
 	// The last order for it, in words.
 	Ordered string `protobuf:"bytes,13,opt,name=ordered,proto3" json:"ordered,omitempty"`
 	// What its disk holds, as far as known.
-	Holds         string `protobuf:"bytes,14,opt,name=holds,proto3" json:"holds,omitempty"`
+	Holds string `protobuf:"bytes,14,opt,name=holds,proto3" json:"holds,omitempty"`
+	// What to do about its failure; empty when it has not failed.
+	Remedy        string `protobuf:"bytes,15,opt,name=remedy,proto3" json:"remedy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -307,6 +318,13 @@ func (x *Device) GetOrdered() string {
 func (x *Device) GetHolds() string {
 	if x != nil {
 		return x.Holds
+	}
+	return ""
+}
+
+func (x *Device) GetRemedy() string {
+	if x != nil {
+		return x.Remedy
 	}
 	return ""
 }
@@ -1423,7 +1441,7 @@ var File_rackreach_v1_rack_service_proto protoreflect.FileDescriptor
 
 const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1frackreach/v1/rack_service.proto\x12\frackreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18rackreach/v1/event.proto\"\xbf\x02\n" +
+	"\x1frackreach/v1/rack_service.proto\x12\frackreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18rackreach/v1/event.proto\"\xd5\x02\n" +
 	"\x04Rack\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x1b\n" +
@@ -1436,7 +1454,8 @@ const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	"\tlast_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\blastTime\x12\x16\n" +
 	"\x06driven\x18\n" +
 	" \x01(\bR\x06driven\x12.\n" +
-	"\adevices\x18\v \x03(\v2\x14.rackreach.v1.DeviceR\adevices\"\xca\x02\n" +
+	"\adevices\x18\v \x03(\v2\x14.rackreach.v1.DeviceR\adevices\x12\x14\n" +
+	"\x05speed\x18\f \x01(\x01R\x05speed\"\xe2\x02\n" +
 	"\x06Device\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1a\n" +
@@ -1452,7 +1471,8 @@ const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	"\x04sent\x18\v \x01(\x03R\x04sent\x12\x12\n" +
 	"\x04size\x18\f \x01(\x03R\x04size\x12\x18\n" +
 	"\aordered\x18\r \x01(\tR\aordered\x12\x14\n" +
-	"\x05holds\x18\x0e \x01(\tR\x05holds\"\x12\n" +
+	"\x05holds\x18\x0e \x01(\tR\x05holds\x12\x16\n" +
+	"\x06remedy\x18\x0f \x01(\tR\x06remedy\"\x12\n" +
 	"\x10ListRacksRequest\")\n" +
 	"\x11ListRacksResponse\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\"$\n" +

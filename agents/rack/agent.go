@@ -63,6 +63,9 @@ type Options struct {
 
 	// API is where the API of the rack is served; nil: nowhere. Run closes it.
 	API net.Listener
+	// Speed is how many times faster than real hardware the devices are, for
+	// readers of the API; 0: 1.
+	Speed float64
 	// PlanJSON is what the run carries out, for readers of the API.
 	PlanJSON []byte
 

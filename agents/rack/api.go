@@ -35,6 +35,9 @@ func (a *Agent) Plan() []byte { return a.o.PlanJSON }
 // Driven implements api.Backend.
 func (a *Agent) Driven() bool { return true }
 
+// Speed implements api.Backend.
+func (a *Agent) Speed() float64 { return max(a.o.Speed, 1) }
+
 // Order implements api.Backend: it hands an operator's order to the run and
 // returns the events that were journalled for it. Errors: a *rack.Refusal;
 // actors.ErrEnding or actors.ErrGone when the run ends; the context's.

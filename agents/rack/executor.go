@@ -3,7 +3,9 @@ package rackagent
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/internal/deviceapi"
@@ -77,7 +79,12 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 	case rack.PowerOn:
 		err = x.power.PowerOn(ctx, target)
 	case rack.PowerCycle:
-		err = x.power.PowerCycle(ctx, target)
+		if job.Step.Phase == rack.Discovery {
+			err = x.inUse(ctx, d, target, job.Overwrites)
+		}
+		if err == nil {
+			err = x.power.PowerCycle(ctx, target)
+		}
 	default:
 		err = fmt.Errorf("no way to carry out the action %q: mend the platform %s", job.Step.Action, d.Platform)
 	}
@@ -116,11 +123,50 @@ func (x *executor) Receipt(ctx context.Context, device string) (rack.Observation
 	if err != nil {
 		return rack.Observation{}, err
 	}
+	o := rack.Observation{Source: rack.FromReceipt, Device: device, Address: d.Address.String(), Proves: rack.ReceiptFound}
 	run, ticket := x.ticketOf(device)
-	if got.Digest != x.images[device].Digest || got.Run != "" && (got.Run != run || got.Ticket != ticket) {
-		return rack.Observation{}, fmt.Errorf("%s holds the receipt of another job: run %.40q, ticket %.80q", device, got.Run, got.Ticket)
+	switch {
+	case got.Run != run && (got.Run != "" || ticket == ""):
+		o.Proves, o.Holds = rack.ReceiptForeign, bounded(got.Holds())
+		o.Message = "it holds " + o.Holds
+	case got.Digest != x.images[device].Digest || got.Run != "" && got.Ticket != ticket:
+		return rack.Observation{}, fmt.Errorf("%s holds the receipt of another job of this run: ticket %.80q", device, got.Ticket)
 	}
-	return rack.Observation{Source: rack.FromReceipt, Device: device, Address: d.Address.String(), Proves: rack.ReceiptFound}, nil
+	return o, nil
+}
+
+// maxHolds bounds what a device says that it holds, in bytes, as the boot
+// services do for a report.
+const maxHolds = 200
+
+// bounded is a device's own word in printable characters.
+func bounded(s string) string {
+	s = strconv.QuoteToASCII(s)
+	s = s[1 : len(s)-1]
+	return s[:min(len(s), maxHolds)]
+}
+
+// askLimit bounds the question whether a running host is in use: a system
+// answers at once, firmware never.
+const askLimit = 2 * time.Second
+
+// inUse refuses to power-cycle a host that runs a system which this run did not
+// install, unless its job may overwrite that.
+func (x *executor) inUse(ctx context.Context, d *rack.Device, t power.Target, overwrites string) error {
+	if overwrites != "" {
+		return nil
+	}
+	if info, err := x.power.Login(ctx, t); err != nil || !info.PowerOn {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	o, err := x.Receipt(ctx, d.Name)
+	if err != nil || o.Proves != rack.ReceiptForeign {
+		return nil // nobody answers: it runs nothing that was installed by a rackreach
+	}
+	x.publish(o)
+	return fmt.Errorf("%w, so it is not power-cycled: %s", actors.ErrInUse, o.Message)
 }
 
 // verify compares what the device says of itself with what it was given.

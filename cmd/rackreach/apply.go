@@ -147,17 +147,15 @@ type driving struct {
 
 var applyAdvice = adviser{
 	unfinished: "rackreach resume: it goes on where it was",
-	halted: func(by string) string {
-		return fmt.Sprintf("mend %s, then: rackreach retry %s, rackreach resume", by, by)
-	},
-	operator: "rackreach resume",
-	only:     "rackreach resume: it images the others",
-	partial:  "mend what is named above, then: rackreach retry DEVICE, rackreach resume",
+	halted:     func(run *rack.Run, by string) string { return run.Remedy(by) },
+	operator:   "rackreach resume",
+	only:       "rackreach resume: it images the others",
+	partial:    "mend what is named above, then: rackreach retry DEVICE, rackreach resume",
 }
 
 // drive images the rack until its run ends, unless it has ended already.
 func (k *kept) drive(ctx context.Context, t terminal, d driving) (err error) {
-	s := &imaging{rack: k.plan.Rack, platforms: k.plan.Platforms, plan: k.plan.Plan, log: k.log, salvaged: k.log.Meta().Salvaged}
+	s := &imaging{rack: k.plan.Rack, platforms: k.plan.Platforms, real: k.plan.Platforms, plan: k.plan.Plan, log: k.log, salvaged: k.log.Meta().Salvaged}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if k.run.Status == rack.Halted || k.run.Status == rack.Completed {
 		o := s.outcome(applyAdvice, nil)
@@ -196,14 +194,14 @@ func (k *kept) drive(ctx context.Context, t terminal, d driving) (err error) {
 	if err := s.plug(ctx, w, o, t.notes, d.metrics); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	how := "begins"
-	if k.log.Last() > 0 {
-		how = fmt.Sprintf("goes on after event %d", k.log.Last())
+	how, after := "begins", k.log.Last()
+	if after > 0 {
+		how = fmt.Sprintf("goes on after event %d", after)
 	}
 	s.preamble = []string{
 		fmt.Sprintf("rack %s, %d devices, plan %s, simulated at %gx, run %s %s", s.rack.Name, len(s.rack.Devices), s.plan.Hash, remote.Speed, k.log.Meta().Run, how),
 		"metrics: " + s.url, "",
 	}
-	outcome, trouble := s.image(ctx, newView(d.json, t, s.rack, s.platforms, s.agent.Transferred), applyAdvice, func(context.Context) {})
+	outcome, trouble := s.image(ctx, newView(d.json, t, s.rack, s.platforms, s.agent.Transferred, after), applyAdvice, func(context.Context) {})
 	return outcome.exit(trouble)
 }

@@ -104,7 +104,7 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 		"metrics: " + s.url, "",
 	}
 	began := time.Now()
-	o, trouble := s.image(ctx, newView(d.json, terminal{out: stdout, notes: stderr, env: d.env}, r, platforms, s.agent.Transferred), demoAdvice, simulated.Start)
+	o, trouble := s.image(ctx, newView(d.json, terminal{out: stdout, notes: stderr, env: d.env}, r, platforms, s.agent.Transferred, 0), demoAdvice, simulated.Start)
 	return o.exit(errors.Join(trouble, d.writeReport(s, o, began), s.close()))
 }
 
@@ -178,7 +178,7 @@ func (d *demo) load() (*rack.Rack, error) {
 
 // open builds the simulated rack and the agent that images it.
 func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []sim.Fault, notes io.Writer) (s *imaging, simulated *sim.Sim, err error) {
-	s = &imaging{rack: r, platforms: platforms}
+	s = &imaging{rack: r, platforms: platforms, real: platform.All()}
 	if s.log, err = openState(d.state, r.Name); err != nil {
 		return s, nil, err
 	}

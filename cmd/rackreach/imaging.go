@@ -33,6 +33,8 @@ type imaging struct {
 	web       *http.Server
 	url       string // of the metrics
 	preamble  []string
+	real      map[string]rack.Platform // the platforms with the limits of real hardware; nil: no forecast
+	speed     float64
 	record    output // what the simulated rack itself saw
 	report    output
 	closers   []func() error
@@ -70,6 +72,7 @@ func (s *imaging) plug(ctx context.Context, w wires, o rackagent.Options, notes 
 	}
 	registry := prometheus.NewRegistry()
 	o.Rack, o.Platforms, o.Plan, o.Log, o.Salvaged = s.rack, s.platforms, s.plan, s.log, s.salvaged
+	s.speed, o.Speed = w.speed, w.speed
 	o.ListenDHCP, o.Dial = w.listenDHCP, w.dial
 	o.TFTP, o.HTTP, o.BaseURL, o.ServerID = tftp, web, "http://"+sim.AgentHTTP, netip.MustParseAddr("127.0.0.1")
 	o.Credentials = func(string) (string, string, error) { return w.user, w.password, nil }
@@ -96,14 +99,40 @@ func (s *imaging) image(ctx context.Context, v view, advice adviser, start func(
 		return outcome{code: exitError, run: rack.NewRun(s.rack, s.platforms)}, err
 	}
 	shown := make(chan error, 1)
-	go func() { shown <- journal.Tail(context.Background(), s.log, 1, v.show) }()
+	show, foretold, err := s.foretell(ctx, v)
+	if err != nil {
+		return outcome{code: exitError, run: rack.NewRun(s.rack, s.platforms)}, err
+	}
+	go func() { shown <- journal.Tail(context.Background(), s.log, 1, show) }()
 	start(ctx)
 	runErr := s.agent.Run(ctx)
 	// Nothing is journalled any more: let the view read to the end.
 	runErr = errors.Join(runErr, s.log.Close())
 	shownErr := <-shown
+	foretold()
 	o := s.outcome(advice, runErr)
 	return o, errors.Join(shownErr, v.end(o))
+}
+
+// foretell lets a view that draws show an outlook as well. It returns what to
+// call with events, and what ends it.
+func (s *imaging) foretell(ctx context.Context, v view) (show func([]rack.Event) error, end func(), err error) {
+	drawn, ok := v.(*tableView)
+	if !ok || s.real == nil {
+		return v.show, func() {}, nil
+	}
+	f, err := newForecaster(s.rack, s.real, s.plan, s.speed)
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); f.loop(ctx, drawn.foretell) }()
+	show = func(events []rack.Event) error {
+		f.take(events)
+		return v.show(events)
+	}
+	return show, func() { cancel(); <-done }, nil
 }
 
 // checkProtected refuses a rack with a device that would be overwritten, but

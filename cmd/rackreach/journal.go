@@ -4,12 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/state"
 )
 
 func newJournal() *cobra.Command {
@@ -35,7 +39,11 @@ func newJournalDump() *cobra.Command {
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			keep := func(e rack.Event) bool { return device == "" || e.Device == device }
-			_, err := journal.Dump(given[0], cmd.OutOrStdout(), keep)
+			dir, err := journalDir(given[0])
+			if err != nil {
+				return err
+			}
+			_, err = journal.Dump(dir, cmd.OutOrStdout(), keep)
 			return err
 		},
 	}
@@ -50,7 +58,11 @@ func newJournalVerify() *cobra.Command {
 		Example: "  rackreach journal verify state",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			r, err := journal.Verify(given[0])
+			dir, err := journalDir(given[0])
+			if err != nil {
+				return err
+			}
+			r, err := journal.Verify(dir)
 			if err != nil {
 				return err
 			}
@@ -70,16 +82,23 @@ done to a device: look at the devices before you image anything again.`,
 		Example: "  rackreach journal salvage state state-salvaged",
 		Args:    args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			r, err := journal.Salvage(given[0], given[1])
+			dir, err := journalDir(given[0])
 			if err != nil {
 				return err
 			}
-			return printSalvage(cmd.OutOrStdout(), r, given[1])
+			r, err := journal.Salvage(dir, given[1])
+			if err == nil {
+				err = state.Dir(dir).CopyTo(state.Dir(given[1]))
+			}
+			if err != nil {
+				return err
+			}
+			return printSalvage(cmd.OutOrStdout(), r, dir, given[1])
 		},
 	}
 }
 
-func printSalvage(w io.Writer, r journal.Report, to string) error {
+func printSalvage(w io.Writer, r journal.Report, from, to string) error {
 	p := printer{w: w}
 	p.line("%s: %d events are proven and copied to %s", r.File, r.Events, to)
 	if r.Damage != nil {
@@ -88,8 +107,25 @@ func printSalvage(w io.Writer, r journal.Report, to string) error {
 	if r.Loose > 0 {
 		p.line("  not copied: %d events, %d to %d, can be read, but nothing links them to the others", r.Loose, r.LooseIn[0], r.LooseIn[1])
 	}
-	p.line("  next: look at every device that the copy does not call ready before you image it again")
+	p.line("  next: put it in place of the damaged one (mv %s %s.damaged; mv %s %s). Every device that it does not call ready is uncertain:", from, from, to, from)
+	p.line("        look at it, then rackreach retry DEVICE to go on where the journal ends, or rackreach reimage DEVICE")
 	return p.err
+}
+
+// journalDir is the directory of a journal: the one that is given, or that of a
+// rack below a state directory that is given, when it has only one.
+func journalDir(given string) (string, error) {
+	if _, err := os.Stat(filepath.Join(given, "journal.db")); err == nil {
+		return given, nil
+	}
+	racks, err := state.Home(given).Racks()
+	if err != nil || len(racks) == 0 {
+		return given, err // the journal says that there is none
+	}
+	if len(racks) > 1 {
+		return "", badInput(fmt.Errorf("%s holds the journals of %s: name one of them, such as %s", given, strings.Join(racks, ", "), state.Home(given).Rack(racks[0])))
+	}
+	return string(state.Home(given).Rack(racks[0])), nil
 }
 
 // openState opens the log of a simulated run: in memory, or in a state directory

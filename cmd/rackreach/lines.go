@@ -20,7 +20,10 @@ type view interface {
 }
 
 // jsonView writes one object a line, and everything else elsewhere.
-type jsonView struct{ out, notes io.Writer }
+type jsonView struct {
+	out, notes io.Writer
+	after      uint64 // the last event that is not shown
+}
 
 func (v *jsonView) begin(preamble []string) error { return printLines(v.notes, preamble) }
 
@@ -28,6 +31,9 @@ func (v *jsonView) onQuit(func()) {}
 
 func (v *jsonView) show(events []rack.Event) error {
 	for _, e := range events {
+		if e.Seq <= v.after {
+			continue
+		}
 		b, err := messages.JSONLine(e)
 		if err != nil {
 			return err
@@ -44,6 +50,7 @@ func (v *jsonView) end(o outcome) error { return printLines(v.notes, o.last) }
 // lineView writes one plain line per event that a person waits for.
 type lineView struct {
 	out   io.Writer
+	after uint64 // the last event that is not shown
 	began time.Time
 }
 
@@ -53,6 +60,9 @@ func (v *lineView) onQuit(func()) {}
 
 func (v *lineView) show(events []rack.Event) error {
 	for _, e := range events {
+		if e.Seq <= v.after {
+			continue
+		}
 		if v.began.IsZero() {
 			v.began = e.Time
 		}
@@ -84,15 +94,15 @@ func printLines(w io.Writer, lines []string) error {
 }
 
 // newView picks how a run is shown: JSON lines, a live table in a terminal, or
-// plain lines. transferred may be nil.
-func newView(json bool, t terminal, r *rack.Rack, platforms map[string]rack.Platform, transferred func(string) (int64, int64)) view {
+// plain lines; lines only of the events after a sequence. transferred may be nil.
+func newView(json bool, t terminal, r *rack.Rack, platforms map[string]rack.Platform, transferred func(string) (int64, int64), after uint64) view {
 	switch {
 	case json:
-		return &jsonView{out: t.out, notes: t.notes}
+		return &jsonView{out: t.out, notes: t.notes, after: after}
 	case t.draws():
 		return newTableView(t.out, r, platforms, transferred, t.colors())
 	default:
-		return &lineView{out: t.out}
+		return &lineView{out: t.out, after: after}
 	}
 }
 

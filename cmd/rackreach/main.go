@@ -85,8 +85,8 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 		SilenceErrors: true,
 	}
 	root.SuggestionsMinimumDistance = 2 // letters
-	root.AddCommand(newValidate(), newPlan(), newSimulate(), newDemo(env), newSimulatedRack(env), newJournal(),
-		newApply(env), newResume(env), newHalt(env), newStatus(env), newEvents(env), newWhy(env), newTimeline(env), newVerify(env))
+	root.AddCommand(newValidate(), newPlan(env), newSimulate(), newDemo(env), newSimulatedRack(env), newJournal(),
+		newApply(env), newResume(env), newHalt(env), newStatus(env), newWatch(env), newEvents(env), newWhy(env), newTimeline(env), newVerify(env))
 	for _, v := range deviceVerbs() {
 		root.AddCommand(newDeviceVerb(v, env))
 	}

@@ -15,11 +15,15 @@ import (
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/ordercheck"
 	"github.com/rackreach/rackreach/internal/sim"
+	"github.com/rackreach/rackreach/internal/state"
+	"github.com/rackreach/rackreach/messages"
 )
 
 // The demos of these tests wait far more than they compute: many at once do not
@@ -56,19 +60,24 @@ func TestScripts(t *testing.T) {
 		name := ts.MkAbs(args[0])
 		data, err := os.ReadFile(name)
 		ts.Check(err)
-		at := bytes.Index(data, []byte("server-06"))
+		at := bytes.Index(data, []byte(args[1]))
 		if at < 0 {
 			ts.Fatalf("nothing to damage in %s", name)
 		}
 		data[at] ^= 1
 		ts.Check(os.WriteFile(name, data, 0o600))
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served}, Setup: func(e *testscript.Env) error {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served, "until": until}, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		if err != nil {
 			return err
 		}
 		e.Setenv("EXAMPLES", examples)
+		small, err := filepath.Abs("testdata/rack-4.yaml")
+		if err != nil {
+			return err
+		}
+		e.Setenv("RACK4", small)
 		return nil
 	}})
 }
@@ -93,6 +102,37 @@ func served(ts *testscript.TestScript, _ bool, args []string) {
 		case <-again.C:
 		case <-ctx.Done():
 			ts.Fatalf("nobody serves: %v", err)
+		}
+	}
+}
+
+// until waits until a device of a rack that an agent drives has a status: STATE
+// RACK DEVICE STATUS.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	last := "no agent"
+	for {
+		if c, err := api.Dial(ctx, state.Home(ts.MkAbs(args[0])).Rack(args[1]).Socket()); err == nil {
+			a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(args[1])}))
+			c.Close()
+			if err == nil {
+				for _, d := range a.Msg.GetRack().GetDevices() {
+					if d.GetName() == api.DeviceName(args[1], args[2]) {
+						last = d.GetStatus()
+					}
+				}
+			}
+		}
+		if last == args[3] {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			ts.Fatalf("%s is %s, not %s", args[2], last, args[3])
 		}
 	}
 }

@@ -39,7 +39,7 @@ const logLimit = 1 << 24
 // adviser says what to do next after each way in which a run can end.
 type adviser struct {
 	unfinished string // the agent could not go on
-	halted     func(by string) string
+	halted     func(run *rack.Run, by string) string
 	operator   string // an operator halted it
 	only       string // a part of it was asked for
 	partial    string // servers failed
@@ -47,7 +47,7 @@ type adviser struct {
 
 var demoAdvice = adviser{
 	unfinished: "run the same command again; a simulated rack starts over",
-	halted: func(by string) string {
+	halted: func(_ *rack.Run, by string) string {
 		return fmt.Sprintf("mend %s; nothing behind it was touched that was not in flight. Then run the same command again", by)
 	},
 	partial: "mend what is named above, then run the same command again",
@@ -124,7 +124,7 @@ func (o *outcome) tell(r *rack.Rack, advice adviser, runErr error) {
 		}
 		say("%s: halted by %s, %d of %d devices are ready", r.Name, by, ready, len(r.Devices))
 		say("  why: %s", run.Cause)
-		next(advice.halted(by))
+		next(advice.halted(run, by))
 	case run.Status != rack.Completed:
 		o.err = fmt.Errorf("the run of rack %s ended in state %s, which is a bug in rackreach", r.Name, run.Status)
 	case failed > 0 || skipped > 0:

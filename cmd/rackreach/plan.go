@@ -12,10 +12,11 @@ import (
 
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/simulate"
+	"github.com/rackreach/rackreach/internal/state"
 )
 
-func newPlan() *cobra.Command {
-	var output string
+func newPlan(env func(string) (string, bool)) *cobra.Command {
+	var output, stateDir string
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "Show in which order a rack is imaged, and why",
@@ -33,11 +34,17 @@ image with its digest. The hash names exactly this plan.`,
 			if err != nil {
 				return err
 			}
-			plan, _, err := planned(r)
+			all, err := resolved(r)
 			if err != nil {
 				return err
 			}
-			shown := shownPlan{Plan: plan}
+			if err := keepShown(stateDir, env, all); err != nil {
+				// It is shown all the same; only a later apply knows less.
+				if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "note: what changes later cannot be told: %v\n", err); err != nil {
+					return err
+				}
+			}
+			shown := shownPlan{Plan: all.Plan}
 			if shown.Forecast, err = forecastOf(cmd.Context(), r); err != nil {
 				return err
 			}
@@ -50,7 +57,18 @@ image with its digest. The hash names exactly this plan.`,
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	stateFlag(cmd.Flags(), &stateDir)
 	return cmd
+}
+
+// keepShown keeps a plan that is shown, so that apply --plan can tell what
+// changed since.
+func keepShown(stateDir string, env func(string) (string, bool), p *state.Plan) error {
+	home, err := homeOf(stateDir, env)
+	if err != nil {
+		return err
+	}
+	return home.KeepShown(p)
 }
 
 // shownPlan is a plan with what is foretold of it. The forecast is no part of
@@ -115,8 +133,8 @@ func printPlan(w io.Writer, p shownPlan, file string) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\nForecast, from estimates: %s in half of all cases, %s in nine of ten\nNext: rackreach demo --rack %s\n",
-		milliseconds(p.Forecast.P50Seconds*millisecondsIn), milliseconds(p.Forecast.P90Seconds*millisecondsIn), file)
+	_, err := fmt.Fprintf(w, "\nForecast, from estimates: %s in half of all cases, %s in nine of ten\nNext: rackreach simulated-rack %s in another terminal, then: rackreach apply %s --simulate --plan %s\n",
+		milliseconds(p.Forecast.P50Seconds*millisecondsIn), milliseconds(p.Forecast.P90Seconds*millisecondsIn), file, file, p.Hash)
 	return err
 }
 

@@ -134,6 +134,9 @@ func (k *kept) Plan() []byte {
 // Driven implements api.Backend: there is no agent.
 func (k *kept) Driven() bool { return false }
 
+// Speed implements api.Backend. Nobody knows it while there is no agent.
+func (k *kept) Speed() float64 { return 1 }
+
 // Transferred implements api.Backend: nothing is served.
 func (k *kept) Transferred(string) (sent, size int64) { return 0, 0 }
 

@@ -174,8 +174,8 @@ func note(d *messages.Device) string {
 // nextFor is what an operator can do about a rack that nobody drives.
 func nextFor(r *messages.Rack) string {
 	for _, d := range r.GetDevices() {
-		if _, device, err := api.ParseDevice(d.GetName()); err == nil && d.GetStatus() == "failed" && d.GetRole() != "server" {
-			return fmt.Sprintf("mend %s, then: rackreach retry %s, rackreach resume", device, device)
+		if d.GetStatus() == "failed" && d.GetRole() != "server" {
+			return d.GetRemedy()
 		}
 	}
 	if r.GetDriven() || r.GetStatus() == "completed" {

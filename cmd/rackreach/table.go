@@ -58,6 +58,9 @@ func (v *tableView) show(events []rack.Event) error {
 	return nil
 }
 
+// foretell shows an outlook from now on.
+func (v *tableView) foretell(o outlook) { v.program.Send(o) }
+
 func (v *tableView) end(o outcome) error {
 	v.program.Send(finalFrame{})
 	if err := <-v.done; err != nil {
@@ -98,6 +101,7 @@ type tableModel struct {
 	first, last   time.Time
 	began, ended  map[string]time.Time // by device: first and last event
 	steps         map[string]time.Time // by device: start of its step
+	outlook       outlook
 	final         bool
 	stopping      bool
 }
@@ -124,6 +128,8 @@ func (m *tableModel) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 	case tick:
 		m.last = time.Time(x)
 		return m, nextFrame()
+	case outlook:
+		m.outlook = x
 	case finalFrame:
 		m.final = true
 		return m, tea.Quit
@@ -179,6 +185,9 @@ func (m *tableModel) text() string {
 	head += fmt.Sprintf("  %s  %s", m.run.Status, elapsed(m.first, m.last))
 	if m.stopping {
 		head += "  stopping"
+	}
+	if left := m.outlook.String(); left != "" && !m.final && m.run.Status == rack.Imaging {
+		head += "  " + left
 	}
 	fmt.Fprintf(&b, "%s\n\n", m.styles.title.Render(m.cut(head)))
 	shown, hidden := m.pick(names)
@@ -248,12 +257,17 @@ func (m *tableModel) doing(name string, d rack.DeviceState) (string, lipgloss.St
 		return d.Error, m.styles.bad
 	case d.Status == rack.Ready:
 		return "", m.styles.good
+	case d.Status == rack.Skipped:
+		return d.Ordered, m.styles.dim
 	case d.Held != "":
 		return "held: " + d.Held, m.styles.dim
 	case d.Status == rack.Waiting:
 		return "", m.styles.dim
 	}
 	text := fmt.Sprintf("%s %s", d.Step, elapsed(m.steps[name], m.last))
+	if m.outlook.slow[name] {
+		text += ", slower than usual"
+	}
 	if d.Attempt > 1 {
 		text += fmt.Sprintf(", attempt %d", d.Attempt)
 	}

@@ -41,6 +41,8 @@ type Backend interface {
 	Plan() []byte
 	// Driven reports whether an agent drives the rack at this moment.
 	Driven() bool
+	// Speed is how many times faster than real hardware the devices are.
+	Speed() float64
 	// Transferred is how many bytes of its image a device was sent, and of how many.
 	Transferred(device string) (sent, size int64)
 	// Order journals an order. Errors: a *rack.Refusal; any other means that it
@@ -119,7 +121,7 @@ func (s *Service) GetRack(_ context.Context, q *connect.Request[messages.GetRack
 func (s *Service) rackMessage(run *rack.Run) *messages.Rack {
 	name := RackName(run.Rack.Name)
 	out := &messages.Rack{Name: name, Run: run.ID, PlanHash: run.PlanHash, Status: string(run.Status), Cause: run.Cause, Blamed: run.Blamed,
-		Only: run.Only, Driven: s.backend.Driven()}
+		Only: run.Only, Driven: s.backend.Driven(), Speed: s.backend.Speed()}
 	for i := range run.Rack.Devices {
 		dev := &run.Rack.Devices[i]
 		d := run.Device(dev.Name)
@@ -128,7 +130,11 @@ func (s *Service) rackMessage(run *rack.Run) *messages.Rack {
 		if run.Uncertain(dev.Name) {
 			status = "uncertain"
 		}
-		out.Devices = append(out.Devices, &messages.Device{Name: DeviceName(run.Rack.Name, dev.Name), Role: string(dev.Role), Platform: dev.Platform,
+		remedy := ""
+		if d.Status == rack.Failed {
+			remedy = run.Remedy(dev.Name)
+		}
+		out.Devices = append(out.Devices, &messages.Device{Remedy: remedy, Name: DeviceName(run.Rack.Name, dev.Name), Role: string(dev.Role), Platform: dev.Platform,
 			Address: dev.Address.String(), Status: status, Step: d.Step, Attempt: uint32(d.Attempt), Held: d.Held, Error: d.Error,
 			Progress: run.Progress(dev.Name, sent, size), Sent: sent, Size: size, Ordered: d.Ordered, Holds: d.Holds})
 	}

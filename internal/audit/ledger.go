@@ -152,6 +152,10 @@ func (l *ledger) gate(device string, g rack.Gate, at time.Time) bool {
 	switch g {
 	case rack.SwitchesReady:
 		return l.switchesReady(at)
+	case rack.ManagementReady:
+		return d.Role == rack.ManagementSwitch || slices.ContainsFunc(l.ends(device), func(x *link) bool {
+			return x.cable.Network == rack.Management && x.ready.held(at)
+		})
 	case rack.ManagementOpen:
 		// The management switch hangs on the agent's own cable.
 		return d.Role == rack.ManagementSwitch || slices.ContainsFunc(l.ends(device), func(x *link) bool {

@@ -157,7 +157,7 @@ func (d *life) observe(e rack.Event) {
 		return
 	}
 	d.fresh[p] = e
-	if p == rack.ReportedRefused {
+	if p == rack.ReportedRefused || p == rack.ReceiptForeign {
 		d.holds = e.Detail.Seen.Holds
 	}
 	switch {

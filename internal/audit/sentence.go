@@ -99,15 +99,14 @@ func ordered(d *rack.Detail) string {
 
 // stopped says what stopped a rack: a failure, or an operator.
 func stopped(d *rack.Detail) string {
-	switch {
-	case d.By != "":
-		return ordered(d)
-	case d.Error != "":
-		return ": " + d.Error
-	case d.Reason != "":
-		return ": " + d.Reason
+	why := d.Error // an operator's own words are in it
+	if why == "" {
+		why = d.Reason
 	}
-	return ""
+	if why == "" {
+		return ""
+	}
+	return ": " + why
 }
 
 // only says which devices a run is limited to.

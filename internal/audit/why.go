@@ -227,7 +227,7 @@ func (l *ledger) whyHeld(d *life) Reason {
 					add(s.device.Name + " is not ready: " + s.stands())
 				}
 			}
-		case rack.ManagementOpen:
+		case rack.ManagementReady, rack.ManagementOpen:
 			add(l.closed(d, rack.Management, g)...)
 		default:
 			add(l.closed(d, rack.Data, g)...)
@@ -247,7 +247,7 @@ func (l *ledger) closed(d *life, n rack.Network, g rack.Gate) []string {
 		near := x.cable.Near.String()
 		switch {
 		case x.cable.Network != n:
-		case x.ready.on && (g == rack.DataReady || x.open.on):
+		case x.ready.on && (g == rack.DataReady || g == rack.ManagementReady || x.open.on):
 		case x.ready.on:
 			out = append(out, fmt.Sprintf("link %s is ready since %s, but nothing was heard through it: check that cable", near, hour(x.readyAt)))
 		default:

@@ -56,6 +56,13 @@ func Names(t map[string]rack.Platform) string {
 // declined is what ends a step in which a device may refuse its address.
 var declined = []rack.Evidence{rack.DHCPDeclined}
 
+// reached is the gate to what hangs on the management switch. A switch that
+// still forwards from an earlier run opens nothing.
+var reached = []rack.Gate{rack.ManagementReady}
+
+// inUse is what keeps a device from being touched before anything was done to it.
+var inUse = []rack.Evidence{rack.ReceiptForeign}
+
 // The time limits below are for real hardware: a server's power-on self test
 // takes minutes, a BMC answers slowly while its host boots (estimates, protocol
 // facts §7). A simulation scales them.
@@ -69,7 +76,7 @@ func management() rack.Platform {
 		Steps: append(append([]rack.Step{
 			{Name: "bmc-login", Phase: rack.Discovery, Action: rack.BMCLogin, Limit: time.Minute, Retries: 3, Backoff: 5 * time.Second, Weight: 2},
 			{Name: "boot-device", Phase: rack.Discovery, Action: rack.BootPXE, Limit: time.Minute, Retries: 3, Backoff: 5 * time.Second, Weight: 1},
-			{Name: "power-cycle", Phase: rack.Discovery, Action: rack.PowerCycle, Limit: 2 * time.Minute, Retries: 3, Backoff: 10 * time.Second, Weight: 2},
+			{Name: "power-cycle", Phase: rack.Discovery, Action: rack.PowerCycle, Unless: inUse, Limit: 2 * time.Minute, Retries: 3, Backoff: 10 * time.Second, Weight: 2},
 			{Name: "network-boot", Phase: rack.Discovery, Until: rack.DHCPPXE, Unless: declined, Limit: 10 * time.Minute, Retries: 1, Backoff: 10 * time.Second, Weight: 5, RetryFrom: "boot-device"},
 		}, pxeInstallation(rack.DHCPNOS)...), configuration()...),
 	}
@@ -82,9 +89,9 @@ func onie(name string, role rack.Role, machine string) rack.Platform {
 		Match:       rack.Match{Stages: []rack.Stage{rack.StageONIE, rack.StageNOS}, Machines: []string{machine}},
 		Image:       "sim-nos-onie", TicketEnds: rack.DHCPNOS,
 		Steps: append([]rack.Step{
-			{Name: "boot-installer", Phase: rack.Discovery, Action: rack.BootInstaller, Limit: 2 * time.Minute, Retries: 2, Backoff: 10 * time.Second, OnReimage: true},
-			{Name: "onie", Phase: rack.Discovery, Until: rack.DHCPONIE, Unless: declined, Limit: 10 * time.Minute, Retries: 2, Backoff: 10 * time.Second, Weight: 10},
-			{Name: "ticket", Phase: rack.Installation, Action: rack.IssueTicket, Limit: time.Minute, Weight: 1},
+			{Name: "boot-installer", Phase: rack.Discovery, Action: rack.BootInstaller, Needs: reached, Limit: 2 * time.Minute, Retries: 2, Backoff: 10 * time.Second, OnReimage: true},
+			{Name: "onie", Phase: rack.Discovery, Until: rack.DHCPONIE, Unless: []rack.Evidence{rack.DHCPDeclined, rack.ReceiptForeign}, Limit: 10 * time.Minute, Retries: 2, Backoff: 10 * time.Second, Weight: 10},
+			{Name: "ticket", Phase: rack.Installation, Action: rack.IssueTicket, Needs: reached, Limit: time.Minute, Weight: 1},
 			{Name: "image-transfer", Phase: rack.Installation, Until: rack.FetchedImage, Unless: declined, Limit: 20 * time.Minute, Retries: 2, Backoff: 10 * time.Second, Weight: 24, Destructive: true, RetryFrom: "ticket"},
 			{Name: "install", Phase: rack.Installation, Until: rack.DHCPNOS, Unless: []rack.Evidence{rack.DHCPONIE}, Limit: 30 * time.Minute, Retries: 2, Backoff: 10 * time.Second, Weight: 50, Destructive: true, RetryFrom: "ticket"},
 		}, configuration()...),
@@ -96,7 +103,7 @@ func server() rack.Platform {
 	steps := []rack.Step{
 		{Name: "bmc-login", Phase: rack.Discovery, Action: rack.BMCLogin, Needs: []rack.Gate{rack.ManagementOpen}, Limit: time.Minute, Retries: 3, Backoff: 5 * time.Second, Weight: 2},
 		{Name: "boot-device", Phase: rack.Discovery, Action: rack.BootPXE, Needs: power, Limit: time.Minute, Retries: 3, Backoff: 5 * time.Second, Weight: 1},
-		{Name: "power-on", Phase: rack.Discovery, Action: rack.PowerCycle, Needs: power, Limit: 2 * time.Minute, Retries: 3, Backoff: 10 * time.Second, Weight: 2},
+		{Name: "power-on", Phase: rack.Discovery, Action: rack.PowerCycle, Needs: power, Unless: inUse, Limit: 2 * time.Minute, Retries: 3, Backoff: 10 * time.Second, Weight: 2},
 		{Name: "network-boot", Phase: rack.Discovery, Until: rack.DHCPPXE, Unless: declined, Limit: 15 * time.Minute, Retries: 1, Backoff: 10 * time.Second, Weight: 5, RetryFrom: "boot-device"},
 	}
 	install := pxeInstallation(rack.DHCPOS)

@@ -49,6 +49,7 @@ type Input struct {
 	Kind    InputKind
 	Step    string // ActionDone, LimitPassed, RetryDue: the command's step
 	Attempt int    // ActionDone, LimitPassed, RetryDue: the command's
+	Final   bool   // ActionDone: no other attempt would do better
 	Error   string // ActionDone: what went wrong; NeverSeen: where it was looked for
 }
 
@@ -94,6 +95,7 @@ type Machine struct {
 	tickets  int
 	ticketed bool   // the current attempt of a ticket step has issued its ticket
 	reimage  bool   // an operator ordered it, and the installer was not reached since
+	foreign  string // what it holds of another run, as it said last
 	replaces string // what the device holds that its tickets may overwrite
 	held     string
 	delay    time.Duration
@@ -138,7 +140,7 @@ func (m *Machine) Step(in Input) ([]Event, []Command) {
 	case ActionDone:
 		if s, ok := m.current(in); ok && s.Action != Wait && s.Action != IssueTicket {
 			if in.Error != "" {
-				return m.fail(in.Error, false)
+				return m.fail(in.Error, in.Final)
 			}
 			return m.complete(), nil
 		}
@@ -229,6 +231,8 @@ func (m *Machine) missing(s Step) string {
 			continue
 		}
 		switch g {
+		case ManagementReady:
+			return "the management switch is not ready"
 		case ManagementOpen:
 			return "nothing was heard yet through its management cable"
 		case SwitchesReady:
@@ -251,8 +255,11 @@ func (m *Machine) watch(s Step) ([]Event, []Command) {
 	for _, e := range s.Unless {
 		// What the device did later counts: a switch that comes up with its
 		// system has finished, whatever it said before.
+		if e == ReceiptForeign && m.replaces != "" && m.foreign == m.replaces {
+			continue // that is what may be overwritten
+		}
 		if m.evidence[e] > max(m.since, proved) {
-			return m.fail(m.refusal(e), e == ReportedRefused)
+			return m.fail(m.refusal(e), e == ReportedRefused || e == ReceiptForeign)
 		}
 	}
 	switch {
@@ -282,6 +289,8 @@ func (m *Machine) refusal(e Evidence) string {
 	switch e {
 	case ReportedFailed:
 		return "the device reported: " + m.said[e]
+	case ReceiptForeign:
+		return "it runs an installed system and is left alone: " + m.said[e]
 	case ReportedRefused:
 		return "its installer refused: " + m.said[e]
 	case DHCPDeclined:
@@ -498,6 +507,9 @@ func (m *Machine) observe(e Event) {
 	if m.seen == nil {
 		m.seen = e.Detail.Seen
 	}
+	if e.Detail.Seen.Proves == ReceiptForeign {
+		m.foreign = e.Detail.Seen.Holds
+	}
 	if p := e.Detail.Seen.Proves; p != NoEvidence {
 		m.evidence[p] = max(m.evidence[p], e.Seq)
 		m.said[p] = e.Detail.Seen.Message
@@ -531,7 +543,7 @@ func (m *Machine) passedOver(s Step) bool {
 // installed reports whether a system was the last thing that spoke on the
 // device, and not its installer environment.
 func (m *Machine) installed() bool {
-	return max(m.evidence[DHCPNOS], m.evidence[DHCPOS], m.evidence[ReceiptFound]) > m.evidence[DHCPONIE]
+	return max(m.evidence[DHCPNOS], m.evidence[DHCPOS], m.evidence[ReceiptFound], m.evidence[ReceiptForeign]) > m.evidence[DHCPONIE]
 }
 
 func (m *Machine) event(k Kind, p Phase, d Detail) Event {

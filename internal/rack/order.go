@@ -137,7 +137,7 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 				"resume: %s is uncertain: its journal was salvaged, and what came after its last event is not known", d.Name)
 		}
 		if s := r.devices[d.Name]; d.Role.IsSwitch() && s.Status == Failed {
-			return nil, refuse("mend it, then rackreach retry "+d.Name, "resume: %s has failed: %s", d.Name, s.Error)
+			return nil, refuse(r.Remedy(d.Name), "resume: %s has failed: %s", d.Name, s.Error)
 		}
 	}
 	switch {
@@ -145,10 +145,33 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 		return nil, refuse("start rackreach apply again and let it end, then rackreach resume", "resume: rack %s is still being halted", r.Rack.Name)
 	case r.Status == Imaging && slices.Equal(r.Only, o.Only):
 		return nil, nil // it goes on anyway
+	case r.Status == Completed && r.ended():
+		return nil, nil // nothing is left to do
 	case r.Status == Imaging && len(r.Only) == 0:
 		return nil, refuse("rackreach halt, then rackreach resume", "resume: rack %s is being imaged as a whole", r.Rack.Name)
 	}
 	return event(RackResumed, Detail{Only: o.Only})
+}
+
+// ended reports whether nothing is left to do for any device.
+func (r *Run) ended() bool {
+	for _, d := range r.devices {
+		if d.Status != Ready && d.Status != Failed && d.Status != Skipped {
+			return false
+		}
+	}
+	return true
+}
+
+// Remedy is what to do about a device that has failed.
+func (r *Run) Remedy(device string) string {
+	switch d := r.Device(device); {
+	case d.Refused:
+		return fmt.Sprintf("rackreach reimage %s, if %s may be overwritten; then rackreach resume", device, d.Holds)
+	case d.Writing:
+		return fmt.Sprintf("look at %s; when it does not write any more: rackreach reimage %s, rackreach resume", device, device)
+	}
+	return fmt.Sprintf("mend %s, then: rackreach retry %s, rackreach resume", device, device)
 }
 
 func (r *Run) mayRetry(dev *Device, d DeviceState) error {
@@ -334,7 +357,7 @@ func (r *Run) applyOrder(d *DeviceState, e Event) {
 	case DeviceSkipped:
 		d.Status, d.Held = Skipped, ""
 	case ReimageOrdered:
-		*d = DeviceState{Status: Waiting, Seen: d.Seen, Holds: d.Holds, Ticket: d.Ticket, findings: d.findings}
+		*d = DeviceState{Status: Waiting, Seen: d.Seen, Stage: d.Stage, Holds: d.Holds, Overwrites: e.Detail.Overwrites, Ticket: d.Ticket, findings: d.findings}
 		d.Ticket.Open = false
 		r.closeThrough(e.Device)
 	case DeviceReplaced:

@@ -79,7 +79,7 @@ func TestOrders(t *testing.T) {
 		{"halt of what is halted", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.HaltNow}, "! it is halted"},
 		{"resume of what runs", nil, rack.Order{Verb: rack.Resume}, ""},
 		{"resume", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "rack-resumed"},
-		{"resume with a failed switch", func(s *story) { fail(s, "tor-1"); s.event(rack.RackHalted, "tor-1", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "! tor-1 has failed: no luck. Next: mend it, then rackreach retry tor-1"},
+		{"resume with a failed switch", func(s *story) { fail(s, "tor-1"); s.event(rack.RackHalted, "tor-1", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "! tor-1 has failed: no luck. Next: mend tor-1, then: rackreach retry tor-1"},
 		{"resume after a salvage", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}); s.run.Salvaged = s.seq }, rack.Order{Verb: rack.Resume}, "! server-02 is uncertain"},
 		{"resume after a salvage and a word for it", func(s *story) {
 			s.event(rack.RackHalted, "", rack.Detail{})
@@ -126,7 +126,7 @@ func TestOrders(t *testing.T) {
 // is out of reach until it is ready again.
 func TestReimagedSwitchClosesItsLinks(t *testing.T) {
 	s := ready(t)
-	s.gates("server-01", rack.SwitchesReady, rack.DataReady)
+	s.gates("server-01", rack.ManagementReady, rack.SwitchesReady, rack.DataReady)
 	s.event(rack.ReimageOrdered, "tor-1", rack.Detail{})
 	if got := s.run.Link(port(t, "tor-1:1")); got != rack.LinkIsClosed {
 		t.Errorf("tor-1:1 is %s", got)

@@ -25,6 +25,9 @@ type Gate string
 
 // The gates of design §3.
 const (
+	// ManagementReady: every switch on the management route of the device is
+	// ready.
+	ManagementReady Gate = "management-ready"
 	// ManagementOpen: a packet from the device's management end was seen
 	// after its route became ready.
 	ManagementOpen Gate = "management-open"
@@ -70,6 +73,9 @@ const (
 	ReportedFailed    Evidence = "reported:failed"
 	// ReportedRefused: the disk holds something that the job does not name.
 	ReportedRefused Evidence = "reported:refused"
+	// ReceiptForeign: the device answered at its own address before anything was
+	// done to it, and its receipt is not of this run.
+	ReceiptForeign Evidence = "receipt:foreign"
 	// ReceiptFound: the device answered at its own address, and its receipt is
 	// that of its last ticket.
 	ReceiptFound Evidence = "receipt:found"

@@ -69,6 +69,7 @@ type TicketState struct {
 type DeviceState struct {
 	Status   DeviceStatus
 	Seen     bool
+	Stage    Stage // that its host was last heard in
 	Phase    Phase // last one started
 	Step     string
 	Attempt  int
@@ -78,12 +79,13 @@ type DeviceState struct {
 	Ticket   TicketState
 	Progress float64 // 0 to 1: weights of the completed steps
 
-	Writing  bool   // it failed while it may have been writing: nobody knows
-	Refused  bool   // its installer refused to overwrite what its disk holds
-	Holds    string // what its disk holds: as it refused, or as this run installed it; empty: not known
-	Ordered  string // the last order for it, in words
-	ordered  uint64 // sequence of that
-	findings int    // device-finding events
+	Writing    bool   // it failed while it may have been writing: nobody knows
+	Refused    bool   // its installer refused to overwrite what its disk holds
+	Holds      string // what its disk holds: as it refused, or as this run installed it; empty: not known
+	Overwrites string // what its next tickets may overwrite, as ordered
+	Ordered    string // the last order for it, in words
+	ordered    uint64 // sequence of that
+	findings   int    // device-finding events
 }
 
 // Run is the state of one execution of a plan on one rack. It changes by Apply
@@ -189,6 +191,9 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 	switch e.Kind {
 	case Observed:
 		d.Seen = true
+		if s := e.Detail.Seen.Stage; s != "" && s != StageBMC {
+			d.Stage = s
+		}
 		r.binder = r.binder.Learned(e.Detail.Seen)
 		r.evidence(d, e)
 	case PhaseStarted:
@@ -228,7 +233,8 @@ func (r *Run) evidence(d *DeviceState, e Event) {
 	switch p := e.Detail.Seen.Proves; {
 	case p == FetchedImage:
 		d.Ticket.Delivered = true
-	case p == ReportedRefused:
+	case p == ReceiptForeign && e.Detail.Seen.Holds == d.Overwrites: // that may go
+	case p == ReportedRefused || p == ReceiptForeign:
 		d.Ticket.Open, d.Refused, d.Holds = false, true, e.Detail.Seen.Holds
 	case p == ReportedFailed,
 		p == DHCPONIE && d.Ticket.Delivered, // the installer gave up: the switch is back in ONIE
@@ -314,10 +320,12 @@ func (r *Run) Gates(device string) map[Gate]bool {
 		return g
 	}
 	g[ManagementOpen] = d.Role == ManagementSwitch
+	g[ManagementReady] = d.Role == ManagementSwitch
 	for _, c := range r.Cabling.Ends(device) {
 		switch s := r.links[c.Near]; {
 		case s == LinkIsClosed:
 		case c.Network == Management:
+			g[ManagementReady] = true
 			g[ManagementOpen] = g[ManagementOpen] || s == LinkIsOpen
 		default:
 			g[DataReady] = true

@@ -68,7 +68,7 @@ func TestTheNetworkOpensOnEvidenceOnly(t *testing.T) {
 	bmc := rack.Observation{Source: rack.FromDHCP, Stage: rack.StageBMC, Via: port(t, "mgmt-1:1"), Proves: rack.DHCPBMC}
 	nic := rack.Observation{Source: rack.FromDHCP, Stage: rack.StageIPXE, Via: port(t, "tor-1:1"), Proves: rack.DHCPPXE}
 	s.event(rack.RackStarted, "", rack.Detail{})
-	s.gates("mgmt-1", rack.ManagementOpen)
+	s.gates("mgmt-1", rack.ManagementReady, rack.ManagementOpen)
 	s.gates("server-01")
 	s.seen("server-01", bmc) // too early: its switch was not verified yet
 	s.gates("server-01")
@@ -80,26 +80,26 @@ func TestTheNetworkOpensOnEvidenceOnly(t *testing.T) {
 	if !s.run.Reachable("server-01") || s.run.Link(port(t, "mgmt-1:1")) != rack.LinkIsReady {
 		t.Error("the management switch is ready, and so are its links")
 	}
-	s.gates("server-01")
+	s.gates("server-01", rack.ManagementReady)
 	s.seen("server-01", rack.Observation{Source: rack.FromMACTable, Via: port(t, "mgmt-1:1")}) // says not when
-	s.gates("server-01")
+	s.gates("server-01", rack.ManagementReady)
 	s.seen("server-01", bmc)
-	s.gates("server-01", rack.ManagementOpen)
+	s.gates("server-01", rack.ManagementReady, rack.ManagementOpen)
 
 	s.event(rack.DeviceReady, "tor-1", rack.Detail{})
-	s.gates("server-01", rack.ManagementOpen, rack.DataReady)
+	s.gates("server-01", rack.ManagementReady, rack.ManagementOpen, rack.DataReady)
 	s.event(rack.DeviceReady, "tor-2", rack.Detail{})
 	s.event(rack.DeviceReady, "inter-rack-1", rack.Detail{})
-	s.gates("server-01", rack.ManagementOpen, rack.DataReady, rack.SwitchesReady)
+	s.gates("server-01", rack.ManagementReady, rack.ManagementOpen, rack.DataReady, rack.SwitchesReady)
 	s.seen("server-01", nic)
-	s.gates("server-01", rack.ManagementOpen, rack.DataReady, rack.SwitchesReady, rack.DataOpen)
+	s.gates("server-01", rack.ManagementReady, rack.ManagementOpen, rack.DataReady, rack.SwitchesReady, rack.DataOpen)
 	if s.run.Link(port(t, "mgmt-1:43")) != rack.LinkIsOpen {
 		t.Error("what came through tor-1 came through its only uplink too")
 	}
 	if got := s.run.Unproven("server-01"); got == "" {
 		t.Error("nothing was heard through tor-2:1: that is a finding")
 	}
-	s.gates("server-02", rack.DataReady, rack.SwitchesReady)
+	s.gates("server-02", rack.ManagementReady, rack.DataReady, rack.SwitchesReady)
 }
 
 func TestALinkClosesAgain(t *testing.T) {
@@ -115,7 +115,7 @@ func TestALinkClosesAgain(t *testing.T) {
 			t.Errorf("tor-1 is back in ONIE: link %s is %s, want %s", near, got, want)
 		}
 	}
-	s.gates("server-01", rack.SwitchesReady)
+	s.gates("server-01", rack.ManagementReady, rack.SwitchesReady)
 }
 
 func TestTickets(t *testing.T) {

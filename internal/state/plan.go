@@ -103,6 +103,24 @@ func (d Dir) Secret() ([]byte, error) {
 	return b, nil
 }
 
+// CopyTo copies what stands beside a journal to another directory; what is not
+// there is left out.
+func (d Dir) CopyTo(to Dir) error {
+	for _, name := range []string{"plan.json", "secret"} {
+		b, err := read(d.file(name))
+		if errors.Is(err, ErrNone) {
+			continue
+		}
+		if err == nil {
+			err = write(to.file(name), b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // KeepShown keeps a plan that was shown, so that what changed since can be told.
 // Only the newest are kept.
 func (h Home) KeepShown(p *Plan) error {

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// pollEvery is how often watch asks how many bytes were sent.
+const pollEvery = 500 * time.Millisecond
+
+func newWatch(env func(string) (string, bool)) *cobra.Command {
+	var stateDir string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "watch [RACK]",
+		Short: "Watch a rack being imaged, with a forecast",
+		Long: `Watch a rack being imaged until its run ends: a live table in a terminal, plain lines
+in a pipe. The forecast, and what is slower than usual, come from a table of
+estimates; rackreach simulate shows more of it.`,
+		Example: "  rackreach watch\n  rackreach watch r1 --json",
+		Args:    args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			t := terminal{out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr(), env: env}
+			c, err := reach(cmd.Context(), stateDir, env, append(given, "")[0])
+			if err != nil {
+				return err
+			}
+			return errors.Join(c.watch(cmd.Context(), t, asJSON), c.close())
+		},
+	}
+	stateFlag(cmd.Flags(), &stateDir)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print every event as one line of JSON")
+	return cmd
+}
+
+// watch shows a rack until its run ends, or until the watcher has seen enough.
+func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
+	h, err := c.history(ctx)
+	if err != nil {
+		return err
+	}
+	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)}))
+	if err != nil {
+		return c.explain(err)
+	}
+	f, err := newForecaster(h.plan.Rack, h.plan.Platforms, h.plan.Plan, a.Msg.GetRack().GetSpeed())
+	if err != nil {
+		return err
+	}
+	sent := &sentBytes{of: map[string][2]int64{}}
+	v := newView(asJSON, t, h.plan.Rack, h.plan.Platforms, sent.get, 0)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	v.onQuit(cancel)
+	if err := v.begin([]string{fmt.Sprintf("rack %s, %d devices, plan %s", c.rack, len(h.plan.Rack.Devices), h.plan.Plan.Hash), ""}); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	if c.kept == nil {
+		wg.Go(func() { f.loop(ctx, c.foretold(v, t)) })
+		wg.Go(func() { sent.poll(ctx, c) })
+	}
+	end := rack.NewRun(h.plan.Rack, h.plan.Platforms)
+	err = c.events(ctx, 1, c.kept == nil, func(events []rack.Event) error {
+		for _, e := range events {
+			end.Apply(e)
+		}
+		f.take(events)
+		return v.show(events)
+	})
+	cancel()
+	wg.Wait()
+	ready, failed := end.Tally()
+	last := fmt.Sprintf("%s: %s, %d of %d devices are ready, %d failed", c.rack, end.Status, ready, len(h.plan.Rack.Devices), failed)
+	if c.kept != nil {
+		last += "; no agent drives it"
+	}
+	return errors.Join(err, v.end(outcome{last: []string{last}}))
+}
+
+// foretold is how an outlook is shown: in the table, or as a line when it says
+// something new.
+func (c *reached) foretold(v view, t terminal) func(outlook) {
+	switch x := v.(type) {
+	case *tableView:
+		return x.foretell
+	case *jsonView:
+		return func(outlook) {}
+	}
+	said, began := map[string]bool{}, false
+	return func(o outlook) {
+		var lines []string
+		if left := o.String(); left != "" && !began {
+			began = true
+			lines = append(lines, "  forecast: "+left)
+		}
+		for device, slow := range o.slow {
+			if slow && !said[device] {
+				lines = append(lines, "  "+device+" is slower than usual")
+			}
+			said[device] = slow
+		}
+		if err := printLines(t.notes, lines); err != nil {
+			return // whoever reads this has gone; the events will notice
+		}
+	}
+}
+
+// sentBytes is how much of its image each device was sent, as last heard.
+type sentBytes struct {
+	mu sync.Mutex
+	of map[string][2]int64
+}
+
+func (s *sentBytes) get(device string) (sent, size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of[device][0], s.of[device][1]
+}
+
+func (s *sentBytes) poll(ctx context.Context, c *reached) {
+	t := time.NewTicker(pollEvery)
+	defer t.Stop()
+	for {
+		if a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)})); err == nil {
+			s.mu.Lock()
+			for _, d := range a.Msg.GetRack().GetDevices() {
+				if _, device, err := api.ParseDevice(d.GetName()); err == nil {
+					s.of[device] = [2]int64{d.GetSent(), d.GetSize()}
+				}
+			}
+			s.mu.Unlock()
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
