@@ -438,7 +438,8 @@ func (m *Machine) Apply(e Event) bool {
 		m.mode = idle
 		// A device may contradict what completed this step before the next one
 		// has started: its word counts from the evidence on, not from the step.
-		m.since = max(m.since, m.evidence[m.platform.Steps[m.step].Until])
+		// What implies the evidence is as good: what came before it is older news.
+		m.since = max(m.since, m.proved(m.platform.Steps[m.step].Until))
 		m.step = m.following(m.step + 1)
 	case StepFailed:
 		m.failure(e)
