@@ -49,6 +49,7 @@ type Agent struct {
 	head       uint64                // last event applied
 	order      *pendingOrder         // the order that waits for its device's actor to end; nil: none
 	orders     []*pendingOrder       // those behind it, at most ordersQueued
+	obeyed     uint64                // last event journalled for an order
 	closing    bool                  // rack-halted or rack-completed was journalled
 	partial    bool                  // the RackSupervisor stops because the devices that were asked for are done
 	broken     bool                  // the journal failed: nothing is decided any more

@@ -25,15 +25,19 @@ const ordersQueued = 64
 
 // pendingOrder is an order that waits until no actor drives its device.
 type pendingOrder struct {
-	order rack.Order
-	from  *actor.PID
+	order    rack.Order
+	from     *actor.PID
+	released bool // the RackSupervisor was asked to let no actor drive its device
 }
 
 // Messages between Agent and RackSupervisor about the device of an order.
 type (
 	release  struct{ device string } // to the RackSupervisor: let no actor drive it
 	released struct{}                // its answer
-	takeUp   struct{ device string } // to the RackSupervisor: drive it again
+	takeUp   struct {                // to the RackSupervisor: drive it again, once that event is applied
+		device string
+		after  uint64
+	}
 )
 
 // ordered takes an order in. What a device is ordered to do is decided when no
@@ -68,6 +72,7 @@ func (a *Agent) begin(c actor.Context, p *pendingOrder) {
 		a.obey(c)
 		return
 	}
+	p.released = true
 	c.Request(a.supervisor, &release{o.Device})
 }
 
@@ -95,11 +100,15 @@ func (a *Agent) obey(c actor.Context) {
 		}
 		if events = a.journal(events...); events == nil {
 			err = ErrEnding
+		} else {
+			a.obeyed = events[len(events)-1].Seq
 		}
+	}
+	if a.order.released && a.supervisor != nil {
+		c.Send(a.supervisor, &takeUp{o.Device, a.obeyed})
 	}
 	switch {
 	case err != nil:
-		a.goOnWith(c, o.Device)
 		a.answer(c, err)
 		return
 	case o.Verb == rack.HaltNow:
@@ -109,13 +118,6 @@ func (a *Agent) obey(c actor.Context) {
 		}
 	}
 	a.answer(c, Obeyed{events})
-}
-
-// goOnWith lets a device be driven again whose order was refused.
-func (a *Agent) goOnWith(c actor.Context, device string) {
-	if a.supervisor != nil {
-		c.Send(a.supervisor, &takeUp{device})
-	}
 }
 
 // answer ends the pending order and begins the next one.

@@ -21,9 +21,10 @@ type rackSupervisor struct {
 	head      uint64                // last event applied
 	devices   map[string]*actor.PID // live DeviceActors by slot
 	crashed   map[string]error      // last bug of a live DeviceActor
-	deadlines map[string]*time.Timer
-	free      map[string]*actor.PID // slots that an order is decided for, and who waits until no actor drives them; nil once told
-	born      uint64                // last event of the lives before this one
+	deadlines map[string]*armed
+	arms      uint64            // deadlines that were armed so far
+	free      map[string]*freed // slots that an order is decided for: no actor drives them
+	born      uint64            // last event of the lives before this one
 	scan      *scan
 	stopping  bool
 }
@@ -31,14 +32,31 @@ type rackSupervisor struct {
 // Messages of a RackSupervisor.
 type (
 	happened struct{ events []rack.Event } // from Agent: what was journalled, in order
-	deadline struct{ device string }       // the discovery deadline of a slot passed
+	deadline struct {                      // the discovery deadline of a slot passed
+		device string
+		arm    uint64
+	}
 )
+
+// armed is a discovery deadline. One that passed as it was taken back is known by
+// its number.
+type armed struct {
+	timer *time.Timer
+	arm   uint64
+}
+
+// freed is a slot that an order is decided for.
+type freed struct {
+	asks    *actor.PID // who waits until its actor is gone; nil once told
+	decided bool       // and it is to be driven again once this event is applied:
+	after   uint64
+}
 
 var _ actor.SupervisorStrategy = (*rackSupervisor)(nil)
 
 func newRackSupervisor(o *Options, p *pool) *rackSupervisor {
-	return &rackSupervisor{o: o, pool: p, run: o.newRun(), free: map[string]*actor.PID{}, devices: map[string]*actor.PID{},
-		crashed: map[string]error{}, deadlines: map[string]*time.Timer{}}
+	return &rackSupervisor{o: o, pool: p, run: o.newRun(), free: map[string]*freed{}, devices: map[string]*actor.PID{},
+		crashed: map[string]error{}, deadlines: map[string]*armed{}}
 }
 
 func (s *rackSupervisor) Receive(c actor.Context) {
@@ -57,15 +75,22 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 			c.Send(pid, &gates{s.run.Gates(m.device)})
 		}
 	case *deadline:
-		if _, waits := s.free[m.device]; !waits && !s.run.Device(m.device).Seen && s.devices[m.device] == nil {
+		d := s.deadlines[m.device]
+		switch {
+		case d == nil || d.arm != m.arm: // of hardware that was replaced
+		case s.free[m.device] != nil:
+			delete(s.deadlines, m.device) // armed again when it is driven again
+		case !s.run.Device(m.device).Seen && s.devices[m.device] == nil:
 			s.spawn(c, m.device, fmt.Sprintf("no DHCP packet, no answer of a BMC and no row of a MAC table within %s of its route becoming ready",
 				s.o.DiscoveryLimit))
 		}
 	case *release:
 		s.release(c, m.device)
 	case *takeUp:
-		delete(s.free, m.device)
-		s.drive(c, m.device)
+		if f := s.free[m.device]; f != nil {
+			f.decided, f.after = true, m.after
+			s.takeUp(c)
+		}
 	case *scanDue:
 		s.scan.start(c, s.run, s.born)
 	case *scanEnded:
@@ -74,8 +99,8 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 		s.terminated(c, m.Who)
 	case *actor.Stopping, *actor.Restarting:
 		s.stopping = true // also: its children end because it ends, not because of what they did
-		for _, t := range s.deadlines {
-			t.Stop()
+		for _, d := range s.deadlines {
+			d.timer.Stop()
 		}
 		if s.scan != nil {
 			s.scan.end()
@@ -141,6 +166,7 @@ func (s *rackSupervisor) apply(c actor.Context, events []rack.Event) {
 	for _, e := range fresh {
 		s.follow(c, e)
 	}
+	s.takeUp(c)
 }
 
 // follow does what an event asks of this actor, after it was applied.
@@ -151,7 +177,7 @@ func (s *rackSupervisor) follow(c actor.Context, e rack.Event) {
 	case rack.Observed:
 		if pid := s.devices[e.Device]; pid != nil {
 			c.Send(pid, &applied{e})
-		} else if _, waits := s.free[e.Device]; !waits {
+		} else if s.free[e.Device] == nil {
 			s.drive(c, e.Device)
 		}
 	case rack.DeviceReady:
@@ -159,26 +185,34 @@ func (s *rackSupervisor) follow(c actor.Context, e rack.Event) {
 			s.becameReady(dev)
 		}
 	case rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceReplaced:
-		delete(s.free, e.Device)
-		if t := s.deadlines[e.Device]; t != nil {
-			t.Stop()
+		if d := s.deadlines[e.Device]; d != nil {
+			d.timer.Stop()
 			delete(s.deadlines, e.Device)
 		}
 		s.sendGates(c) // links behind a switch that starts over are closed
-		s.drive(c, e.Device)
 	}
 }
 
 // release lets no actor drive a device, and tells who asked once that is so.
 func (s *rackSupervisor) release(c actor.Context, name string) {
 	if pid := s.devices[name]; pid != nil {
-		s.free[name] = c.Sender()
-		delete(s.crashed, name) // what it crashed of is over
+		s.free[name] = &freed{asks: c.Sender()}
 		c.Stop(pid)
 		return
 	}
-	s.free[name] = nil
+	s.free[name] = &freed{}
 	c.Respond(&released{})
+}
+
+// takeUp drives the devices again whose orders were decided, once what was
+// decided is applied. An order that came in meanwhile frees its device anew.
+func (s *rackSupervisor) takeUp(c actor.Context) {
+	for name, f := range s.free {
+		if f.decided && f.after <= s.head {
+			delete(s.free, name)
+			s.drive(c, name)
+		}
+	}
 }
 
 // becameReady journals what follows from a device that is ready: the links
@@ -238,8 +272,9 @@ func (s *rackSupervisor) armDeadline(c actor.Context, name string) {
 	if s.deadlines[name] != nil || s.run.Device(name).Seen || !s.run.Reachable(name) || !s.run.Wanted(name) || s.run.Device(name).Status == rack.Skipped {
 		return
 	}
-	system, self := c.ActorSystem(), c.Self()
-	s.deadlines[name] = time.AfterFunc(s.o.DiscoveryLimit, func() { system.Root.Send(self, &deadline{name}) })
+	s.arms++
+	system, self, arm := c.ActorSystem(), c.Self(), s.arms
+	s.deadlines[name] = &armed{time.AfterFunc(s.o.DiscoveryLimit, func() { system.Root.Send(self, &deadline{name, arm}) }), arm}
 }
 
 // HandleFailure journals what happened to a DeviceActor and hands it to the
@@ -268,9 +303,10 @@ func (s *rackSupervisor) HandleFailure(system *actor.ActorSystem, supervisor act
 func (s *rackSupervisor) terminated(c actor.Context, who *actor.PID) {
 	name := slot(who)
 	delete(s.devices, name)
-	if to := s.free[name]; to != nil {
-		s.free[name] = nil
-		c.Send(to, &released{})
+	if f := s.free[name]; f != nil && f.asks != nil {
+		delete(s.crashed, name) // what it crashed of, also as it was stopped, is over
+		c.Send(f.asks, &released{})
+		f.asks = nil
 	}
 	dev, ok := s.o.Rack.Device(name)
 	if err := s.crashed[name]; ok && err != nil {

@@ -52,7 +52,19 @@ type world struct {
 	silentBMC string
 	forwards  bool
 	strategy  Supervision
+	options   func(*Options) // the last word on what the agent is built from; may be nil
 	wg        sync.WaitGroup
+
+	// An agent may die and another one go on; the devices live on meanwhile.
+	life    int
+	alive   context.Context // of this life; ends when it is killed
+	die     context.CancelFunc
+	up      chan struct{}   // closed once the agent of this life has said what it serves
+	writing map[string]bool // it is being installed right now
+	running map[string]bool // its installed system answers at its own address
+	boots   map[string]int  // power cycles: one that comes later cuts an earlier boot short
+	open    map[string]bool // tickets that are served now
+	cut     *cutLog         // the journal of an agent that is to die; nil: of one that is not
 }
 
 func newSystem() *actor.ActorSystem {
@@ -91,28 +103,70 @@ func testRack(name string, tors, spines, servers int) *rack.Rack {
 
 func newWorld(t *testing.T, system *actor.ActorSystem, r *rack.Rack) *world {
 	w := &world{t: t, system: system, rack: r, log: journal.NewMemory(), tickets: map[string]bool{}, delivered: map[string]bool{}, mute: map[string]bool{},
-		breaks: map[string]int{}, imaged: map[string]bool{}, ended: make(chan error, 1), strategy: DefaultSupervision()}
+		breaks: map[string]int{}, imaged: map[string]bool{}, strategy: DefaultSupervision(),
+		writing: map[string]bool{}, running: map[string]bool{}, boots: map[string]int{}, open: map[string]bool{}}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
 
+// start begins a life of the agent: the first one, or one after a kill.
 func (w *world) start() {
 	images := map[string]rack.Image{}
 	for _, d := range w.rack.Devices {
 		images[d.Name] = rack.Image{Name: "image-of-" + string(d.Role), Digest: "sha256:00", Size: 1}
 	}
-	w.agent = NewAgent(Options{
-		Log: w.log, Rack: w.rack, Platforms: platform.All(), Images: images, PlanHash: "test",
-		Executor: w, Scanner: w, Offer: w.offer, Announce: w.announce,
-		Ended: func(err error) { w.ended <- err },
+	w.mu.Lock()
+	w.life++
+	life, ended := w.life, make(chan error, 1)
+	w.ended, w.events, w.up = ended, nil, make(chan struct{})
+	w.alive, w.die = context.WithCancel(w.ctx)
+	o := Options{
+		Log: w.log, Rack: w.rack, Platforms: platform.All(), Images: images, PlanHash: "test", RunID: "run-1",
+		Executor: w, Scanner: w,
+		Offer:    func(o Offer) { w.offer(life, o) },
+		Announce: func(e rack.Event) { w.announce(life, e) },
+		Ended:    func(err error) { ended <- err },
 		DHCP: func(func(*messages.DeviceSeen)) (DHCPServer, error) {
 			return serverFunc(func(ctx context.Context) error { <-ctx.Done(); return nil }), nil
 		},
 		DiscoveryLimit: 10 * time.Minute, ScanEvery: 10 * time.Second, Supervision: w.strategy, Inject: w.inject,
-	})
+	}
+	if w.cut != nil {
+		o.Log = w.cut
+	}
+	if w.options != nil {
+		w.options(&o)
+	}
+	agent := NewAgent(o)
+	w.agent = agent
 	w.pid = actor.NewPID(w.system.Address(), "agent-"+w.rack.Name)
-	if _, err := w.system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return w.agent }), w.pid.Id); err != nil {
+	system, pid := w.system, w.pid
+	w.mu.Unlock()
+	if _, err := system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return agent }), pid.Id); err != nil {
 		w.t.Fatal(err)
+	}
+}
+
+// agentUp waits until an agent serves: a device that gets no answer asks again.
+// It reports false when the world ends before.
+func (w *world) agentUp() (*actor.ActorSystem, *actor.PID, context.Context, bool) {
+	for {
+		w.mu.Lock()
+		system, pid, alive, up := w.system, w.pid, w.alive, w.up
+		w.mu.Unlock()
+		select {
+		case <-up:
+			if alive.Err() == nil {
+				return system, pid, alive, true
+			}
+		case <-w.ctx.Done():
+		case <-alive.Done():
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-w.ctx.Done():
+			return nil, nil, nil, false
+		}
 	}
 }
 
@@ -147,8 +201,11 @@ func (w *world) publish(o rack.Observation) {
 	w.mu.Lock()
 	muted := w.mute[o.Device]
 	w.mu.Unlock()
-	if !muted {
-		w.system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
+	if muted {
+		return
+	}
+	if system, _, _, ok := w.agentUp(); ok {
+		system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
 	}
 }
 
@@ -180,7 +237,7 @@ func (w *world) ProbeBMC(_ context.Context, device string) (rack.Observation, er
 func (w *world) Receipt(_ context.Context, device string) (rack.Observation, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.imaged[device] || w.mute[device] {
+	if !w.running[device] || w.mute[device] {
 		return rack.Observation{}, errors.New("no answer")
 	}
 	return rack.Observation{Source: rack.FromReceipt, Device: device, Proves: rack.ReceiptFound}, nil
@@ -196,15 +253,20 @@ func (w *world) MACTable(context.Context, string) ([]rack.Observation, error) {
 	return []rack.Observation{{Source: rack.FromMACTable, MAC: "52:54:00:00:00:aa", Via: d.Management}}, nil
 }
 
-// Do is what the devices do when they are told.
+// Do is what the devices do when they are told. What an agent that dies had
+// told them reaches them all the same.
 func (w *world) Do(ctx context.Context, job Job) error {
 	w.mu.Lock()
 	w.jobs = append(w.jobs, job.Device+" "+string(job.Step.Action))
+	alive := w.alive
 	w.mu.Unlock()
+	w.untouchable(job)
 	select {
 	case <-time.After(5 * time.Second):
 	case <-ctx.Done():
-		return ctx.Err()
+		if alive.Err() == nil {
+			return ctx.Err()
+		}
 	}
 	if w.broken(job.Device + " " + string(job.Step.Action)) {
 		return errors.New("the device answered with an error")
@@ -212,13 +274,51 @@ func (w *world) Do(ctx context.Context, job Job) error {
 	dev, _ := w.rack.Device(job.Device)
 	switch job.Step.Action {
 	case rack.PowerCycle, rack.PowerOn:
-		w.later(time.Minute, func() { w.dhcp(dev.Name, rack.DHCPPXE, rack.StageIPXE, firstData(dev)) })
+		w.mu.Lock()
+		w.boots[dev.Name]++
+		boot := w.boots[dev.Name]
+		w.mu.Unlock()
+		w.later(time.Minute, func() {
+			w.mu.Lock()
+			last := w.boots[dev.Name] == boot
+			w.mu.Unlock()
+			if last {
+				w.dhcp(dev.Name, rack.DHCPPXE, rack.StageIPXE, firstData(dev))
+			}
+		})
+	case rack.BootInstaller:
+		w.erased(dev.Name)
+		w.later(time.Minute, func() { w.onie(dev) })
 	case rack.PushConfig:
 		if dev.Role == rack.ManagementSwitch {
 			w.opened()
 		}
 	}
 	return nil
+}
+
+// untouchable fails the test when a device is powered or has its boot device
+// changed while it is written, or when it runs what it was given.
+func (w *world) untouchable(job Job) {
+	switch job.Step.Action {
+	case rack.BootPXE, rack.PowerOn, rack.PowerCycle:
+	default:
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.writing[job.Device] || w.imaged[job.Device] {
+		w.t.Errorf("%s got %s (step %s, attempt %d) while it was written, or after", job.Device, job.Step.Action, job.Step.Name, job.Attempt)
+	}
+}
+
+// erased takes back what was installed: an operator ordered the device anew.
+func (w *world) erased(device string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.imaged, device)
+	delete(w.running, device)
+	delete(w.writing, device)
 }
 
 func firstData(d *rack.Device) rack.Port {
@@ -231,14 +331,18 @@ func firstData(d *rack.Device) rack.Port {
 // opened is what happens behind the management switch when it forwards.
 func (w *world) opened() {
 	w.mu.Lock()
+	before := w.forwards
 	w.forwards = true
 	silent := w.silentBMC
 	w.mu.Unlock()
+	if before {
+		return
+	}
 	for i := range w.rack.Devices {
 		d := &w.rack.Devices[i]
 		switch d.Role {
 		case rack.ToRSwitch, rack.InterRackSwitch:
-			w.later(20*time.Second, func() { w.dhcp(d.Name, rack.DHCPONIE, rack.StageONIE, d.Management) })
+			w.later(20*time.Second, func() { w.onie(d) })
 		case rack.Server:
 			if d.Name == silent {
 				continue
@@ -248,14 +352,30 @@ func (w *world) opened() {
 	}
 }
 
+// onie asks for an address, again and again, until it has found an installer.
+func (w *world) onie(d *rack.Device) {
+	w.mu.Lock()
+	over := w.writing[d.Name] || w.imaged[d.Name]
+	w.mu.Unlock()
+	if !over {
+		w.dhcp(d.Name, rack.DHCPONIE, rack.StageONIE, d.Management)
+		w.later(time.Minute, func() { w.onie(d) })
+	}
+}
+
 // offer is what the devices do with a ticket: they fetch, write, report.
-func (w *world) offer(o Offer) {
+func (w *world) offer(life int, o Offer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if life != w.life || w.alive.Err() != nil {
+		return
+	}
+	clear(w.open)
 	for _, t := range o.Tickets {
 		if t.Delivered {
 			w.delivered[t.ID] = true
 		}
+		w.open[t.ID] = t.Open
 		if w.tickets[t.ID] || !t.Open {
 			continue
 		}
@@ -263,9 +383,34 @@ func (w *world) offer(o Offer) {
 		d, _ := w.rack.Device(t.Device)
 		w.later(2*time.Minute, func() { w.install(t, d) })
 	}
+	select {
+	case <-w.up:
+	default:
+		close(w.up)
+	}
+}
+
+// fetch begins an installation, if its ticket is served.
+func (w *world) fetch(t Ticket) bool {
+	if _, _, _, ok := w.agentUp(); !ok {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.open[t.ID] || w.delivered[t.ID] {
+		return false
+	}
+	if w.imaged[t.Device] || w.writing[t.Device] {
+		w.t.Errorf("%s was installed already, and is again under ticket %s", t.Device, t.ID)
+	}
+	w.writing[t.Device] = true
+	return true
 }
 
 func (w *world) install(t Ticket, d *rack.Device) {
+	if !w.fetch(t) {
+		return
+	}
 	onie := d.Role == rack.ToRSwitch || d.Role == rack.InterRackSwitch
 	if !onie {
 		w.publish(rack.Observation{Source: rack.FromTFTP, Device: d.Name, Proves: rack.FetchedBootLoader})
@@ -273,34 +418,63 @@ func (w *world) install(t Ticket, d *rack.Device) {
 	w.later(time.Minute, func() { w.publish(rack.Observation{Source: rack.FromHTTP, Device: d.Name, Proves: rack.FetchedImage}) })
 	w.later(5*time.Minute, func() {
 		failed := w.broken(d.Name + " install")
+		w.mu.Lock()
+		w.writing[d.Name] = false
+		w.mu.Unlock()
 		if onie {
 			if failed {
-				w.dhcp(d.Name, rack.DHCPONIE, rack.StageONIE, d.Management)
+				w.onie(d)
+				// An agent that does not know that the image went out serves it again.
+				w.later(2*time.Minute, func() { w.install(t, d) })
 				return
 			}
 			w.installed(d.Name)
-			w.dhcp(d.Name, rack.DHCPNOS, rack.StageNOS, d.Management)
+			w.firstBoot(d, rack.DHCPNOS, rack.StageNOS, d.Management)
 			return
 		}
 		proves := rack.ReportedInstalled
 		if failed {
 			proves = rack.ReportedFailed
+		} else {
+			w.installed(d.Name)
 		}
-		if _, err := Ask[Reported](w.ctx, w.system, w.pid, &Report{Ticket: t.ID,
-			Observation: rack.Observation{Source: rack.FromHTTP, Device: d.Name, Proves: proves, Message: "disk broken"}}); err != nil || failed {
+		if !w.report(t, rack.Observation{Source: rack.FromHTTP, Device: d.Name, Proves: proves, Message: "disk broken"}) || failed {
 			return
 		}
-		w.installed(d.Name)
 		w.later(time.Minute, func() {
 			if d.Role == rack.Server {
-				for _, p := range d.Data {
-					w.dhcp(d.Name, rack.DHCPOS, rack.StageOS, p)
-				}
+				w.firstBoot(d, rack.DHCPOS, rack.StageOS, d.Data...)
 			} else {
-				w.dhcp(d.Name, rack.DHCPNOS, rack.StageNOS, rack.Port{})
+				w.firstBoot(d, rack.DHCPNOS, rack.StageNOS, rack.Port{})
 			}
 		})
 	})
+}
+
+// firstBoot is the first boot of an installed system: it asks for an address once.
+func (w *world) firstBoot(d *rack.Device, e rack.Evidence, stage rack.Stage, vias ...rack.Port) {
+	w.mu.Lock()
+	w.running[d.Name] = true
+	w.mu.Unlock()
+	for _, p := range vias {
+		w.dhcp(d.Name, e, stage, p)
+	}
+}
+
+// report says how an installation ended until an agent has taken it in, or says
+// that it knows already. It reports false when the world ends before.
+func (w *world) report(t Ticket, o rack.Observation) bool {
+	for {
+		system, pid, alive, ok := w.agentUp()
+		if !ok {
+			return false
+		}
+		_, err := Ask[Reported](alive, system, pid, &Report{Ticket: t.ID, Observation: o})
+		switch {
+		case err == nil, errors.Is(err, ErrTicketClosed):
+			return true
+		}
+	}
 }
 
 func (w *world) installed(device string) {
@@ -310,7 +484,7 @@ func (w *world) installed(device string) {
 	w.imaged[device] = true
 }
 
-func (w *world) announce(e rack.Event) {
+func (w *world) announce(life int, e rack.Event) {
 	w.mu.Lock()
 	hold := w.hold
 	w.mu.Unlock()
@@ -319,7 +493,9 @@ func (w *world) announce(e rack.Event) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.events = append(w.events, e)
+	if life == w.life {
+		w.events = append(w.events, e)
+	}
 }
 
 // find lists the events of a kind about a device ("" for any).

@@ -25,6 +25,7 @@ type life struct {
 	waited  *rack.Event // step-waiting of the running attempt
 	failure *rack.Event // the last step-failed, until the device gets beyond it
 	final   bool        // no attempt is left
+	gaveUp  bool        // it failed for good, by its last attempt or by device-failed
 	holds   string      // what the device said its disk holds, with its last refusal
 	writing bool        // the last failure was a time-out while it may have been writing
 
@@ -126,6 +127,7 @@ func (d *life) enterStep(e rack.Event) {
 		d.writing = i >= 0 && d.platform.Steps[i].Destructive && d.waited != nil && !d.contradicted(d.platform.Steps[i])
 		d.running, d.waited = nil, nil
 		d.failure, d.final = &e, e.Detail.Final
+		d.gaveUp = d.gaveUp || d.final
 		d.failed[e.Phase], d.restarts = true, true
 		if e.Phase == rack.Installation {
 			d.ticket.open = false
@@ -175,7 +177,7 @@ func (d *life) finish(e rack.Event) {
 	case rack.DeviceReady:
 		d.status, d.failure, d.final, d.crash = rack.Ready, nil, false, nil
 	case rack.DeviceFailed:
-		d.status = rack.Failed
+		d.status, d.gaveUp = rack.Failed, true
 	default:
 		d.status = rack.Skipped
 	}
@@ -196,11 +198,14 @@ func (d *life) order(e rack.Event) {
 		if d.phase != "" {
 			d.status = rack.DeviceStatus(d.phase)
 		}
-		if !d.closed {
-			d.step = d.first(d.phase)
+		// What failed goes on where a retry would have; what was skipped, where it was.
+		if !d.closed && d.gaveUp && d.step < len(d.platform.Steps) {
+			d.step = d.retryFrom(d.step)
 		}
+		d.gaveUp = false
 		return
 	}
+	d.gaveUp = false
 	// Only what is observed from now on says anything about the new life.
 	clear(d.fresh)
 	clear(d.failed)

@@ -100,6 +100,7 @@ type Machine struct {
 	held     string
 	delay    time.Duration
 	err      string // why it is exhausted
+	gaveUp   bool   // it failed for good: an order to retry does not just go on
 
 	// Not journalled: lost in a crash and brought back by the shell.
 	gates map[Gate]bool
@@ -453,12 +454,15 @@ func (m *Machine) Apply(e Event) bool {
 		m.mode = idle
 		// A device may contradict what completed this step before the next one
 		// has started: its word counts from the evidence on, not from the step.
+		// What implies the evidence is as good: what came before it is older news.
 		m.since = max(m.since, m.proved(m.platform.Steps[m.step].Until))
 		m.step = m.following(m.step + 1)
 	case StepFailed:
 		m.failure(e)
-	case DeviceReady, DeviceFailed, DeviceSkipped:
+	case DeviceReady, DeviceSkipped:
 		m.mode = finished
+	case DeviceFailed:
+		m.mode, m.gaveUp = finished, true
 	case DeviceRetried:
 		m.again(e)
 	case ReimageOrdered:
@@ -473,9 +477,14 @@ func (m *Machine) Apply(e Event) bool {
 }
 
 // again forgets a failure: the device goes on where a retry of the failed step
-// would have, with all attempts of its phase before it.
+// would have, with all attempts of its phase before it. One that did not fail,
+// but was skipped, goes on in the step where it was: what it did meanwhile counts.
 func (m *Machine) again(e Event) {
-	m.mode, m.err, m.due, m.held, m.waited = idle, "", false, "", false
+	failed := m.gaveUp
+	m.mode, m.err, m.due, m.held, m.waited, m.gaveUp = idle, "", false, "", false, false
+	if !failed {
+		return
+	}
 	m.base, m.since = e.Seq, e.Seq
 	if m.step == len(m.platform.Steps) {
 		return
@@ -494,7 +503,7 @@ func (m *Machine) again(e Event) {
 
 // fromStart sends the device through all phases again.
 func (m *Machine) fromStart(e Event) {
-	m.mode, m.err, m.due, m.held, m.waited, m.ticketed = idle, "", false, "", false, false
+	m.mode, m.err, m.due, m.held, m.waited, m.ticketed, m.gaveUp = idle, "", false, "", false, false, false
 	m.base, m.since = e.Seq, e.Seq
 	m.phase, m.closed = "", false
 	clear(m.failed)
@@ -518,7 +527,8 @@ func (m *Machine) observe(e Event) {
 
 func (m *Machine) failure(e Event) {
 	if e.Detail.Final {
-		m.mode, m.err = exhausted, fmt.Sprintf("%s failed at step %s: %s", e.Phase, e.Detail.Step, e.Detail.Error)
+		m.mode, m.gaveUp = exhausted, true
+		m.err = fmt.Sprintf("%s failed at step %s: %s", e.Phase, e.Detail.Step, e.Detail.Error)
 		return
 	}
 	m.fails[m.step]++

@@ -179,9 +179,9 @@ func (r *Run) mayRetry(dev *Device, d DeviceState) error {
 	switch {
 	case r.Uncertain(n):
 		return nil // somebody has looked at it
-	case d.Refused && d.Status == Failed:
+	case d.Refused && (d.Status == Failed || d.Status == Skipped):
 		return refuse("rackreach reimage "+n+", if that may be overwritten", "retry %s: its installer would refuse again: its disk holds %s", n, d.Holds)
-	case d.Status == Failed && d.Writing:
+	case d.Writing && (d.Status == Failed || d.Status == Skipped):
 		return refuse("look at the device; when it does not write any more: rackreach reimage "+n, "retry %s: it may still be writing, and would be power-cycled", n)
 	case d.Status != Failed && d.Status != Skipped:
 		return refuse("rackreach why "+n, "retry %s: it has not failed, it is %s", n, d.where())

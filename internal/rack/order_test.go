@@ -51,6 +51,18 @@ func TestOrders(t *testing.T) {
 			s.seen("server-02", rack.Observation{Source: rack.FromHTTP, Proves: rack.ReportedRefused, Holds: "foreign:ext4"})
 			fail(s, "server-02")
 		}, rack.Order{Verb: rack.Retry, Device: "server-02"}, "! its disk holds foreign:ext4"},
+		{"retry of what was skipped since, and may be writing", func(s *story) {
+			installing(s, "server-02", "write")
+			s.event(rack.StepFailed, "server-02", rack.Detail{Step: "write", Final: true, Writing: true})
+			fail(s, "server-02")
+			s.event(rack.DeviceSkipped, "server-02", rack.Detail{})
+		}, rack.Order{Verb: rack.Retry, Device: "server-02"}, "! it may still be writing"},
+		{"retry of what was refused, and skipped since", func(s *story) {
+			installing(s, "server-02", "boot-loader")
+			s.seen("server-02", rack.Observation{Source: rack.FromHTTP, Proves: rack.ReportedRefused, Holds: "foreign:ext4"})
+			fail(s, "server-02")
+			s.event(rack.DeviceSkipped, "server-02", rack.Detail{})
+		}, rack.Order{Verb: rack.Retry, Device: "server-02"}, "! its disk holds foreign:ext4"},
 		{"no such device", nil, rack.Order{Verb: rack.Retry, Device: "toaster"}, "! no such device"},
 		{"any verb while it drains", func(s *story) { s.event(rack.RackDraining, "tor-1", rack.Detail{}) }, rack.Order{Verb: rack.Retry, Device: "tor-1"}, "! is being halted"},
 
