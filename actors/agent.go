@@ -50,8 +50,8 @@ type Agent struct {
 	order      *pendingOrder         // the order that waits for its device's actor to end; nil: none
 	orders     []*pendingOrder       // those behind it, at most ordersQueued
 	obeyed     uint64                // last event journalled for an order
-	closing    bool                  // rack-halted or rack-completed was journalled
-	partial    bool                  // the RackSupervisor stops because the devices that were asked for are done
+	closing    bool                  // rack-halted or rack-completed was journalled, or is as soon as leaving ends
+	leaving    bool                  // the RackSupervisor ends, then the run is halted
 	broken     bool                  // the journal failed: nothing is decided any more
 	ended      bool                  // Ended was called
 
@@ -117,6 +117,7 @@ func (a *Agent) Receive(c actor.Context) {
 		if a.supervisor != nil {
 			c.Send(a.supervisor, &happened{m.events})
 		}
+		a.leave(c)
 		<-a.credit
 	case *tailEnded:
 		a.end(fmt.Errorf("read the journal: %w", m.err))
@@ -137,10 +138,11 @@ func (a *Agent) Receive(c actor.Context) {
 		if a.supervisor != nil && m.Who.Equal(a.supervisor) {
 			a.supervisor = nil
 			a.obey(c) // an order that waited for a device of it waits in vain
-			if a.partial {
-				a.partly()
-			}
 			a.drained(false)
+			if a.leaving {
+				a.leaving = false
+				a.conclude()
+			}
 		}
 	case *actor.Stopping:
 		a.stopServices(c)
@@ -218,7 +220,8 @@ func (a *Agent) goOn(c actor.Context) bool {
 	if a.run.Status == rack.Idle {
 		a.journal(a.event(rack.RackStarted, rack.Detail{PlanHash: a.o.PlanHash, Run: a.o.RunID, Only: a.o.Only}))
 	}
-	a.completed(c)
+	a.completed()
+	a.leave(c)
 	return true
 }
 
@@ -287,8 +290,8 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 		}
 	case rack.RackDraining:
 		a.drained(false)
-	case rack.DeviceReady, rack.DeviceFailed, rack.DeviceSkipped:
-		a.completed(c)
+	case rack.DeviceReady, rack.DeviceFailed, rack.DeviceSkipped, rack.DeviceRetried, rack.ReimageOrdered, rack.DeviceReplaced, rack.DeviceBound, rack.RackResumed:
+		a.completed()
 	case rack.RackHalted, rack.RackCompleted:
 		a.end(nil)
 	}
@@ -385,28 +388,37 @@ func (a *Agent) judgeLinks(o *rack.Observation) []rack.Event {
 	return events
 }
 
-// completed journals the end of the run once every device is ready, failed or
-// skipped; of a run that was asked for a few devices only, once these are.
-func (a *Agent) completed(c actor.Context) {
-	if a.run.Status != rack.Imaging || !a.run.Settled() || a.closing || a.deadline != nil {
+// completed ends the run once every device is ready, failed or skipped; one that
+// was asked for a few devices only, once these are. What was ordered meanwhile
+// must be known: it may have given a device something to do again.
+func (a *Agent) completed() {
+	if a.run.Status != rack.Imaging || !a.run.Settled() || a.closing || a.deadline != nil || a.head < a.obeyed {
 		return
 	}
 	a.closing = true
-	ready, failed := a.run.Tally()
-	if len(a.run.Only) > 0 {
-		// Others are left: the rack is halted once its RackSupervisor has
-		// ended, so that nothing of it comes behind that.
-		a.partial = true
-		c.Stop(a.supervisor)
+	if len(a.run.Only) > 0 && a.supervisor != nil {
+		a.leaving = true
 		return
 	}
-	a.journal(a.event(rack.RackCompleted, rack.Detail{Ready: ready, Failed: failed}))
+	a.conclude()
 }
 
-// partly journals the end of a run that was asked for a few devices only.
-func (a *Agent) partly() {
+// leave ends the RackSupervisor of a run that is to be halted once it has heard
+// of everything: nobody writes behind rack-halted.
+func (a *Agent) leave(c actor.Context) {
+	if a.leaving && a.supervisor != nil {
+		c.Poison(a.supervisor)
+	}
+}
+
+// conclude journals the end of the run.
+func (a *Agent) conclude() {
 	ready, failed := a.run.Tally()
-	a.journal(a.event(rack.RackHalted, rack.Detail{Ready: ready, Failed: failed, Reason: "only " + strings.Join(a.run.Only, ", ") + " was asked for"}))
+	kind, d := rack.RackCompleted, rack.Detail{Ready: ready, Failed: failed}
+	if len(a.run.Only) > 0 {
+		kind, d.Reason = rack.RackHalted, "only "+strings.Join(a.run.Only, ", ")+" was asked for"
+	}
+	a.journal(a.event(kind, d))
 }
 
 // HandleFailure implements actor.SupervisorStrategy: a failed DHCPActor comes

@@ -174,6 +174,12 @@ func (s *rackSupervisor) follow(c actor.Context, e rack.Event) {
 	switch e.Kind {
 	case rack.RackStarted:
 		s.armDeadlines(c)
+	case rack.RackResumed: // more devices are to be imaged than before
+		for i := range s.o.Rack.Devices {
+			if name := s.o.Rack.Devices[i].Name; s.free[name] == nil {
+				s.drive(c, name)
+			}
+		}
 	case rack.Observed:
 		if pid := s.devices[e.Device]; pid != nil {
 			c.Send(pid, &applied{e})
