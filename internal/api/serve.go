@@ -14,6 +14,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/rackreach/rackreach/messages"
 	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
 
@@ -116,20 +117,19 @@ type Client struct {
 }
 
 // Dial connects to the socket of a rack. It fails with ErrNobody, wrapped, when
-// nobody serves it.
+// nobody serves it, or who does is dying.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	open := func(ctx context.Context) (net.Conn, error) {
+	c := newClient(func(ctx context.Context) (net.Conn, error) {
 		d := net.Dialer{Timeout: dialLimit}
 		return d.DialContext(ctx, "unix", path)
-	}
-	c, err := open(ctx)
-	if err != nil {
+	})
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	if _, err := c.ListRacks(ctx, connect.NewRequest(&messages.ListRacksRequest{})); err != nil {
+		c.Close()
 		return nil, fmt.Errorf("connect to %s: %w: %w", path, ErrNobody, err)
 	}
-	if err := c.Close(); err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", path, err)
-	}
-	return newClient(open), nil
+	return c, nil
 }
 
 func newClient(open func(context.Context) (net.Conn, error)) *Client {
