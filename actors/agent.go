@@ -53,6 +53,7 @@ type Agent struct {
 	closing    bool                  // rack-halted or rack-completed was journalled, or is as soon as leaving ends
 	leaving    bool                  // the RackSupervisor ends, then the run is halted
 	broken     bool                  // the journal failed: nothing is decided any more
+	stopping   bool                  // orders are refused
 	ended      bool                  // Ended was called
 
 	tailCancel context.CancelFunc
@@ -257,6 +258,7 @@ func (a *Agent) stopServices(c actor.Context) {
 		a.deadline.Stop()
 	}
 	a.pool.drain()
+	a.refuseOrders(c)
 	a.end(errors.New("the agent was stopped"))
 }
 
