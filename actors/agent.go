@@ -284,8 +284,6 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 	switch e.Kind {
 	case rack.Observed:
 		a.drained(false)
-	case rack.LinkReady:
-		a.facts.forget(e.Device)
 	case rack.LinkOpen, rack.LinkClosed:
 		if p, err := rack.ParsePort(e.Detail.Link); err == nil {
 			delete(a.opening, p)
