@@ -82,6 +82,7 @@ type DeviceState struct {
 	Refused  bool   // its installer refused to overwrite what its disk holds
 	Holds    string // what its disk holds: as it refused, or as this run installed it; empty: not known
 	Ordered  string // the last order for it, in words
+	Retried  bool   // that was to go on after a failure
 	ordered  uint64 // sequence of that
 	findings int    // device-finding events
 }
