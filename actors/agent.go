@@ -53,6 +53,7 @@ type Agent struct {
 	closing    bool                  // rack-halted or rack-completed was journalled, or is as soon as leaving ends
 	leaving    bool                  // the RackSupervisor ends, then the run is halted
 	broken     bool                  // the journal failed: nothing is decided any more
+	stopping   bool                  // orders are refused
 	ended      bool                  // Ended was called
 
 	tailCancel context.CancelFunc
@@ -182,7 +183,9 @@ func (a *Agent) start(c actor.Context) {
 	}
 	a.head = head
 	a.offer()
+	a.warn()
 	if a.run.Status == rack.Halted || a.run.Status == rack.Completed {
+		a.startTail(system, self) // what devices still have to say is taken in, and answered
 		a.end(nil)
 		return
 	}
@@ -225,6 +228,20 @@ func (a *Agent) goOn(c actor.Context) bool {
 	return true
 }
 
+// warn names the devices that nothing is done to until an operator says what.
+func (a *Agent) warn() {
+	var uncertain []string
+	for i := range a.o.Rack.Devices {
+		if name := a.o.Rack.Devices[i].Name; a.run.Uncertain(name) && a.run.Wanted(name) {
+			uncertain = append(uncertain, name)
+		}
+	}
+	if len(uncertain) > 0 {
+		a.o.Logger.Warn("the journal was salvaged, and nobody knows what was done to these devices: they are left alone until each is ordered to be retried, reimaged or skipped",
+			"devices", uncertain)
+	}
+}
+
 // startTail lets the journal's events come back, in order, a few batches at a time.
 func (a *Agent) startTail(system *actor.ActorSystem, self *actor.PID) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -257,6 +274,7 @@ func (a *Agent) stopServices(c actor.Context) {
 		a.deadline.Stop()
 	}
 	a.pool.drain()
+	a.refuseOrders(c)
 	a.end(errors.New("the agent was stopped"))
 }
 
@@ -282,8 +300,6 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 	switch e.Kind {
 	case rack.Observed:
 		a.drained(false)
-	case rack.LinkReady:
-		a.facts.forget(e.Device)
 	case rack.LinkOpen, rack.LinkClosed:
 		if p, err := rack.ParsePort(e.Detail.Link); err == nil {
 			delete(a.opening, p)
@@ -314,7 +330,7 @@ func (a *Agent) offer() {
 	for i := range a.o.Rack.Devices {
 		name := a.o.Rack.Devices[i].Name
 		if t := a.run.Device(name).Ticket; t.ID != "" {
-			o.Tickets = append(o.Tickets, Ticket{ID: t.ID, Device: name, Image: a.o.Images[name], Open: t.Open && t.Live, Delivered: t.Delivered, Overwrites: t.Overwrites})
+			o.Tickets = append(o.Tickets, Ticket{ID: t.ID, Device: name, Image: a.o.Images[name], Open: t.Open && t.Live && !a.run.Uncertain(name), Delivered: t.Delivered, Overwrites: t.Overwrites})
 		}
 	}
 	a.o.Offer(o)

@@ -17,8 +17,20 @@ var ErrGone = errors.New("the actor that was asked has ended")
 func Ask[T any](ctx context.Context, system *actor.ActorSystem, to *actor.PID, message any) (T, error) {
 	var zero T
 	answer := make(chan any, 1)
+	type gone struct{}
 	pid := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
 		switch m := c.Message().(type) {
+		case *actor.Started:
+			c.Watch(to) // what it had not read yet when it ended is lost without a word
+		case *actor.Stopping:
+			c.Unwatch(to)
+		case *actor.Terminated:
+			c.Send(c.Self(), gone{}) // behind an answer that it gave before
+		case gone:
+			select {
+			case answer <- ErrGone:
+			default:
+			}
 		case actor.SystemMessage, actor.AutoReceiveMessage:
 		default:
 			select {

@@ -10,7 +10,8 @@ const factsPerDevice = 64
 // repeats itself, as ONIE does for ever, does not fill the journal. A device
 // that starts over may say the same again and mean something new by it: its
 // facts are forgotten when a step of it starts or fails, and those of its DHCP
-// packets when it fetched or reported something.
+// packets when it fetched or reported something. A packet that came before its
+// link was ready opens it when it is repeated: that is news too.
 type facts map[string]map[fact]bool
 
 type fact struct {
@@ -52,7 +53,7 @@ func (f facts) recall(e rack.Event) {
 // apply forgets what an event makes old.
 func (f facts) apply(e rack.Event) {
 	switch e.Kind {
-	case rack.StepStarted, rack.StepFailed, rack.TicketIssued, rack.DeviceRetried, rack.ReimageOrdered, rack.DeviceReplaced:
+	case rack.StepStarted, rack.StepFailed, rack.TicketIssued, rack.LinkReady, rack.DeviceRetried, rack.ReimageOrdered, rack.DeviceReplaced:
 		f.forget(e.Device)
 	case rack.Observed:
 		switch e.Detail.Seen.Source {

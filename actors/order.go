@@ -44,6 +44,10 @@ type (
 // actor drives it: everything that the actor had to say is in the journal then,
 // and nothing of it can come behind the order.
 func (a *Agent) ordered(c actor.Context, m *Order) {
+	if a.stopping {
+		c.Respond(ErrEnding)
+		return
+	}
 	p := &pendingOrder{order: m.Order, from: c.Sender()}
 	if a.order != nil {
 		if len(a.orders) == ordersQueued {
@@ -130,6 +134,21 @@ func (a *Agent) answer(c actor.Context, with any) {
 		next := a.orders[0]
 		a.orders = a.orders[1:]
 		a.begin(c, next)
+	}
+}
+
+// refuseOrders answers every order that waits, and those still to come.
+func (a *Agent) refuseOrders(c actor.Context) {
+	a.stopping = true
+	waiting := a.orders
+	if a.order != nil {
+		waiting = append([]*pendingOrder{a.order}, waiting...)
+	}
+	a.order, a.orders = nil, nil
+	for _, p := range waiting {
+		if p.from != nil {
+			c.Send(p.from, ErrEnding)
+		}
 	}
 }
 

@@ -133,6 +133,7 @@ func (s *rackSupervisor) drive(c actor.Context, name string) {
 	d := s.run.Device(name)
 	switch {
 	case d.Status == rack.Ready || d.Status == rack.Failed || d.Status == rack.Skipped || !s.run.Wanted(name):
+	case s.run.Uncertain(name): // inspected, never touched, until an operator says what to do
 	case d.Seen:
 		s.spawn(c, name, "")
 	case d.Error != "": // its deadline passed in an earlier life
@@ -275,7 +276,7 @@ func (s *rackSupervisor) armDeadlines(c actor.Context) {
 }
 
 func (s *rackSupervisor) armDeadline(c actor.Context, name string) {
-	if s.deadlines[name] != nil || s.run.Device(name).Seen || !s.run.Reachable(name) || !s.run.Wanted(name) || s.run.Device(name).Status == rack.Skipped {
+	if s.deadlines[name] != nil || s.run.Device(name).Seen || !s.run.Reachable(name) || !s.run.Wanted(name) || s.run.Uncertain(name) || s.run.Device(name).Status == rack.Skipped {
 		return
 	}
 	s.arms++

@@ -1,10 +1,14 @@
 package actors
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -249,4 +253,206 @@ func TestResumeFromEveryPrefix(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestFactsOfAnEarlierLife: a packet that came before its link was ready is news
+// once more when the link has become ready, also to an agent that was started
+// since; or the link would never open.
+func TestFactsOfAnEarlierLife(t *testing.T) {
+	o := &rack.Observation{Source: rack.FromDHCP, Device: "server-01", Via: rack.Port{Device: "tor-1", Name: "1"}, Proves: rack.DHCPPXE}
+	f := facts{}
+	f.recall(rack.Event{Kind: rack.Observed, Device: "server-01", Detail: rack.Detail{Seen: o}})
+	if f.isNew(o, "") {
+		t.Error("it is journalled, and was taken for news")
+	}
+	f.recall(rack.Event{Kind: rack.LinkReady, Device: "server-01", Detail: rack.Detail{Link: "tor-1:1"}})
+	if !f.isNew(o, "") {
+		t.Error("it opens the link, and was taken for old")
+	}
+}
+
+// TestASpeakerBeforeItsLink: the BMC of a server asks for an address while the
+// management switch is verified, and again and again, but answers no probe; its
+// agent is killed at every moment around that.
+func TestASpeakerBeforeItsLink(t *testing.T) {
+	prepare := func(w *world) {
+		d := &w.rack.Devices[2]
+		w.breaks["server-01 bmc"] = forever
+		w.breaks["mgmt-1 verify"] = 3 // its BMCs speak before it is ready
+		var speak func()
+		speak = func() {
+			w.mu.Lock()
+			forwards := w.forwards
+			w.mu.Unlock()
+			if forwards {
+				w.dhcp(d.Name, rack.DHCPBMC, rack.StageBMC, d.Management)
+			}
+			w.later(20*time.Second, speak)
+		}
+		w.later(time.Second, speak)
+	}
+	early := false
+	for n, reached := 20, true; reached && n < 90; n++ {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			reached = survive(t, testRack("r2", 1, 0, 1), prepare, cut{events: n, down: time.Minute}, func(w *world) error {
+				if seen := w.find(rack.Observed, "server-01"); len(seen) > 0 && seen[0].Seq < w.find(rack.LinkReady, "")[0].Seq {
+					early = true
+				}
+				return w.completed()
+			})
+		})
+	}
+	if !early {
+		t.Error("the BMC never spoke before its link was ready: this test holds nothing")
+	}
+}
+
+// copied begins a world on what is durable of another run.
+func (w *world) copied(events []rack.Event) {
+	for _, e := range events {
+		if _, err := w.log.Append(e); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// recorded is the journal of a whole run.
+func recorded(t *testing.T, r *rack.Rack, prepare func(*world)) (events []rack.Event) {
+	play(t, r, prepare, func(_ *testing.T, w *world) { events = w.journalled() })
+	return events
+}
+
+// upTo is a journal up to and with the first event that fits.
+func upTo(t *testing.T, events []rack.Event, fits func(rack.Event) bool) []rack.Event {
+	for i, e := range events {
+		if fits(e) {
+			return events[:i+1]
+		}
+	}
+	t.Fatal("the recorded run has no such event")
+	return nil
+}
+
+func started(device, step string) func(rack.Event) bool {
+	return func(e rack.Event) bool {
+		return e.Device == device && e.Kind == rack.StepStarted && e.Detail.Step == step
+	}
+}
+
+// warnings collects what an agent warns of.
+type warnings struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (x *warnings) Write(p []byte) (int, error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.text.Write(p)
+}
+
+func (x *warnings) String() string {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.text.String()
+}
+
+// TestSalvaged: a device that was not ready when its journal was damaged is left
+// alone, whatever is seen of it, and nothing is served to it, until an operator
+// says what to do. The agent says once which devices it waits for.
+func TestSalvaged(t *testing.T) {
+	r := testRack("r2", 1, 0, 3)
+	whole := recorded(t, r, nil)
+	for _, tt := range []struct {
+		name string
+		end  func(rack.Event) bool
+	}{
+		{"servers are installed", started("server-02", "image-transfer")},
+		{"servers are held", func(e rack.Event) bool { return e.Kind == rack.DeviceHeld && e.Device == "server-02" }},
+		{"a switch is installed", started("tor-1", "image-transfer")},
+		{"nothing but the start is known", func(e rack.Event) bool { return e.Kind == rack.RackStarted }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var log warnings
+			prefix := upTo(t, whole, tt.end)
+			salvaged := uint64(len(prefix))
+			drama(t, r, func(w *world) {
+				w.copied(prefix)
+				w.forwards = slices.ContainsFunc(prefix, func(e rack.Event) bool { return e.Kind == rack.DeviceReady && e.Device == "mgmt-1" })
+				w.options = func(o *Options) {
+					o.Salvaged = salvaged
+					o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				}
+			}, func(w *world) {
+				for i := range r.Devices { // they speak up, and nobody does anything
+					d := &r.Devices[i]
+					if w.is(d.Name, rack.Ready)() {
+						continue
+					}
+					w.dhcp(d.Name, rack.DHCPPXE, rack.StageIPXE, firstData(d))
+				}
+				time.Sleep(3 * time.Hour)
+				var uncertain []string
+				w.mu.Lock()
+				jobs := slices.Clone(w.jobs)
+				for ticket, open := range w.open {
+					if open {
+						t.Errorf("ticket %s is served to an uncertain device", ticket)
+					}
+				}
+				w.mu.Unlock()
+				for _, d := range r.Devices {
+					if w.state().Uncertain(d.Name) {
+						uncertain = append(uncertain, d.Name)
+					}
+				}
+				if len(jobs) != 0 {
+					t.Errorf("uncertain devices were given %v", jobs)
+				}
+				for _, e := range w.journalled()[salvaged:] {
+					if ofDevice(e.Kind) || e.Kind == rack.DeviceFailed {
+						t.Errorf("%s of %s", e.Kind, e.Device)
+					}
+				}
+				if n := strings.Count(log.String(), "level=WARN"); n != 1 || len(uncertain) == 0 || !strings.Contains(log.String(), fmt.Sprint(uncertain)) {
+					t.Errorf("%v are uncertain, warned %d times: %s", uncertain, n, log.String())
+				}
+				// An operator has looked: they may go on where the journal ends.
+				for _, d := range uncertain {
+					w.must(rack.Order{Verb: rack.Retry, Device: d})
+				}
+				for _, d := range r.Devices {
+					if d.Role == rack.ToRSwitch && slices.Contains(uncertain, d.Name) {
+						w.later(time.Minute, func() { w.onie(&d) })
+					}
+				}
+				w.ends()
+				w.check(w.count(rack.RackCompleted, "", 1), w.count(rack.DeviceReady, "", len(r.Devices)), w.once())
+			})
+		})
+	}
+}
+
+// TestAHaltedRackStillListens: a device that may still have been writing when
+// its rack was halted says how it ended to the next agent, and is answered.
+func TestAHaltedRackStillListens(t *testing.T) {
+	r := testRack("r2", 1, 0, 1)
+	prefix := upTo(t, recorded(t, r, nil), started("server-01", "write"))
+	drama(t, r, func(w *world) {
+		w.copied(append(slices.Clone(prefix),
+			rack.Event{Rack: r.Name, Kind: rack.RackDraining, Detail: rack.Detail{Error: "halted"}},
+			rack.Event{Rack: r.Name, Kind: rack.RackHalted, Detail: rack.Detail{Error: "halted"}}))
+	}, func(w *world) {
+		w.ends()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+		defer cancel()
+		ticket := w.state().Device("server-01").Ticket.ID
+		said := &Report{Ticket: ticket, Observation: rack.Observation{Source: rack.FromHTTP, Device: "server-01", Proves: rack.ReportedInstalled}}
+		if _, err := Ask[Reported](ctx, w.system, w.pid, said); err != nil {
+			t.Error(err)
+		}
+		if _, err := Ask[Reported](ctx, w.system, w.pid, said); !errors.Is(err, ErrTicketClosed) {
+			t.Error(err)
+		}
+	})
 }

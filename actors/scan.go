@@ -115,12 +115,13 @@ func installed(run *rack.Run) (systems []string) {
 }
 
 // interrupted are the devices whose installation an earlier life began to wait
-// for. What they did while nobody listened they do not say again: an address
-// that was acknowledged is not asked for twice.
+// for, and those that failed and are to go on. What they did while nobody
+// listened they do not say again: an address that was acknowledged is not asked
+// for twice.
 func interrupted(run *rack.Run, born uint64) (systems []string) {
 	for i := range run.Rack.Devices {
 		name := run.Rack.Devices[i].Name
-		if d := run.Device(name); d.Status == rack.Installing && d.Since > 0 && d.Since <= born && run.Wanted(name) {
+		if d := run.Device(name); d.Status == rack.Installing && d.Since > 0 && (d.Since <= born || d.Retried) && run.Wanted(name) {
 			systems = append(systems, name)
 		}
 	}

@@ -377,7 +377,7 @@ func (r *Run) applyOrder(d *DeviceState, e Event) {
 	default:
 		return
 	}
-	d.ordered = e.Seq
+	d.ordered, d.Retried = e.Seq, e.Kind == DeviceRetried
 	d.Ordered = string(e.Kind) + " by " + orSomebody(e.Detail.By)
 	if e.Detail.Reason != "" {
 		d.Ordered += ": " + e.Detail.Reason

@@ -84,6 +84,7 @@ type DeviceState struct {
 	Holds      string // what its disk holds: as it refused, or as this run installed it; empty: not known
 	Overwrites string // what its next tickets may overwrite, as ordered
 	Ordered    string // the last order for it, in words
+	Retried    bool   // that was to go on after a failure
 	ordered    uint64 // sequence of that
 	findings   int    // device-finding events
 }
