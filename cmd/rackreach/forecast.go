@@ -19,8 +19,8 @@ const (
 
 // outlook is what is foretold of a rack at a moment.
 type outlook struct {
-	p50, p90 time.Duration   // until it completes or halts
-	slow     map[string]bool // devices whose step takes longer than in nine of ten cases
+	p50, p90 time.Duration     // until it completes or halts
+	slow     map[string]string // by device: its step, when that takes longer than in nine of ten cases
 }
 
 // String is what people read.
@@ -77,10 +77,12 @@ func (f *forecaster) take(events []rack.Event) {
 // look foretells from where the rack stands now.
 func (f *forecaster) look(ctx context.Context, now time.Time) (outlook, error) {
 	f.mu.Lock()
-	events, slow := slices.Clone(f.events), map[string]bool{}
+	events, slow := slices.Clone(f.events), map[string]string{}
 	for device, began := range f.began {
-		usual := f.usual[device][f.run.Device(device).Step]
-		slow[device] = usual > 0 && f.real(now.Sub(began)) > usual
+		step := f.run.Device(device).Step
+		if usual := f.usual[device][step]; usual > 0 && f.real(now.Sub(began)) > usual {
+			slow[device] = step
+		}
 	}
 	f.mu.Unlock()
 	if len(events) == 0 {

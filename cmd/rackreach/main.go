@@ -85,11 +85,21 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 		SilenceErrors: true,
 	}
 	root.SuggestionsMinimumDistance = 2 // letters
-	root.AddCommand(newValidate(), newPlan(env), newSimulate(), newDemo(env), newSimulatedRack(env), newJournal(),
-		newApply(env), newResume(env), newHalt(env), newStatus(env), newWatch(env), newEvents(env), newWhy(env), newTimeline(env), newVerify(env))
-	for _, v := range deviceVerbs() {
-		root.AddCommand(newDeviceVerb(v, env))
+	group := func(id, title string, commands ...*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: id, Title: title})
+		for _, c := range commands {
+			c.GroupID = id
+			root.AddCommand(c)
+		}
 	}
+	orders := []*cobra.Command{newHalt(env)}
+	for _, v := range deviceVerbs() {
+		orders = append(orders, newDeviceVerb(v, env))
+	}
+	group("plan", "Before anything is touched:", newValidate(), newPlan(env), newSimulate())
+	group("image", "Image a rack:", newApply(env), newResume(env), newDemo(env), newSimulatedRack(env))
+	group("look", "See where it stands:", newStatus(env), newWatch(env), newWhy(env), newEvents(env), newTimeline(env), newVerify(env), newJournal())
+	group("order", "Give an order:", orders...)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	// Without a command cobra shows the help; with an unknown one it must not.
 	root.Args = func(cmd *cobra.Command, args []string) error {

@@ -265,7 +265,7 @@ func (m *tableModel) doing(name string, d rack.DeviceState) (string, lipgloss.St
 		return "", m.styles.dim
 	}
 	text := fmt.Sprintf("%s %s", d.Step, elapsed(m.steps[name], m.last))
-	if m.outlook.slow[name] {
+	if m.outlook.slow[name] == d.Step {
 		text += ", slower than usual"
 	}
 	if d.Attempt > 1 {

@@ -97,18 +97,18 @@ func (c *reached) foretold(v view, t terminal) func(outlook) {
 	case *jsonView:
 		return func(outlook) {}
 	}
-	said, began := map[string]bool{}, false
+	said, began := map[string]string{}, false
 	return func(o outlook) {
 		var lines []string
 		if left := o.String(); left != "" && !began {
 			began = true
 			lines = append(lines, "  forecast: "+left)
 		}
-		for device, slow := range o.slow {
-			if slow && !said[device] {
-				lines = append(lines, "  "+device+" is slower than usual")
+		for device, step := range o.slow {
+			if said[device] != step {
+				lines = append(lines, fmt.Sprintf("  %s is slower than usual in step %s", device, step))
 			}
-			said[device] = slow
+			said[device] = step
 		}
 		if err := printLines(t.notes, lines); err != nil {
 			return // whoever reads this has gone; the events will notice
