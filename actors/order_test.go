@@ -114,7 +114,6 @@ func (w *world) again() {
 	if err := w.system.Root.StopFuture(w.pid).Wait(); err != nil {
 		w.t.Error("stop the agent:", err)
 	}
-	w.system = newSystem()
 	w.start()
 }
 

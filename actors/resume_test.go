@@ -112,7 +112,6 @@ func (w *world) bury() []rack.Event {
 	}
 	w.mu.Lock()
 	w.cut = nil
-	w.system = newSystem()
 	w.mu.Unlock()
 	return w.journalled()
 }
