@@ -371,6 +371,7 @@ func TestSalvaged(t *testing.T) {
 		{"servers are held", "", func(e rack.Event) bool { return e.Kind == rack.DeviceHeld && e.Device == "server-02" }},
 		{"a switch is installed", "", started("tor-1", "image-transfer")},
 		{"nothing but the start is known", "", func(e rack.Event) bool { return e.Kind == rack.RackStarted }},
+		{"a server was not seen yet", "server-03", func(e rack.Event) bool { return e.Kind == rack.DeviceReady && e.Device == "mgmt-1" }},
 		{"nothing was ever seen", "mgmt-1", func(e rack.Event) bool { return e.Kind == rack.RackStarted }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
