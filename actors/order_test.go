@@ -114,7 +114,6 @@ func (w *world) again() {
 	if err := w.system.Root.StopFuture(w.pid).Wait(); err != nil {
 		w.t.Error("stop the agent:", err)
 	}
-	w.system = newSystem()
 	w.start()
 }
 
@@ -255,6 +254,24 @@ func TestOrders(t *testing.T) {
 				if e := w.find(rack.DeviceFailed, "server-01"); len(e) == 1 && !strings.Contains(e[0].Detail.Error, "never seen") {
 					w.t.Error(e[0].Detail.Error)
 				}
+			}},
+		{"a discovery deadline that passed as its device was replaced", nil,
+			func(w *world) {
+				w.until("server-01 is held", func() bool { return w.state().Device("server-01").Held != "" })
+				w.mu.Lock()
+				w.mute["server-01"] = true
+				w.mu.Unlock()
+				w.must(rack.Order{Verb: rack.Replace, Device: "server-01"})
+				synctest.Wait()
+				rs := actor.NewPID(w.system.Address(), w.pid.Id+"/rack")
+				w.system.Root.Send(rs, &deadline{"server-01", 0})
+				time.Sleep(time.Minute)
+				w.check(w.count(rack.DeviceFailed, "", 0), w.gone("server-01"))
+				w.mu.Lock()
+				w.mute["server-01"] = false
+				w.mu.Unlock()
+				w.ends()
+				w.check(w.completed())
 			}},
 		{"retry of a server whose system came up unheard", func(w *world) { w.breaks["server-02 install"] = 2 },
 			func(w *world) {

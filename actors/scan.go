@@ -85,7 +85,7 @@ func targets(run *rack.Run) (bmcs, tables []string) {
 		d := &run.Rack.Devices[i]
 		seen := run.Device(d.Name).Seen
 		unseen = unseen || !seen
-		open := run.Gates(d.Name)[rack.ManagementOpen] && (seen || d.Role != rack.ManagementSwitch)
+		open := run.Gates(d.Name)[rack.ManagementOpen] && seen // one that was replaced is unseen behind an open link
 		if d.BMC != nil && !open && run.Reachable(d.Name) && run.Wanted(d.Name) && run.Device(d.Name).Status != rack.Skipped {
 			bmcs = append(bmcs, d.Name)
 		}

@@ -221,7 +221,7 @@ func (w *world) agentAnswers() error {
 
 // gone says whether the actor of a device was stopped.
 func (w *world) gone(device string) error {
-	if _, there := w.system.ProcessRegistry.GetLocal("agent-" + w.rack.Name + "/rack/" + device); there {
+	if _, there := w.system.ProcessRegistry.GetLocal(w.pid.Id + "/rack/" + device); there {
 		return fmt.Errorf("the actor of %s should have been stopped", device)
 	}
 	return nil

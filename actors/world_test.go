@@ -139,7 +139,7 @@ func (w *world) start() {
 	}
 	agent := NewAgent(o)
 	w.agent = agent
-	w.pid = actor.NewPID(w.system.Address(), "agent-"+w.rack.Name)
+	w.pid = actor.NewPID(w.system.Address(), fmt.Sprintf("agent-%s-%d", w.rack.Name, life))
 	system, pid := w.system, w.pid
 	w.mu.Unlock()
 	if _, err := system.Root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return agent }), pid.Id); err != nil {
