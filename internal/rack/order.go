@@ -181,7 +181,7 @@ func (r *Run) mayRetry(dev *Device, d DeviceState) error {
 		return nil // somebody has looked at it
 	case d.Refused && d.Status == Failed:
 		return refuse("rackreach reimage "+n+", if that may be overwritten", "retry %s: its installer would refuse again: its disk holds %s", n, d.Holds)
-	case d.Status == Failed && d.Writing:
+	case d.Status == Failed && d.Writing, d.Status == Skipped && d.Ticket.Open && d.Ticket.Live:
 		return refuse("look at the device; when it does not write any more: rackreach reimage "+n, "retry %s: it may still be writing, and would be power-cycled", n)
 	case d.Status != Failed && d.Status != Skipped:
 		return refuse("rackreach why "+n, "retry %s: it has not failed, it is %s", n, d.where())
@@ -195,6 +195,10 @@ func (r *Run) maySkip(dev *Device, d DeviceState, o Order) error {
 	case dev.Role.IsSwitch():
 		lost := r.unreachableWithout(n)
 		return refuse("mend it, then rackreach retry "+n, "skip %s: without this switch %s; no server is imaged before every switch is ready", n, lost)
+	case d.Ticket.Open && d.Ticket.Live && d.Status != Skipped:
+		// Whoever takes it in again would power-cycle it, and a run that is
+		// completed without it would end what it is served.
+		return refuse(r.itsEnd(), "skip %s: it may be writing right now, under ticket %s", n, d.Ticket.ID)
 	case d.Status == Ready:
 		return refuse("nothing: leave it as it is", "skip %s: it is ready", n)
 	case d.Status == Skipped:
@@ -241,12 +245,20 @@ func (r *Run) mayStartOver(dev *Device, d DeviceState, v Verb) error {
 	for _, other := range r.OpenTickets() {
 		switch {
 		case other == n:
-			return refuse("wait for its end (rackreach watch)", "%s %s: it may be writing right now, under ticket %s", v, n, d.Ticket.ID)
+			return refuse(r.itsEnd(), "%s %s: it may be writing right now, under ticket %s", v, n, d.Ticket.ID)
 		case dev.Role.IsSwitch() && r.behind(other, n):
 			return refuse("wait for its end (rackreach watch), or rackreach halt", "%s %s: %s is being installed through it", v, n, other)
 		}
 	}
 	return nil
+}
+
+// itsEnd is how the end of what may be writing comes about.
+func (r *Run) itsEnd() string {
+	if r.Status != Imaging {
+		return "rackreach resume, and wait for its end"
+	}
+	return "wait for its end (rackreach watch)"
 }
 
 // behind reports whether a route of a device leads through a switch.
