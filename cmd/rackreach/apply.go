@@ -151,6 +151,7 @@ var applyAdvice = adviser{
 	operator:   "rackreach resume",
 	only:       "rackreach resume: it images the others",
 	partial:    "mend what is named above, then: rackreach retry DEVICE, rackreach resume",
+	ordered:    "rackreach resume",
 }
 
 // drive images the rack until its run ends, unless it has ended already.

@@ -145,7 +145,7 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 		return nil, refuse("start rackreach apply again and let it end, then rackreach resume", "resume: rack %s is still being halted", r.Rack.Name)
 	case r.Status == Imaging && slices.Equal(r.Only, o.Only):
 		return nil, nil // it goes on anyway
-	case r.Status == Completed && r.ended():
+	case r.Status == Completed && r.Ended():
 		return nil, nil // nothing is left to do
 	case r.Status == Imaging && len(r.Only) == 0:
 		return nil, refuse("rackreach halt, then rackreach resume", "resume: rack %s is being imaged as a whole", r.Rack.Name)
@@ -153,8 +153,8 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 	return event(RackResumed, Detail{Only: o.Only})
 }
 
-// ended reports whether nothing is left to do for any device.
-func (r *Run) ended() bool {
+// Ended reports whether nothing is left to do for any device.
+func (r *Run) Ended() bool {
 	for _, d := range r.devices {
 		if d.Status != Ready && d.Status != Failed && d.Status != Skipped {
 			return false
