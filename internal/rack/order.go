@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Verb is what an operator may order.
@@ -310,12 +311,17 @@ func (r *Run) names() []string {
 	return out
 }
 
-// clip bounds words that came from outside.
+// clip makes one line of words that came from outside, and bounds them.
 func clip(s string, most int) string {
 	if len(s) > most {
 		s = s[:most]
 	}
-	return strings.ToValidUTF8(s, "?")
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(s, "?"))
 }
 
 func orSomebody(by string) string {

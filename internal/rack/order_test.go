@@ -136,6 +136,18 @@ func TestOrders(t *testing.T) {
 	}
 }
 
+// TestWordsOfAnOrderAreOneLine: they end up in the lines that people read.
+func TestWordsOfAnOrderAreOneLine(t *testing.T) {
+	events, err := ready(t).run.Obey(rack.Order{Verb: rack.Skip, Device: "server-02", By: "a\nda", Reason: "two\nlines \x1b[31mred\xff" + strings.Repeat("x", 1000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := events[0].Detail
+	if d.By != "a da" || !strings.HasPrefix(d.Reason, "two lines  [31mred?xx") || len(d.Reason) > 500 {
+		t.Errorf("%q, %q", d.By, d.Reason)
+	}
+}
+
 // TestReimagedSwitchClosesItsLinks: what lies behind a switch that starts over
 // is out of reach until it is ready again.
 func TestReimagedSwitchClosesItsLinks(t *testing.T) {
