@@ -151,6 +151,7 @@ var applyAdvice = adviser{
 	operator:   "rackreach resume",
 	only:       "rackreach resume: it images the others",
 	partial:    "mend what is named above, then: rackreach retry DEVICE, rackreach resume",
+	ordered:    "rackreach resume",
 }
 
 // drive images the rack until its run ends, unless it has ended already.
@@ -174,6 +175,15 @@ func (k *kept) drive(ctx context.Context, t terminal, d driving) (err error) {
 		return badInput(fmt.Errorf("%w. Start it with: rackreach simulated-rack FILE, and leave it running", err))
 	}
 	s.closers = append(s.closers, remote.Close)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		select {
+		case <-remote.Done():
+			stop(fmt.Errorf("the simulated rack at %s has gone", k.plan.Simulated.Socket))
+		case <-ctx.Done():
+		}
+	}()
 	if remote.Rack != k.plan.Rack.Name {
 		return badInput(fmt.Errorf("%s is the simulated rack %s, not %s: give its --socket", k.plan.Simulated.Socket, remote.Rack, k.plan.Rack.Name))
 	}

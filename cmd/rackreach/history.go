@@ -50,13 +50,26 @@ type history struct {
 	events []rack.Event
 }
 
-func (c *reached) history(ctx context.Context) (history, error) {
+// carriedOut is what the run of the rack carries out.
+func (c *reached) carriedOut(ctx context.Context) (*state.Plan, error) {
 	a, err := c.GetPlan(ctx, connect.NewRequest(&messages.GetPlanRequest{Name: api.RackName(c.rack)}))
 	if err != nil {
-		return history{}, c.explain(err)
+		return nil, c.explain(err)
 	}
-	var h history
-	if h.plan, err = state.Decode(a.Msg.GetPlan()); err != nil {
+	return state.Decode(a.Msg.GetPlan())
+}
+
+// has refuses a device that the rack does not have.
+func (c *reached) has(ctx context.Context, device string) error {
+	p, err := c.carriedOut(ctx)
+	if err != nil {
+		return err
+	}
+	return checkDevice(p, device)
+}
+
+func (c *reached) history(ctx context.Context) (h history, err error) {
+	if h.plan, err = c.carriedOut(ctx); err != nil {
 		return history{}, err
 	}
 	err = c.events(ctx, 1, false, func(events []rack.Event) error {
@@ -67,9 +80,11 @@ func (c *reached) history(ctx context.Context) (history, error) {
 }
 
 // check refuses a device that the rack does not have.
-func (h history) check(device string) error {
-	if _, ok := h.plan.Rack.Device(device); !ok {
-		return badInput(fmt.Errorf("rack %s has no device %s: rackreach status shows its devices", h.plan.Rack.Name, device))
+func (h history) check(device string) error { return checkDevice(h.plan, device) }
+
+func checkDevice(p *state.Plan, device string) error {
+	if _, ok := p.Rack.Device(device); !ok {
+		return badInput(fmt.Errorf("rack %s has no device %s: rackreach status shows its devices", p.Rack.Name, device))
 	}
 	return nil
 }
@@ -247,9 +262,18 @@ func (f *eventsFlags) run(ctx context.Context, t terminal, name string) error {
 	} else if since, err = parseTime(f.since, time.Now()); err != nil {
 		return badInput(fmt.Errorf("--since: %w, or the number of an event", err))
 	}
+	device := f.device
+	if rackName, d := splitDevice(f.device); rackName != "" && (name == "" || name == rackName) {
+		name, device = rackName, d
+	}
 	c, err := reach(ctx, f.state, t.env, name)
 	if err != nil {
 		return err
+	}
+	if device != "" {
+		if err := c.has(ctx, device); err != nil {
+			return errors.Join(err, c.close())
+		}
 	}
 	var v view = &eventLines{out: t.out}
 	if f.json {
@@ -258,7 +282,7 @@ func (f *eventsFlags) run(ctx context.Context, t terminal, name string) error {
 	err = c.events(ctx, from, f.follow && c.kept == nil, func(events []rack.Event) error {
 		var shown []rack.Event
 		for _, e := range events {
-			if (f.device == "" || e.Device == f.device) && !e.Time.Before(since) {
+			if (device == "" || e.Device == device) && !e.Time.Before(since) {
 				shown = append(shown, e)
 			}
 		}

@@ -43,6 +43,7 @@ type adviser struct {
 	operator   string // an operator halted it
 	only       string // a part of it was asked for
 	partial    string // servers failed
+	ordered    string // it had ended before something was ordered
 }
 
 var demoAdvice = adviser{
@@ -127,6 +128,10 @@ func (o *outcome) tell(r *rack.Rack, advice adviser, runErr error) {
 		next(advice.halted(run, by))
 	case run.Status != rack.Completed:
 		o.err = fmt.Errorf("the run of rack %s ended in state %s, which is a bug in rackreach", r.Name, run.Status)
+	case !run.Ended():
+		// Ordered after its end: it is no more than what was imaged then.
+		say("%s: completed before, and work was ordered since: %d of %d devices are ready", r.Name, ready, len(r.Devices))
+		next(advice.ordered)
 	case failed > 0 || skipped > 0:
 		o.code = exitPartial
 		what := fmt.Sprintf("failed servers (%d)", failed)

@@ -50,27 +50,28 @@ func resolved(r *rack.Rack) (*state.Plan, error) {
 
 // openKept opens the state of a rack that was begun. fresh, when it is not nil,
 // begins one where there is none. Errors name what holds it and what to do.
-func openKept(dir state.Dir, rackName string, fresh *state.Plan) (k *kept, err error) {
-	k = &kept{dir: dir, plan: fresh}
+func openKept(dir state.Dir, rackName string, fresh *state.Plan) (_ *kept, err error) {
 	o := journal.Options{} // the journal must exist
 	if fresh != nil {
 		o.Rack = rackName
 	}
-	if k.log, err = journal.Open(string(dir), o); err != nil {
+	log, err := journal.Open(string(dir), o)
+	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, k.log.Close())
+			err = errors.Join(err, log.Close())
 		}
 	}()
+	k := &kept{dir: dir, plan: fresh, log: log}
 	begun := k.log.Last() > 0
 	old, err := dir.ReadPlan()
 	switch {
 	case err == nil && begun:
 		k.plan = old
 	case begun:
-		return nil, fmt.Errorf("the journal in %s has events, but what its run carries out is not there: restore plan.json from a backup, or move the directory away and begin anew: %w", dir, err)
+		return nil, fmt.Errorf("the journal in %s has events, but what its run carries out cannot be read: restore plan.json from a backup, or move the directory away and begin anew: %w", dir, err)
 	case fresh == nil:
 		return nil, fmt.Errorf("the run of rack %s in %s was never begun: rackreach apply FILE", rackName, dir)
 	default:
@@ -150,8 +151,9 @@ func (k *kept) Order(_ context.Context, o rack.Order) ([]rack.Event, error) {
 	if o.Verb == rack.HaltNow && run.Status == rack.Imaging {
 		return nil, &rack.Refusal{What: "halt: no agent drives rack " + run.Rack.Name + ", so nothing is sent to a device", Next: "nothing, until somebody starts rackreach resume or apply"}
 	}
-	if o.Verb == rack.Resume && run.Status == rack.Imaging && len(o.Only) > 0 {
-		run.Status = rack.Halted // it was interrupted, and nobody drives it
+	// It was interrupted, and nobody drives it: nobody would end the draining either.
+	if run.Status == rack.Draining || o.Verb == rack.Resume && run.Status == rack.Imaging && len(o.Only) > 0 {
+		run.Status = rack.Halted
 	}
 	events, err := run.Obey(o)
 	if err != nil || len(events) == 0 {

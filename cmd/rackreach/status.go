@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
 
@@ -178,7 +179,18 @@ func nextFor(r *messages.Rack) string {
 			return d.GetRemedy()
 		}
 	}
-	if r.GetDriven() || r.GetStatus() == "completed" {
+	if r.GetDriven() {
+		return ""
+	}
+	over := r.GetStatus() == string(rack.Completed)
+	for _, d := range r.GetDevices() {
+		switch rack.DeviceStatus(d.GetStatus()) {
+		case rack.Ready, rack.Failed, rack.Skipped:
+		default:
+			over = false // it was ordered after the end
+		}
+	}
+	if over {
 		return ""
 	}
 	return "rackreach resume"

@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Verb is what an operator may order.
@@ -145,7 +146,7 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 		return nil, refuse("start rackreach apply again and let it end, then rackreach resume", "resume: rack %s is still being halted", r.Rack.Name)
 	case r.Status == Imaging && slices.Equal(r.Only, o.Only):
 		return nil, nil // it goes on anyway
-	case r.Status == Completed && r.ended():
+	case r.Status == Completed && r.Ended():
 		return nil, nil // nothing is left to do
 	case r.Status == Imaging && len(r.Only) == 0:
 		return nil, refuse("rackreach halt, then rackreach resume", "resume: rack %s is being imaged as a whole", r.Rack.Name)
@@ -159,8 +160,8 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 	return event(RackResumed, Detail{Only: o.Only})
 }
 
-// ended reports whether nothing is left to do for any device.
-func (r *Run) ended() bool {
+// Ended reports whether nothing is left to do for any device.
+func (r *Run) Ended() bool {
 	for _, d := range r.devices {
 		if d.Status != Ready && d.Status != Failed && d.Status != Skipped {
 			return false
@@ -201,6 +202,9 @@ func (r *Run) maySkip(dev *Device, d DeviceState, o Order) error {
 	case dev.Role.IsSwitch():
 		lost := r.unreachableWithout(n)
 		return refuse("mend it, then rackreach retry "+n, "skip %s: without this switch %s; no server is imaged before every switch is ready", n, lost)
+	case d.Status == Installing && d.Ticket.Open && d.Ticket.Live && r.destructive(dev, d.Step):
+		// A run that is completed without it would end what it is served.
+		return refuse(r.itsEnd(), "skip %s: it may be writing right now, under ticket %s", n, d.Ticket.ID)
 	case d.Status == Ready:
 		return refuse("nothing: leave it as it is", "skip %s: it is ready", n)
 	case d.Status == Skipped:
@@ -247,12 +251,25 @@ func (r *Run) mayStartOver(dev *Device, d DeviceState, v Verb) error {
 	for _, other := range r.OpenTickets() {
 		switch {
 		case other == n:
-			return refuse("wait for its end (rackreach watch)", "%s %s: it may be writing right now, under ticket %s", v, n, d.Ticket.ID)
+			return refuse(r.itsEnd(), "%s %s: it may be writing right now, under ticket %s", v, n, d.Ticket.ID)
 		case dev.Role.IsSwitch() && r.behind(other, n):
 			return refuse("wait for its end (rackreach watch), or rackreach halt", "%s %s: %s is being installed through it", v, n, other)
 		}
 	}
 	return nil
+}
+
+// destructive reports whether a device may be writing in a step.
+func (r *Run) destructive(dev *Device, step string) bool {
+	return slices.ContainsFunc(r.Platforms[dev.Platform].Steps, func(s Step) bool { return s.Name == step && s.Destructive })
+}
+
+// itsEnd is how the end of what may be writing comes about.
+func (r *Run) itsEnd() string {
+	if r.Status != Imaging {
+		return "rackreach resume, and wait for its end"
+	}
+	return "wait for its end (rackreach watch)"
 }
 
 // behind reports whether a route of a device leads through a switch.
@@ -304,12 +321,17 @@ func (r *Run) names() []string {
 	return out
 }
 
-// clip bounds words that came from outside.
+// clip makes one line of words that came from outside, and bounds them.
 func clip(s string, most int) string {
 	if len(s) > most {
 		s = s[:most]
 	}
-	return strings.ToValidUTF8(s, "?")
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(s, "?"))
 }
 
 func orSomebody(by string) string {
@@ -360,8 +382,9 @@ func (r *Run) applyOrder(d *DeviceState, e Event) {
 		if d.Phase == "" {
 			d.Status = Waiting
 		}
+		r.enliven(d, e.Device)
 	case DeviceSkipped:
-		d.Status, d.Held = Skipped, ""
+		d.Status, d.Held, d.Ticket.Live = Skipped, "", false
 	case ReimageOrdered:
 		*d = DeviceState{Status: Waiting, Seen: d.Seen, Stage: d.Stage, Holds: d.Holds, Overwrites: e.Detail.Overwrites, Ticket: d.Ticket, findings: d.findings}
 		d.Ticket.Open = false

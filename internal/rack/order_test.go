@@ -63,11 +63,22 @@ func TestOrders(t *testing.T) {
 			fail(s, "server-02")
 			s.event(rack.DeviceSkipped, "server-02", rack.Detail{})
 		}, rack.Order{Verb: rack.Retry, Device: "server-02"}, "! its disk holds foreign:ext4"},
+		{"retry of what crashed while it may have been writing", func(s *story) {
+			installing(s, "server-02", "write")
+			fail(s, "server-02")
+		}, rack.Order{Verb: rack.Retry, Device: "server-02"}, "! it may still be writing"},
+		{"retry of what was skipped, and has ended its job since", func(s *story) {
+			installing(s, "server-02", "write")
+			s.event(rack.DeviceSkipped, "server-02", rack.Detail{})
+			s.seen("server-02", rack.Observation{Source: rack.FromHTTP, Proves: rack.ReportedInstalled})
+		}, rack.Order{Verb: rack.Retry, Device: "server-02"}, "device-retried"},
 		{"no such device", nil, rack.Order{Verb: rack.Retry, Device: "toaster"}, "! no such device"},
 		{"any verb while it drains", func(s *story) { s.event(rack.RackDraining, "tor-1", rack.Detail{}) }, rack.Order{Verb: rack.Retry, Device: "tor-1"}, "! is being halted"},
 
 		{"skip of a server", nil, rack.Order{Verb: rack.Skip, Device: "server-02", Reason: "no power"}, "device-skipped"},
 		{"skip without a reason", nil, rack.Order{Verb: rack.Skip, Device: "server-02"}, "! no reason"},
+		{"skip of what may be writing", func(s *story) { installing(s, "server-02", "write") }, rack.Order{Verb: rack.Skip, Device: "server-02", Reason: "x"}, "! it may be writing right now"},
+		{"skip of what waits to fetch its installer", func(s *story) { installing(s, "server-02", "boot-loader") }, rack.Order{Verb: rack.Skip, Device: "server-02", Reason: "x"}, "device-skipped"},
 		{"skip of what is ready", nil, rack.Order{Verb: rack.Skip, Device: "server-01", Reason: "x"}, "! it is ready"},
 		{"skip of a ToR switch", nil, rack.Order{Verb: rack.Skip, Device: "tor-1", Reason: "x"}, "! would stay unreachable: server-01, server-02"},
 		{"skip of the management switch", nil, rack.Order{Verb: rack.Skip, Device: "mgmt-1", Reason: "x"}, "! would stay unreachable: tor-1, tor-2, inter-rack-1, server-01, server-02"},
@@ -131,6 +142,18 @@ func TestOrders(t *testing.T) {
 				t.Errorf("deciding changed the run: %+v", after)
 			}
 		})
+	}
+}
+
+// TestWordsOfAnOrderAreOneLine: they end up in the lines that people read.
+func TestWordsOfAnOrderAreOneLine(t *testing.T) {
+	events, err := ready(t).run.Obey(rack.Order{Verb: rack.Skip, Device: "server-02", By: "a\nda", Reason: "two\nlines \x1b[31mred\xff" + strings.Repeat("x", 1000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := events[0].Detail
+	if d.By != "a da" || !strings.HasPrefix(d.Reason, "two lines  [31mred?xx") || len(d.Reason) > 500 {
+		t.Errorf("%q, %q", d.By, d.Reason)
 	}
 }
 

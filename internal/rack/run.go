@@ -224,6 +224,7 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 	case DeviceFinding:
 		d.findings++
 	case DeviceFailed:
+		d.Writing = d.Writing || d.Ticket.Open && d.Ticket.Live // its actor crashed, not its job
 		d.Status, d.Error, d.Ticket.Open = Failed, e.Detail.Error, false
 	}
 }

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"testing"
+
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/state"
+)
+
+// TestOrdersOfARackThatDrainedInVain: its agent was killed while it drained, and
+// nobody would ever end that: it counts as halted.
+func TestOrdersOfARackThatDrainedInVain(t *testing.T) {
+	r, err := load("../../examples/rack-1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := resolved(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := state.Home(t.TempDir()).Rack(r.Name)
+	k, err := openKept(dir, r.Name, fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := k.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if _, err := k.log.Append(
+		rack.Event{Rack: r.Name, Kind: rack.RackStarted, Detail: rack.Detail{PlanHash: fresh.Plan.Hash}},
+		rack.Event{Rack: r.Name, Kind: rack.RackDraining, Detail: rack.Detail{By: "ada"}},
+	); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []rack.Order{
+		{Verb: rack.Skip, Device: "server-01", Reason: "no power"},
+		{Verb: rack.Resume},
+	} {
+		if events, err := k.Order(context.Background(), o); err != nil || len(events) != 1 {
+			t.Errorf("%s: %v, %v", o.Verb, events, err)
+		}
+	}
+}
