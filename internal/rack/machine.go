@@ -473,8 +473,12 @@ func (m *Machine) Apply(e Event) bool {
 }
 
 // again forgets a failure: the device goes on where a retry of the failed step
-// would have, with all attempts of its phase before it.
+// would have, with all attempts of its phase before it. One that has not failed
+// was uncertain, and goes on where its journal ends: it may be writing.
 func (m *Machine) again(e Event) {
+	if m.mode != exhausted && m.mode != finished {
+		return
+	}
 	m.mode, m.err, m.due, m.held, m.waited = idle, "", false, "", false
 	m.base, m.since = e.Seq, e.Seq
 	if m.step == len(m.platform.Steps) {
