@@ -148,6 +148,14 @@ func (s *rackSupervisor) follow(c actor.Context, e rack.Event) {
 	switch e.Kind {
 	case rack.RackStarted:
 		s.armDeadlines(c)
+	case rack.RackResumed: // more devices are asked for than before
+		for i := range s.o.Rack.Devices {
+			if name := s.o.Rack.Devices[i].Name; s.devices[name] == nil {
+				if _, waits := s.free[name]; !waits {
+					s.drive(c, name)
+				}
+			}
+		}
 	case rack.Observed:
 		if pid := s.devices[e.Device]; pid != nil {
 			c.Send(pid, &applied{e})

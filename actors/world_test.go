@@ -52,6 +52,7 @@ type world struct {
 	silentBMC string
 	forwards  bool
 	strategy  Supervision
+	only      []string // devices that the run is asked for first
 	wg        sync.WaitGroup
 }
 
@@ -102,7 +103,7 @@ func (w *world) start() {
 		images[d.Name] = rack.Image{Name: "image-of-" + string(d.Role), Digest: "sha256:00", Size: 1}
 	}
 	w.agent = NewAgent(Options{
-		Log: w.log, Rack: w.rack, Platforms: platform.All(), Images: images, PlanHash: "test",
+		Log: w.log, Rack: w.rack, Platforms: platform.All(), Images: images, PlanHash: "test", Only: w.only,
 		Executor: w, Scanner: w, Offer: w.offer, Announce: w.announce,
 		Ended: func(err error) { w.ended <- err },
 		DHCP: func(func(*messages.DeviceSeen)) (DHCPServer, error) {

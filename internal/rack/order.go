@@ -150,6 +150,12 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 		return nil, nil // nothing is left to do
 	case r.Status == Imaging && len(r.Only) == 0:
 		return nil, refuse("rackreach halt, then rackreach resume", "resume: rack %s is being imaged as a whole", r.Rack.Name)
+	case r.Status == Imaging && len(o.Only) > 0:
+		for _, n := range r.Only {
+			if !slices.Contains(o.Only, n) { // it may be writing
+				return nil, refuse("rackreach halt, then rackreach resume", "resume: %s is being imaged, and is not among those that are asked for now", n)
+			}
+		}
 	}
 	return event(RackResumed, Detail{Only: o.Only})
 }
