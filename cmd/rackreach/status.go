@@ -178,6 +178,9 @@ func nextFor(r *messages.Rack) string {
 		if d.GetStatus() == "failed" && d.GetRole() != "server" {
 			return d.GetRemedy()
 		}
+		if _, device, err := api.ParseDevice(d.GetName()); err == nil && d.GetStatus() == "uncertain" {
+			return fmt.Sprintf("look at %s, then rackreach retry %s to go on where its journal ends, or rackreach reimage %s", device, device, device)
+		}
 	}
 	if r.GetDriven() {
 		return ""

@@ -184,8 +184,12 @@ func (d *life) finish(e rack.Event) {
 	d.ready.set(e.Kind == rack.DeviceReady, e.Time)
 }
 
-// order starts the device over: the failed phase, or everything.
+// order starts the device over: the failed phase, or everything. A retry of one
+// that has not failed changes nothing: it was uncertain, and goes on.
 func (d *life) order(e rack.Event) {
+	if e.Kind == rack.DeviceRetried && d.end == nil && !d.final {
+		return
+	}
 	d.end, d.held, d.running, d.waited, d.failure, d.final, d.writing = nil, nil, nil, nil, nil, false, false
 	d.crash, d.finding, d.ticket.open = nil, nil, false
 	d.ready.set(false, e.Time)

@@ -326,6 +326,10 @@ func TestGreen(t *testing.T) {
 			s.add(retried, resumed, rack.Event{Kind: rack.PhaseStarted, Device: "tor-1", Phase: in})
 			s.add(again(4)...)
 		}},
+		{"retried while it was uncertain, and goes on", "r1-happy", func(s *story) {
+			retried.Device = "server-03"
+			s.insert(s.at(1, rack.StepStarted, "server-03", "write")+1, retried)
+		}},
 		{"skipped, then completed", "r1-happy", func(s *story) {
 			s.drop(s.at(1, rack.DeviceReady, "server-03", ""))
 			s.insert(len(s.events)-1, event(rack.DeviceSkipped, "server-03", rack.Detail{By: "ada"}))

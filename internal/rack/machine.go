@@ -477,9 +477,13 @@ func (m *Machine) Apply(e Event) bool {
 }
 
 // again forgets a failure: the device goes on where a retry of the failed step
-// would have, with all attempts of its phase before it. One that did not fail,
-// but was skipped, goes on in the step where it was: what it did meanwhile counts.
+// would have, with all attempts of its phase before it. One that was skipped goes
+// on in the step where it was: what it did meanwhile counts. One that was neither
+// is uncertain, and goes on where its journal ends: it may be writing.
 func (m *Machine) again(e Event) {
+	if m.mode != exhausted && m.mode != finished {
+		return
+	}
 	failed := m.gaveUp
 	m.mode, m.err, m.due, m.held, m.waited, m.gaveUp = idle, "", false, "", false, false
 	if !failed {

@@ -102,6 +102,9 @@ func TestOrders(t *testing.T) {
 		{"halt of what is halted", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.HaltNow}, "! it is halted"},
 		{"resume of what runs", nil, rack.Order{Verb: rack.Resume}, ""},
 		{"resume", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "rack-resumed"},
+		{"resume of more than what runs", func(s *story) { s.run.Only = []string{"mgmt-1"} }, rack.Order{Verb: rack.Resume, Only: []string{"tor-1", "mgmt-1"}}, "rack-resumed"},
+		{"resume of all where a part runs", func(s *story) { s.run.Only = []string{"mgmt-1"} }, rack.Order{Verb: rack.Resume}, "rack-resumed"},
+		{"resume of less than what runs", func(s *story) { s.run.Only = []string{"mgmt-1", "tor-1"} }, rack.Order{Verb: rack.Resume, Only: []string{"tor-1"}}, "! mgmt-1 is being imaged"},
 		{"resume with a failed switch", func(s *story) { fail(s, "tor-1"); s.event(rack.RackHalted, "tor-1", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "! tor-1 has failed: no luck. Next: mend tor-1, then: rackreach retry tor-1"},
 		{"resume after a salvage", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}); s.run.Salvaged = s.seq }, rack.Order{Verb: rack.Resume}, "! server-02 is uncertain"},
 		{"resume after a salvage and a word for it", func(s *story) {

@@ -1,7 +1,9 @@
 package state
 
 import (
+	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +30,6 @@ var ErrNone = errors.New("there is none")
 // Plan is all that a run carries out, resolved: neither the rack file nor the
 // tables of a later rackreach change a run that was begun.
 type Plan struct {
-	Version   int                      `json:"version"`
 	Rack      *rack.Rack               `json:"rack"`
 	Platforms map[string]rack.Platform `json:"platforms"` // with the limits of real hardware
 	Plan      *rack.Plan               `json:"plan"`
@@ -40,25 +41,60 @@ type Simulated struct {
 	Socket string `json:"socket"` // of the simulated rack
 }
 
+// sealed is a plan as it is written: what it says, and the sum of that.
+type sealed struct {
+	Version int             `json:"version"`
+	Sum     string          `json:"sum"` // "sha256:" and 64 hex digits, of Says without spaces
+	Says    json.RawMessage `json:"says"`
+}
+
+// sumOf is the sum of JSON, however it is spaced.
+func sumOf(says []byte) (string, error) {
+	var b bytes.Buffer
+	if err := json.Compact(&b, says); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(b.Bytes())), nil
+}
+
 // Encode is a plan as JSON.
 func (p *Plan) Encode() ([]byte, error) {
-	p.Version = version
-	b, err := json.MarshalIndent(p, "", " ")
+	says, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("write the plan: %w", err)
+	}
+	sum, err := sumOf(says)
+	if err != nil {
+		return nil, fmt.Errorf("write the plan: %w", err)
+	}
+	b, err := json.MarshalIndent(sealed{version, sum, says}, "", " ")
 	if err != nil {
 		return nil, fmt.Errorf("write the plan: %w", err)
 	}
 	return append(b, '\n'), nil
 }
 
-// Decode reads a plan from JSON and checks that it is whole.
+// Decode reads a plan from JSON and checks that it is whole and as it was
+// written: a run must not carry out what nobody looked at.
 func Decode(b []byte) (*Plan, error) {
-	var p Plan
-	if err := json.Unmarshal(b, &p); err != nil {
+	var s sealed
+	if err := json.Unmarshal(b, &s); err != nil {
 		return nil, fmt.Errorf("read the plan: %w", err)
 	}
 	switch {
-	case p.Version > version:
-		return nil, fmt.Errorf("read the plan: a newer rackreach wrote it (version %d, this one knows %d): use that one", p.Version, version)
+	case s.Version > version:
+		return nil, fmt.Errorf("read the plan: a newer rackreach wrote it (version %d, this one knows %d): use that one", s.Version, version)
+	case len(s.Says) == 0:
+		return nil, errors.New("read the plan: a part of it is missing")
+	}
+	if sum, err := sumOf(s.Says); err != nil || sum != s.Sum {
+		return nil, errors.Join(errors.New("read the plan: it was changed since it was written: its sum is wrong"), err)
+	}
+	var p Plan
+	if err := json.Unmarshal(s.Says, &p); err != nil {
+		return nil, fmt.Errorf("read the plan: %w", err)
+	}
+	switch {
 	case p.Rack == nil || p.Plan == nil || len(p.Platforms) == 0:
 		return nil, errors.New("read the plan: a part of it is missing")
 	}

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -72,6 +73,23 @@ func TestBadPlansAreRefused(t *testing.T) {
 		}
 		if _, err := d.ReadPlan(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestChangedPlansAreRefused: a run goes on with what was looked at, or not at all.
+func TestChangedPlansAreRefused(t *testing.T) {
+	b, err := plan().Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Decode(bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))); err != nil {
+		t.Error("other spaces:", err)
+	}
+	for from, to := range map[string]string{"sha256:1": "sha256:2", `"r1"`: `"r2"`, "server-01": "server-02"} {
+		changed := bytes.Replace(b, []byte(from), []byte(to), 1)
+		if _, err := Decode(changed); err == nil || !strings.Contains(err.Error(), "it was changed since it was written") {
+			t.Errorf("%s instead of %s: %v", to, from, err)
 		}
 	}
 }
