@@ -47,6 +47,8 @@ type Agent struct {
 	waiting    map[uint64]*actor.PID // who is told once the event of that sequence is applied
 	opening    map[rack.Port]bool    // links whose next event was journalled but not applied yet
 	head       uint64                // last event applied
+	born       uint64                // last event of the lives before this one
+	scan       *scan                 // of a life that began in a rack that drains: nobody else asks its devices; else nil
 	order      *pendingOrder         // the order that waits for its device's actor to end; nil: none
 	orders     []*pendingOrder       // those behind it, at most ordersQueued
 	obeyed     uint64                // last event journalled for an order
@@ -133,6 +135,10 @@ func (a *Agent) Receive(c actor.Context) {
 		a.obey(c)
 	case *poolIdle:
 		a.drained(false)
+	case *scanDue:
+		a.scan.start(c, round{systems: interrupted(a.run, a.born)})
+	case *scanEnded:
+		a.scan.arm(c)
 	case *drainLimit:
 		a.drained(true)
 	case *actor.Terminated:
@@ -181,7 +187,7 @@ func (a *Agent) start(c actor.Context) {
 		a.end(fmt.Errorf("read the journal: %w", err))
 		return
 	}
-	a.head = head
+	a.head, a.born = head, head
 	a.offer()
 	a.warn()
 	if a.run.Status == rack.Halted || a.run.Status == rack.Completed {
@@ -205,6 +211,7 @@ func (a *Agent) goOn(c actor.Context) bool {
 	case rack.Draining:
 		a.pool.drain()
 		a.armDrainLimit()
+		a.scan = newScan(a.o.Scanner, a.o.ScanEvery, c)
 		a.drained(false)
 		return true
 	case rack.Imaging:
@@ -272,6 +279,9 @@ func (a *Agent) stopServices(c actor.Context) {
 	}
 	if a.deadline != nil {
 		a.deadline.Stop()
+	}
+	if a.scan != nil {
+		a.scan.end()
 	}
 	a.pool.drain()
 	a.refuseOrders(c)

@@ -20,6 +20,9 @@ type Obeyed struct{ Events []rack.Event }
 // ErrEnding refuses an order because the run ends at this moment.
 var ErrEnding = errors.New("the run is ending at this moment: look at rackreach status, then order it again")
 
+// ErrBusy refuses an order because too many wait before it.
+var ErrBusy = fmt.Errorf("%d orders wait already: look at rackreach status, then order it again", ordersQueued)
+
 // ordersQueued bounds the orders that wait for one before them.
 const ordersQueued = 64
 
@@ -51,7 +54,7 @@ func (a *Agent) ordered(c actor.Context, m *Order) {
 	p := &pendingOrder{order: m.Order, from: c.Sender()}
 	if a.order != nil {
 		if len(a.orders) == ordersQueued {
-			c.Respond(ErrEnding)
+			c.Respond(ErrBusy)
 			return
 		}
 		a.orders = append(a.orders, p)

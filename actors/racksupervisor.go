@@ -92,7 +92,8 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 			s.takeUp(c)
 		}
 	case *scanDue:
-		s.scan.start(c, s.run, s.born)
+		bmcs, tables := targets(s.run)
+		s.scan.start(c, round{bmcs, tables, append(interrupted(s.run, s.born), installed(s.run)...)})
 	case *scanEnded:
 		s.scan.arm(c)
 	case *actor.Terminated:

@@ -463,3 +463,36 @@ func TestAHaltedRackStillListens(t *testing.T) {
 		}
 	})
 }
+
+// TestADrainingRackAsksForWhatItMissed: a switch that is installed while nobody
+// hears it does not say so again. The life that goes on with the draining asks
+// it, and the rack is halted soon, knowing that it does not write any more.
+func TestADrainingRackAsksForWhatItMissed(t *testing.T) {
+	drama(t, testRack("r2", 2, 0, 1), nil, func(w *world) {
+		deaf := func(to bool) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.mute["tor-1"] = to
+		}
+		w.until("tor-1 writes", w.in("tor-1", "install"))
+		deaf(true)
+		w.must(rack.Order{Verb: rack.HaltNow})
+		w.again()
+		w.until("tor-1 is installed", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.imaged["tor-1"]
+		})
+		time.Sleep(time.Minute)
+		deaf(false)
+		w.ends()
+		w.check(w.count(rack.RackHalted, "", 1))
+		if e := w.find(rack.RackHalted, ""); len(e) != 1 || e[0].Detail.Reason != "" {
+			t.Errorf("%+v", e)
+		}
+		w.resume()
+		w.again()
+		w.ends()
+		w.check(w.count(rack.RackCompleted, "", 1), w.each(rack.DeviceReady, 1), w.once())
+	})
+}

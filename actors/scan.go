@@ -37,7 +37,7 @@ type scan struct {
 	running sync.WaitGroup
 }
 
-// Messages of a scan to its RackSupervisor.
+// Messages of a scan to the actor that owns it.
 type (
 	scanDue   struct{}
 	scanEnded struct{}
@@ -59,10 +59,15 @@ func (s *scan) arm(c actor.Context) {
 	s.timer = time.AfterFunc(s.every, func() { system.Root.Send(self, &scanDue{}) })
 }
 
+// round is whom one round of a scan asks.
+type round struct {
+	bmcs    []string // whose BMC is to be asked
+	tables  []string // switches whose MAC table is to be read
+	systems []string // who is to be asked for its receipt
+}
+
 // start begins one round in the background; it ends with scanEnded.
-func (s *scan) start(c actor.Context, run *rack.Run, born uint64) {
-	bmcs, tables := targets(run)
-	systems := append(interrupted(run, born), installed(run)...)
+func (s *scan) start(c actor.Context, r round) {
 	system, self := c.ActorSystem(), c.Self()
 	publish := func(o rack.Observation) {
 		system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
@@ -70,7 +75,7 @@ func (s *scan) start(c actor.Context, run *rack.Run, born uint64) {
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
-		s.round(bmcs, tables, systems, publish)
+		s.ask(r, publish)
 		if s.ctx.Err() == nil {
 			system.Root.Send(self, &scanEnded{})
 		}
@@ -128,7 +133,7 @@ func interrupted(run *rack.Run, born uint64) (systems []string) {
 	return systems
 }
 
-func (s *scan) round(bmcs, tables, systems []string, publish func(rack.Observation)) {
+func (s *scan) ask(r round, publish func(rack.Observation)) {
 	ctx, cancel := context.WithTimeout(s.ctx, max(s.every, scanFloor))
 	defer cancel()
 	slots := make(chan struct{}, scanWorkers)
@@ -142,21 +147,21 @@ func (s *scan) round(bmcs, tables, systems []string, publish func(rack.Observati
 			ask()
 		}()
 	}
-	for _, d := range bmcs {
+	for _, d := range r.bmcs {
 		each(func() {
 			if o, err := s.scanner.ProbeBMC(ctx, d); err == nil {
 				publish(o)
 			}
 		})
 	}
-	for _, d := range systems {
+	for _, d := range r.systems {
 		each(func() {
 			if o, err := s.scanner.Receipt(ctx, d); err == nil {
 				publish(o)
 			}
 		})
 	}
-	for _, d := range tables {
+	for _, d := range r.tables {
 		each(func() {
 			rows, err := s.scanner.MACTable(ctx, d)
 			if err != nil {
