@@ -24,12 +24,10 @@ import (
 // Home is a state directory.
 type Home string
 
-// Service is the state directory of a system service.
-const Service = Home("/var/lib/rackreach")
-
 // Default is the state directory of whoever calls: $RACKREACH_STATE, else
-// /var/lib/rackreach for a service (systemd sets $STATE_DIRECTORY), else
-// rackreach under $XDG_STATE_HOME or ~/.local/state.
+// $STATE_DIRECTORY, which systemd sets to /var/lib/rackreach for a service with
+// StateDirectory=rackreach, else rackreach under $XDG_STATE_HOME or
+// ~/.local/state.
 func Default(env func(string) (string, bool)) (Home, error) {
 	if d, ok := env("RACKREACH_STATE"); ok && d != "" {
 		return Home(d), nil

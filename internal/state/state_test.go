@@ -141,7 +141,7 @@ func TestDefault(t *testing.T) {
 		want Home
 	}{
 		{map[string]string{"RACKREACH_STATE": "x", "HOME": "/h"}, "x"},
-		{map[string]string{"STATE_DIRECTORY": "/var/lib/rackreach"}, Service},
+		{map[string]string{"STATE_DIRECTORY": "/var/lib/rackreach", "HOME": "/root"}, "/var/lib/rackreach"},
 		{map[string]string{"XDG_STATE_HOME": "/s", "HOME": "/h"}, "/s/rackreach"},
 		{map[string]string{"XDG_STATE_HOME": "relative", "HOME": "/h"}, "/h/.local/state/rackreach"},
 		{nil, ""},
