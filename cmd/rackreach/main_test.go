@@ -481,7 +481,7 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 // The plan that was shown is the plan that is carried out, at any speed.
 func TestOnePlanOneHash(t *testing.T) {
 	var out, notes bytes.Buffer
-	if code := run(t.Context(), []string{"plan", example("rack-1.yaml"), "-o", "json"}, &out, &notes, nil); code != 0 {
+	if code := run(t.Context(), []string{"plan", example("rack-1.yaml"), "-o", "json"}, &out, &notes, func(string) (string, bool) { return "", false }); code != 0 {
 		t.Fatal(notes.String())
 	}
 	var plan struct{ Hash string }
