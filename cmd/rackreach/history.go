@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -204,7 +205,7 @@ func reachEither(ctx context.Context, stateDir string, env func(string) (string,
 		return nil, "", err
 	}
 	rackName, device := splitDevice(name)
-	if rackName == "" && contains(racks, device) {
+	if rackName == "" && slices.Contains(racks, device) {
 		rackName, device = device, ""
 	}
 	c, err := reach(ctx, stateDir, env, rackName)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -49,7 +50,7 @@ func reach(ctx context.Context, flag string, env func(string) (string, bool), na
 		return nil, badInput(fmt.Errorf("there are %d racks in %s: name one of %s, and a device as RACK/DEVICE", len(racks), home, strings.Join(racks, ", ")))
 	case name == "":
 		name = racks[0]
-	case !contains(racks, name):
+	case !slices.Contains(racks, name):
 		return nil, badInput(fmt.Errorf("no rack %s was begun in %s: there is %s", name, home, strings.Join(racks, ", ")))
 	}
 	return reachRack(ctx, home.Rack(name), name)
@@ -73,15 +74,6 @@ func reachRack(ctx context.Context, dir state.Dir, name string) (*reached, error
 	}
 	client, stop := api.Local(api.New(k))
 	return &reached{Client: client, rack: name, kept: k, local: stop}, nil
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 // letGo ends the API of this process and leaves the journal open.

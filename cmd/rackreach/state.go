@@ -64,6 +64,9 @@ func openKept(dir state.Dir, rackName string, fresh *state.Plan) (_ *kept, err e
 			err = errors.Join(err, log.Close())
 		}
 	}()
+	if of := log.Meta().Rack; of != rackName {
+		return nil, fmt.Errorf("%w: %s, not %s: move it to where it belongs, or restore the one of %s (in %s)", journal.ErrOtherRack, of, rackName, rackName, dir)
+	}
 	k := &kept{dir: dir, plan: fresh, log: log}
 	begun := k.log.Last() > 0
 	old, err := dir.ReadPlan()

@@ -312,6 +312,8 @@ func (p *prover) judgeTicket(e rack.Event, d *life) *Violation {
 		return breach(ruleTickets, e, "ticket %q was issued before, or has no name", id)
 	case d.ticket.open || d.ticket.issued:
 		return breach(ruleTickets, e, "ticket %s while %s is open", id, d.ticket.id)
+	case d.ticket.writing:
+		return breach(ruleTickets, e, "ticket %s while it may be writing under %s", id, d.ticket.id)
 	case p.status != rack.Imaging && p.status != rack.Draining:
 		return breach(ruleTickets, e, "ticket %s while the rack is %s", id, p.status)
 	}

@@ -41,6 +41,7 @@ type life struct {
 		open      bool
 		delivered bool // the whole image went out under it
 		issued    bool // in the running attempt
+		writing   bool // the device may do its job: not over because somebody looked away
 	}
 	held    *rack.Event
 	crash   *rack.Event // the last device-crashed, until it is ready or ordered anew
@@ -110,6 +111,8 @@ func (d *life) enterStep(e rack.Event) {
 		d.step = i
 		if d.platform.Steps[i].Action != rack.Wait {
 			clear(d.fresh)
+		} else if e.Phase == rack.Installation && d.ticket.open {
+			d.ticket.writing = true
 		}
 	case rack.StepWaiting:
 		d.waited = &e
@@ -130,7 +133,7 @@ func (d *life) enterStep(e rack.Event) {
 		d.gaveUp = d.gaveUp || d.final
 		d.failed[e.Phase], d.restarts = true, true
 		if e.Phase == rack.Installation {
-			d.ticket.open = false
+			d.ticket.open, d.ticket.writing = false, false
 		}
 		clear(d.fresh)
 		if i >= 0 {
@@ -167,7 +170,7 @@ func (d *life) observe(e rack.Event) {
 		d.ticket.delivered = true
 	case p == rack.ReportedFailed, p == rack.ReportedRefused, p == rack.ReceiptFound, p == d.platform.TicketEnds,
 		p == rack.DHCPONIE && d.ticket.delivered: // the installer gave up: the switch is back in ONIE
-		d.ticket.open = false
+		d.ticket.open, d.ticket.writing = false, false
 	}
 }
 
@@ -175,6 +178,7 @@ func (d *life) finish(e rack.Event) {
 	d.end, d.held, d.running, d.ticket.open = &e, nil, nil, false
 	switch e.Kind {
 	case rack.DeviceReady:
+		d.ticket.writing = false
 		d.status, d.failure, d.final, d.crash = rack.Ready, nil, false, nil
 	case rack.DeviceFailed:
 		d.status, d.gaveUp = rack.Failed, true
@@ -210,6 +214,7 @@ func (d *life) order(e rack.Event) {
 		return
 	}
 	d.gaveUp = false
+	d.ticket.writing = false // somebody says so
 	// Only what is observed from now on says anything about the new life.
 	clear(d.fresh)
 	clear(d.failed)

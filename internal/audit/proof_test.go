@@ -227,6 +227,15 @@ func TestEveryRuleRed(t *testing.T) {
 		{name: "the same ticket twice", rule: ruleTickets, change: func(s *story) {
 			s.events[s.at(2, rack.TicketIssued, s2, "")].Detail.Ticket = s.events[s.at(1, rack.TicketIssued, s2, "")].Detail.Ticket
 		}},
+		{name: "a ticket for what crashed in mid-write", rule: ruleTickets, change: func(s *story) {
+			i := s.at(1, rack.StepStarted, s2, "write")
+			ticket := event(rack.TicketIssued, s2, rack.Detail{Ticket: "r1/server-02/9"})
+			ticket.Phase = rack.Installation
+			for n, e := range []rack.Event{event(rack.DeviceFailed, s2, rack.Detail{Error: "crashed"}), event(rack.DeviceRetried, s2, rack.Detail{}),
+				stepEvent(rack.StepStarted, s2, rack.Installation, "ticket", 2), ticket} {
+				s.insert(i+1+n, e)
+			}
+		}},
 		{name: "a ticket in the configuration", rule: ruleTickets, change: func(s *story) {
 			s.insert(s.at(1, rack.StepCompleted, s2, "push"), event(rack.TicketIssued, s2, rack.Detail{Ticket: "r1/server-02/9"}))
 		}},

@@ -174,3 +174,26 @@ func TestReimagedSwitchClosesItsLinks(t *testing.T) {
 		t.Errorf("tor-1:1 is %s once tor-1 is ready again", got)
 	}
 }
+
+// TestReimagedSwitchIsNoFindingOfServers: what was heard through their cables
+// before it started over still holds of the cables.
+func TestReimagedSwitchIsNoFindingOfServers(t *testing.T) {
+	s := ready(t)
+	again := func() {
+		s.event(rack.ReimageOrdered, "server-01", rack.Detail{})
+		s.event(rack.DeviceReady, "server-01", rack.Detail{})
+	}
+	for _, c := range s.run.Cabling.Ends("server-01") {
+		s.event(rack.LinkOpen, "server-01", rack.Detail{Link: c.Near.String()})
+	}
+	again()
+	s.event(rack.ReimageOrdered, "mgmt-1", rack.Detail{})
+	s.event(rack.DeviceReady, "mgmt-1", rack.Detail{})
+	if got := s.run.Unproven("server-01"); got != "" {
+		t.Errorf("a finding of what was proven: %s", got)
+	}
+	again()
+	if got := s.run.Unproven("server-01"); got == "" {
+		t.Error("no finding of a server that was ready again before its links were heard")
+	}
+}

@@ -87,6 +87,7 @@ type DeviceState struct {
 	Retried    bool   // that was to go on after a failure
 	ordered    uint64 // sequence of that
 	findings   int    // device-finding events
+	proven     bool   // something had been heard through each of its data links when it became ready
 }
 
 // Run is the state of one execution of a plan on one rack. It changes by Apply
@@ -216,6 +217,7 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 	case DeviceReleased:
 		d.Held = ""
 	case DeviceReady:
+		d.proven = len(r.quiet(e.Device)) == 0
 		d.Status, d.Progress, d.Held, d.Error, d.Ticket.Open = Ready, 1, "", "", false
 		d.Writing, d.Refused, d.Holds = false, false, r.receipt(d.Ticket.ID)
 		for _, c := range r.through(e.Device) {
@@ -524,18 +526,24 @@ func (r *Run) Found(device string) bool { return r.devices[device].findings > 0 
 
 // Unproven names the data links of a ready device through which nothing was
 // heard, in words, or "". One open data link is enough to be ready; the others
-// are a finding, never silence (design §3).
+// are a finding, never silence (design §3). Links that are closed later, by a
+// switch that starts over, say nothing of the device's cables.
 func (r *Run) Unproven(device string) string {
-	var quiet []string
+	quiet := r.quiet(device)
+	if len(quiet) == 0 || r.Device(device).proven {
+		return ""
+	}
+	return fmt.Sprintf("nothing was heard through %s: check that cable", strings.Join(quiet, ", "))
+}
+
+// quiet lists the data links of a device that are not open.
+func (r *Run) quiet(device string) (quiet []string) {
 	for _, c := range r.Cabling.Ends(device) {
 		if c.Network == Data && r.links[c.Near] != LinkIsOpen {
 			quiet = append(quiet, c.Near.String())
 		}
 	}
-	if len(quiet) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("nothing was heard through %s: check that cable", strings.Join(quiet, ", "))
+	return quiet
 }
 
 // Seq is the sequence of the last event applied.
