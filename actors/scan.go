@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -107,7 +108,14 @@ func installed(run *rack.Run) (systems []string) {
 	for i := range run.Rack.Devices {
 		dev := &run.Rack.Devices[i]
 		d := run.Device(dev.Name)
-		if d.Status != rack.Discovering || d.Stage != rack.StageNOS || !run.Wanted(dev.Name) {
+		if !run.Wanted(dev.Name) {
+			continue
+		}
+		if d.Status == rack.Waiting && d.Ordered != "" && run.Reachable(dev.Name) && waitsForONIE(run, dev) {
+			systems = append(systems, dev.Name) // hardware that was ordered anew, and that may run a system in silence
+			continue
+		}
+		if d.Status != rack.Discovering || d.Stage == rack.StageONIE || d.Stage == "" && d.Ordered == "" {
 			continue
 		}
 		for _, s := range run.Platforms[dev.Platform].Steps {
@@ -117,6 +125,11 @@ func installed(run *rack.Run) (systems []string) {
 		}
 	}
 	return systems
+}
+
+// waitsForONIE reports whether a device is discovered by its installer environment.
+func waitsForONIE(run *rack.Run, dev *rack.Device) bool {
+	return slices.ContainsFunc(run.Platforms[dev.Platform].Steps, func(s rack.Step) bool { return s.Until == rack.DHCPONIE })
 }
 
 // interrupted are the devices whose installation an earlier life began to wait

@@ -126,10 +126,10 @@ func (x *executor) Receipt(ctx context.Context, device string) (rack.Observation
 	o := rack.Observation{Source: rack.FromReceipt, Device: device, Address: d.Address.String(), Proves: rack.ReceiptFound}
 	run, ticket := x.ticketOf(device)
 	switch {
-	case got.Run != run && (got.Run != "" || ticket == ""):
+	case got.Run != run && got.Run != "" || ticket == "": // nothing was done to this hardware in this run
 		o.Proves, o.Holds = rack.ReceiptForeign, bounded(got.Holds())
 		o.Message = "it holds " + o.Holds
-	case got.Digest != x.images[device].Digest || got.Run != "" && got.Ticket != ticket:
+	case got.Digest != x.images[device].Digest || got.Run != "" && got.Ticket != ticket: // it is installed at this moment
 		return rack.Observation{}, fmt.Errorf("%s holds the receipt of another job of this run: ticket %.80q", device, got.Ticket)
 	}
 	return o, nil

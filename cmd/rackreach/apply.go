@@ -147,11 +147,16 @@ type driving struct {
 
 var applyAdvice = adviser{
 	unfinished: "rackreach resume: it goes on where it was",
-	halted:     func(run *rack.Run, by string) string { return run.Remedy(by) },
-	operator:   "rackreach resume",
-	only:       "rackreach resume: it images the others",
-	partial:    "mend what is named above, then: rackreach retry DEVICE, rackreach resume",
-	ordered:    "rackreach resume",
+	halted: func(run *rack.Run, by string) string {
+		if d := run.Device(by); d.Status != rack.Failed {
+			return "rackreach resume" // somebody has seen to it since
+		}
+		return run.Remedy(by)
+	},
+	operator: "rackreach resume",
+	only:     "rackreach resume: it images the others",
+	partial:  "mend what is named above, then: rackreach retry DEVICE, rackreach resume",
+	ordered:  "rackreach resume",
 }
 
 // drive images the rack until its run ends, unless it has ended already.

@@ -107,6 +107,10 @@ func printSalvage(w io.Writer, r journal.Report, from, to string) error {
 	if r.Loose > 0 {
 		p.line("  not copied: %d events, %d to %d, can be read, but nothing links them to the others", r.Loose, r.LooseIn[0], r.LooseIn[1])
 	}
+	if r.Damage == nil {
+		p.line("  nothing was damaged: the copy is whole")
+		return p.err
+	}
 	p.line("  next: put it in place of the damaged one (mv %s %s.damaged; mv %s %s). Every device that it does not call ready is uncertain:", from, from, to, from)
 	p.line("        look at it, then rackreach retry DEVICE to go on where the journal ends, or rackreach reimage DEVICE")
 	return p.err

@@ -153,7 +153,7 @@ func failures(r *rack.Rack, run *rack.Run) (out []string) {
 		case rack.Failed:
 			out = append(out, fmt.Sprintf("  %s failed: %s", r.Devices[i].Name, d.Error))
 		case rack.Skipped:
-			out = append(out, fmt.Sprintf("  %s is skipped: %s", r.Devices[i].Name, d.Ordered))
+			out = append(out, fmt.Sprintf("  %s is %s", r.Devices[i].Name, d.Ordered))
 		}
 	}
 	return out

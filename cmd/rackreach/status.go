@@ -31,10 +31,10 @@ func newStatus(env func(string) (string, bool)) *cobra.Command {
 				return badInput(fmt.Errorf("-o %q is not an output: write -o table, -o json or -o yaml", output))
 			}
 			racks, err := statusOf(cmd.Context(), stateDir, env, append(given, "")[0])
-			if err != nil {
+			if len(racks) == 0 {
 				return err
 			}
-			return printStatus(cmd.OutOrStdout(), racks, output)
+			return errors.Join(printStatus(cmd.OutOrStdout(), racks, output), err)
 		},
 	}
 	stateFlag(cmd.Flags(), &stateDir)
@@ -42,7 +42,8 @@ func newStatus(env func(string) (string, bool)) *cobra.Command {
 	return cmd
 }
 
-// statusOf asks for one rack, or for all that were begun.
+// statusOf asks for one rack, or for all that were begun. One that cannot be read
+// hides none of the others.
 func statusOf(ctx context.Context, stateDir string, env func(string) (string, bool), name string) ([]*messages.Rack, error) {
 	home, err := homeOf(stateDir, env)
 	if err != nil {
@@ -56,21 +57,31 @@ func statusOf(ctx context.Context, stateDir string, env func(string) (string, bo
 		names = []string{name}
 	}
 	var out []*messages.Rack
+	var errs []error
 	for _, n := range names {
-		c, err := reach(ctx, stateDir, env, n)
+		r, err := statusOfRack(ctx, stateDir, env, n)
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
-		a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)}))
-		if err != nil {
-			err = c.explain(err)
-		}
-		if err = errors.Join(err, c.close()); err != nil {
-			return nil, err
-		}
-		out = append(out, a.Msg.GetRack())
+		out = append(out, r)
 	}
-	return out, nil
+	return out, errors.Join(errs...)
+}
+
+func statusOfRack(ctx context.Context, stateDir string, env func(string) (string, bool), name string) (*messages.Rack, error) {
+	c, err := reach(ctx, stateDir, env, name)
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)}))
+	if err != nil {
+		err = c.explain(err)
+	}
+	if err = errors.Join(err, c.close()); err != nil {
+		return nil, err
+	}
+	return a.Msg.GetRack(), nil
 }
 
 func printStatus(w io.Writer, racks []*messages.Rack, output string) error {
@@ -166,7 +177,9 @@ func note(d *messages.Device) string {
 		return d.GetError()
 	case d.GetStatus() == "skipped":
 		return d.GetOrdered()
-	case d.GetError() != "" && d.GetStatus() != "ready":
+	case d.GetStatus() == "ready":
+		return ""
+	case d.GetError() != "":
 		return "before: " + d.GetError()
 	}
 	return d.GetOrdered()

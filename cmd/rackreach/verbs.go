@@ -116,7 +116,11 @@ func newDeviceVerb(v deviceVerb, env func(string) (string, bool)) *cobra.Command
 				return err
 			}
 			if v.confirm && !yes {
-				if err := confirmed(t, c.rack, device); err != nil {
+				err := c.knows(cmd.Context(), device)
+				if err == nil {
+					err = confirmed(t, c.rack, device)
+				}
+				if err != nil {
 					return errors.Join(err, c.close())
 				}
 			}
@@ -132,6 +136,21 @@ func newDeviceVerb(v deviceVerb, env func(string) (string, bool)) *cobra.Command
 		cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	}
 	return cmd
+}
+
+// knows refuses a device that the rack does not have, before anybody is asked
+// about it.
+func (c *reached) knows(ctx context.Context, device string) error {
+	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)}))
+	if err != nil {
+		return c.explain(err)
+	}
+	for _, d := range a.Msg.GetRack().GetDevices() {
+		if d.GetName() == api.DeviceName(c.rack, device) {
+			return nil
+		}
+	}
+	return badInput(fmt.Errorf("rack %s has no such device as %q: rackreach status shows its devices", c.rack, device))
 }
 
 // maxTyped bounds what is read from somebody who confirms.
