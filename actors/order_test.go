@@ -785,7 +785,7 @@ func TestAnAskOfAnActorThatEnds(t *testing.T) {
 // is in flight; the next life brings it to its end.
 func TestHaltAtAnyTime(t *testing.T) {
 	every := 97 * time.Second
-	if testing.Short() {
+	if testing.Short() || underRace {
 		every *= 5
 	}
 	for at := time.Second; at < 40*time.Minute; at += every {

@@ -238,7 +238,7 @@ func TestResumeFromEveryPrefix(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, killed %s an event", l.name, when), func(t *testing.T) {
 				t.Parallel()
 				step := 1
-				if testing.Short() {
+				if testing.Short() || underRace {
 					step = 11
 				}
 				if !c.before {

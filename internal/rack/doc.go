@@ -16,8 +16,10 @@
 //   - cabling.go: which switches stand between the agent and a device
 //   - platform.go: how one kind of device is discovered, installed, configured
 //   - event.go: everything that can happen in a run
-//   - machine.go: the decisions of one device
-//   - run.go: links, gates, tickets, progress of the whole rack
+//   - machine.go: the decisions of one device; machine_applied.go: its state
+//   - run.go: the state of the whole rack; links.go: links and gates;
+//     progress.go
+//   - order.go: what an operator may order; order_applied.go: what it does
 //   - binding.go: which slot a packet belongs to
 //   - policy.go: what a failure means
 //   - plan.go: order, waves, hash

@@ -1,0 +1,76 @@
+package rack
+
+// resumed takes up a rack that was stopped.
+func (r *Run) resumed(e Event) {
+	r.Status, r.Cause, r.Blamed, r.HaltedBy, r.Only = Imaging, "", "", "", e.Detail.Only
+	for name, d := range r.devices {
+		r.enliven(d, name)
+	}
+}
+
+// enliven makes the open ticket of a device live when its step waits for what
+// the ticket stands for, and the rack is being imaged.
+func (r *Run) enliven(d *DeviceState, name string) {
+	if r.Status != Imaging || !d.Ticket.Open {
+		return
+	}
+	dev, ok := r.Rack.Device(name)
+	if !ok {
+		return
+	}
+	for _, s := range r.Platforms[dev.Platform].Steps {
+		if s.Name == d.Step && s.Phase == d.Phase {
+			d.Ticket.Live = s.Action == Wait && s.Phase == Installation
+		}
+	}
+}
+
+// receipt is how a device names what it was given under a ticket of this run.
+func (r *Run) receipt(ticket string) string {
+	if ticket == "" {
+		return ""
+	}
+	return "receipt:" + r.ID + "/" + ticket
+}
+
+// applyOrder changes a device by what an operator ordered.
+func (r *Run) applyOrder(d *DeviceState, e Event) {
+	switch e.Kind {
+	case DeviceRetried:
+		d.Status, d.Error, d.Held, d.Writing = DeviceStatus(d.Phase), "", "", false
+		if d.Phase == "" {
+			d.Status = Waiting
+		}
+		r.enliven(d, e.Device)
+	case DeviceSkipped:
+		d.Status, d.Held, d.Ticket.Live = Skipped, "", false
+	case ReimageOrdered:
+		*d = DeviceState{Status: Waiting, Seen: d.Seen, Stage: d.Stage, Holds: d.Holds, Overwrites: e.Detail.Overwrites, Ticket: d.Ticket, findings: d.findings}
+		d.Ticket.Open = false
+		r.closeThrough(e.Device)
+	case DeviceReplaced:
+		*d = DeviceState{Status: Waiting}
+		r.binder = r.binder.Forgotten(e.Device)
+		r.closeThrough(e.Device)
+	case DeviceBound:
+		if e.Detail.Seen != nil {
+			r.binder = r.binder.Bound(e.Device, e.Detail.Seen)
+		}
+	default:
+		return
+	}
+	d.ordered, d.Retried = e.Seq, e.Kind == DeviceRetried
+	d.Ordered = map[Kind]string{DeviceRetried: "retried", DeviceSkipped: "skipped", ReimageOrdered: "imaged anew", DeviceBound: "bound", DeviceReplaced: "replaced"}[e.Kind] +
+		" by order of " + orSomebody(e.Detail.By)
+	if e.Detail.Reason != "" {
+		d.Ordered += ": " + e.Detail.Reason
+	}
+}
+
+// closeThrough closes what lies behind a switch that starts over.
+func (r *Run) closeThrough(device string) {
+	for _, c := range r.through(device) {
+		r.links[c.Near] = LinkIsClosed
+		delete(r.dropped, c.Near)
+	}
+}
