@@ -175,6 +175,10 @@ func (k *kept) drive(ctx context.Context, t terminal, d driving) (err error) {
 	if k.plan.Simulated == nil {
 		return errors.New("this run images real hardware, which this rackreach cannot do: use the one that began it")
 	}
+	secret, err := k.dir.Secret()
+	if err != nil {
+		return err
+	}
 	remote, err := sim.Join(ctx, k.plan.Simulated.Socket)
 	if err != nil {
 		return badInput(fmt.Errorf("%w. Start it with: rackreach simulated-rack FILE, and leave it running", err))
@@ -205,7 +209,7 @@ func (k *kept) drive(ctx context.Context, t terminal, d driving) (err error) {
 		return errors.Join(err, l.Close())
 	}
 	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
-	o := rackagent.Options{Images: images, Secret: k.secret, RunID: k.log.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env)}
+	o := rackagent.Options{Images: images, Secret: secret, RunID: k.log.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env)}
 	if err := s.plug(ctx, w, o, t.notes, d.metrics); err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -280,7 +280,7 @@ func (f *eventsFlags) run(ctx context.Context, t terminal, name string) error {
 	if f.json {
 		v = &jsonView{out: t.out, notes: t.notes}
 	}
-	err = c.events(ctx, from, f.follow && c.kept == nil, func(events []rack.Event) error {
+	err = c.events(ctx, from, f.follow && c.driven(), func(events []rack.Event) error {
 		var shown []rack.Event
 		for _, e := range events {
 			if (device == "" || e.Device == device) && !e.Time.Before(since) {
@@ -289,7 +289,7 @@ func (f *eventsFlags) run(ctx context.Context, t terminal, name string) error {
 		}
 		return v.show(shown)
 	})
-	if f.follow && c.kept != nil {
+	if f.follow && !c.driven() {
 		err = errors.Join(err, printLines(t.notes, []string{"No agent drives rack " + c.rack + ": nothing more comes. Next: rackreach resume"}))
 	}
 	return errors.Join(err, c.close())

@@ -29,9 +29,12 @@ func driveFlags(f *pflag.FlagSet, json *bool, metrics *string) {
 type reached struct {
 	*api.Client
 	rack  string
-	kept  *kept        // nil: an agent drives the rack
+	kept  *kept        // nil: an agent drives the rack, or its journal can only be read
 	local func() error // ends the API of this process; nil when there is none
 }
+
+// driven reports whether an agent drives the rack.
+func (c *reached) driven() bool { return c.local == nil && c.kept == nil }
 
 // reach finds a rack by its name; empty when there is only one.
 func reach(ctx context.Context, flag string, env func(string) (string, bool), name string) (*reached, error) {
@@ -69,6 +72,14 @@ func reachRack(ctx context.Context, dir state.Dir, name string) (*reached, error
 		// An agent may have taken it over meanwhile.
 		if client, err := api.Dial(ctx, dir.Socket()); err == nil {
 			return &reached{Client: client, rack: name}, nil
+		}
+		if unwritable(openErr) {
+			r, err := openReadOnly(dir)
+			if err != nil {
+				return nil, err
+			}
+			client, stop := api.Local(api.New(r))
+			return &reached{Client: client, rack: name, local: stop}, nil
 		}
 		return nil, stateError(openErr)
 	}

@@ -26,11 +26,10 @@ func homeOf(flag string, env func(string) (string, bool)) (state.Home, error) {
 // kept is the state of one rack, opened: nobody else can write to it until it
 // is closed.
 type kept struct {
-	dir    state.Dir
-	plan   *state.Plan
-	log    *journal.Store
-	run    *rack.Run // as the journal says when it was opened
-	secret []byte
+	dir  state.Dir
+	plan *state.Plan
+	log  *journal.Store
+	run  *rack.Run // as the journal says when it was opened
 }
 
 // resolved is everything that a run of a rack carries out.
@@ -82,9 +81,6 @@ func openKept(dir state.Dir, rackName string, fresh *state.Plan) (_ *kept, err e
 		if err := dir.WritePlan(fresh); err != nil {
 			return nil, err
 		}
-	}
-	if k.secret, err = dir.Secret(); err != nil {
-		return nil, err
 	}
 	k.run, err = k.replay()
 	if err == nil && begun && k.run.PlanHash != k.plan.Plan.Hash {

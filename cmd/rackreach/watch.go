@@ -66,12 +66,12 @@ func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
 		return err
 	}
 	var wg sync.WaitGroup
-	if c.kept == nil {
+	if c.driven() {
 		wg.Go(func() { f.loop(ctx, c.foretold(v, t)) })
 		wg.Go(func() { sent.poll(ctx, c) })
 	}
 	end := rack.NewRun(h.plan.Rack, h.plan.Platforms)
-	err = c.events(ctx, 1, c.kept == nil, func(events []rack.Event) error {
+	err = c.events(ctx, 1, c.driven(), func(events []rack.Event) error {
 		for _, e := range events {
 			end.Apply(e)
 		}
@@ -82,7 +82,7 @@ func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
 	wg.Wait()
 	ready, failed := end.Tally()
 	last := fmt.Sprintf("%s: %s, %d of %d devices are ready, %d failed", c.rack, end.Status, ready, len(h.plan.Rack.Devices), failed)
-	if c.kept != nil {
+	if !c.driven() {
 		last += "; no agent drives it"
 	}
 	return errors.Join(err, v.end(outcome{last: []string{last}}))

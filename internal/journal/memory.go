@@ -21,6 +21,13 @@ var _ Log = (*Memory)(nil)
 // NewMemory is an empty log. Sequences start at 1.
 func NewMemory() *Memory { return &Memory{grown: make(chan struct{})} }
 
+// Loaded is a log that holds events as they were read, from the first on.
+func Loaded(events []rack.Event) *Memory {
+	m := NewMemory()
+	m.events = events
+	return m
+}
+
 // Append implements Log.
 func (m *Memory) Append(events ...rack.Event) ([]rack.Event, error) {
 	m.mu.Lock()

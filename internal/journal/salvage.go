@@ -33,6 +33,19 @@ func Verify(dir string) (Report, error) {
 	return withReadLock(dir, func(path string) (Report, error) { return verify(path, nil) })
 }
 
+// Events reads a whole journal and changes nothing, not even who is said to hold
+// it: for one in a directory that cannot be written to. Errors: as Verify.
+func Events(dir string) (Report, []rack.Event, error) {
+	var events []rack.Event
+	r, err := withReadLock(dir, func(path string) (Report, error) {
+		return verify(path, func(e rack.Event) error {
+			events = append(events, e)
+			return nil
+		})
+	})
+	return r, events, err
+}
+
 // Dump writes the events that keep accepts (nil: all) as lines of JSON, in order.
 // Every line is proven; when damage is met what is before it has been written.
 // Errors: as Verify, and the writer's.
