@@ -10,7 +10,8 @@ import (
 // changesOffer reports whether an event may change what is served.
 func changesOffer(e rack.Event) bool {
 	switch e.Kind {
-	case rack.TicketIssued, rack.StepStarted, rack.StepFailed, rack.DeviceReady, rack.DeviceFailed, rack.RackDraining, rack.RackResumed, rack.ReimageOrdered, rack.DeviceReplaced:
+	case rack.TicketIssued, rack.StepStarted, rack.StepFailed, rack.DeviceReady, rack.DeviceFailed, rack.RackDraining, rack.RackResumed,
+		rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceReplaced:
 		return true
 	case rack.Observed:
 		return e.Detail.Seen.Proves != rack.NoEvidence
