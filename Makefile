@@ -23,7 +23,7 @@ kill: ## kill the agent at every boundary of its journal, and at 100 random mome
 
 .PHONY: soak
 soak: ## the same with a rack of 9 devices, and at 2000 random moments (half an hour)
-	KILL_RACK=../../examples/rack-1.yaml KILL_RANDOM=2000 $(KILL) -v
+	KILL_RACK=testdata/rack-9.yaml KILL_RANDOM=2000 $(KILL) -v
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint

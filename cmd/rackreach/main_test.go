@@ -73,19 +73,24 @@ func TestScripts(t *testing.T) {
 			return err
 		}
 		e.Setenv("EXAMPLES", examples)
-		small, err := filepath.Abs("testdata/rack-4.yaml")
-		if err != nil {
-			return err
+		for name, file := range map[string]string{"RACK4": "rack-4.yaml", "RACK9": "rack-9.yaml"} { // small images
+			path, err := filepath.Abs("testdata/" + file)
+			if err != nil {
+				return err
+			}
+			e.Setenv(name, path)
 		}
-		e.Setenv("RACK4", small)
 		return nil
 	}})
 }
 
+// patience is for machines that are busy with other tests; nothing is measured.
+const patience = 3 * time.Minute
+
 // served waits until a simulated rack is served at a socket, and holds that it
 // calls itself by the given name.
 func served(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
@@ -109,7 +114,7 @@ func served(ts *testscript.TestScript, _ bool, args []string) {
 // until waits until a device of a rack that an agent drives has a status: STATE
 // RACK DEVICE STATUS.
 func until(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
