@@ -8,7 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/gofrs/flock"
 )
 
 // maxSocketPath bounds the path of a unix socket, in bytes: the kernel has room
@@ -46,21 +47,15 @@ func checkSocketPath(path string) error {
 // lockSocket holds a lock beside the socket for as long as it is served: of two
 // racks that find the socket of a dead one, only one may replace it. The file
 // stays; the kernel takes the lock from a process that dies.
-func lockSocket(path string) (*os.File, error) {
-	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+func lockSocket(path string) (*flock.Flock, error) {
+	lock := flock.New(path+".lock", flock.SetPermissions(0o600))
+	switch held, err := lock.TryLock(); {
+	case err != nil:
 		return nil, fmt.Errorf("lock the socket: %w: name a socket in a directory that you may write to", err)
+	case !held:
+		return nil, errServed(path)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = errServed(path)
-	} else if err != nil {
-		err = fmt.Errorf("lock the socket %s: %w", path, err)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return lock, nil
 }
 
 func errServed(path string) error {
@@ -99,7 +94,7 @@ func listenLocked(ctx context.Context, path string) (net.Listener, error) {
 // socketListener gives the lock back when it is closed.
 type socketListener struct {
 	net.Listener
-	lock *os.File
+	lock *flock.Flock
 }
 
 // Close removes the socket, then gives up its name.
