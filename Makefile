@@ -22,8 +22,9 @@ kill: ## kill the agent at every boundary of its journal, and at 100 random mome
 	$(KILL)
 
 .PHONY: soak
-soak: ## the same with a rack of 9 devices, and at 2000 random moments (half an hour)
-	KILL_RACK=testdata/rack-9.yaml KILL_RANDOM=2000 $(KILL) -v
+soak: ## the same at every boundary of a rack of 9 devices, and at 2000 random moments (half an hour)
+	KILL_RACK=testdata/rack-9.yaml $(KILL) -run TestKilledAtEveryBoundary
+	KILL_RANDOM=2000 $(KILL) -run TestKilledAtRandom
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
