@@ -60,7 +60,7 @@ func (r *Run) applyOrder(d *DeviceState, e Event) {
 		return
 	}
 	d.ordered, d.Retried = e.Seq, e.Kind == DeviceRetried
-	d.Ordered = map[Kind]string{DeviceRetried: "retried", DeviceSkipped: "skipped", ReimageOrdered: "imaged anew", DeviceBound: "bound", DeviceReplaced: "replaced"}[e.Kind] +
+	d.Ordered = map[Kind]string{DeviceRetried: "to be tried again", DeviceSkipped: "skipped", ReimageOrdered: "to be imaged anew", DeviceBound: "bound", DeviceReplaced: "replaced"}[e.Kind] +
 		" by order of " + orSomebody(e.Detail.By)
 	if e.Detail.Reason != "" {
 		d.Ordered += ": " + e.Detail.Reason
