@@ -150,8 +150,9 @@ func (k *kept) Order(_ context.Context, o rack.Order) ([]rack.Event, error) {
 	if o.Verb == rack.HaltNow && run.Status == rack.Imaging {
 		return nil, &rack.Refusal{What: "halt: no agent drives rack " + run.Rack.Name + ", so nothing is sent to a device", Next: "nothing, until somebody starts rackreach resume or apply"}
 	}
-	// It was interrupted, and nobody drives it: nobody would end the draining either.
-	if run.Status == rack.Draining || o.Verb == rack.Resume && run.Status == rack.Imaging && len(o.Only) > 0 {
+	// It was interrupted, and nobody drives it: nobody would end the draining, and
+	// no configuration is being pushed.
+	if run.Status == rack.Draining || run.Status == rack.Imaging && (o.Verb != rack.Resume || len(o.Only) > 0) {
 		run.Status = rack.Halted
 	}
 	events, err := run.Obey(o)

@@ -202,7 +202,7 @@ func (r *Run) maySkip(dev *Device, d DeviceState, o Order) error {
 	case dev.Role.IsSwitch():
 		lost := r.unreachableWithout(n)
 		return refuse("mend it, then rackreach retry "+n, "skip %s: without this switch %s; no server is imaged before every switch is ready", n, lost)
-	case d.Status == Installing && d.Ticket.Open && d.Ticket.Live && r.destructive(dev, d.Step):
+	case d.Status == Installing && d.Ticket.Open && d.Ticket.Live && r.step(dev, d.Step).Destructive:
 		// A run that is completed without it would end what it is served.
 		return refuse(r.itsEnd(), "skip %s: it may be writing right now, under ticket %s", n, d.Ticket.ID)
 	case d.Status == Ready:
@@ -248,6 +248,9 @@ func (r *Run) mayStartOver(dev *Device, d DeviceState, v Verb) error {
 	if dev.Protect {
 		return refuse("write protect: false in the rack file, plan and apply again, if you mean it", "%s %s: it is protected: nothing on it may ever be overwritten", v, n)
 	}
+	if r.Status == Imaging && d.Status == Configuring && d.Held == "" && r.step(dev, d.Step).Uninterruptible {
+		return refuse(r.itsEnd(), "%s %s: its configuration is being pushed, which must not be interrupted", v, n)
+	}
 	for _, other := range r.OpenTickets() {
 		switch {
 		case other == n:
@@ -259,9 +262,14 @@ func (r *Run) mayStartOver(dev *Device, d DeviceState, v Verb) error {
 	return nil
 }
 
-// destructive reports whether a device may be writing in a step.
-func (r *Run) destructive(dev *Device, step string) bool {
-	return slices.ContainsFunc(r.Platforms[dev.Platform].Steps, func(s Step) bool { return s.Name == step && s.Destructive })
+// step is a step of a device's platform; the zero one when it has none of that name.
+func (r *Run) step(dev *Device, name string) Step {
+	for _, s := range r.Platforms[dev.Platform].Steps {
+		if s.Name == name {
+			return s
+		}
+	}
+	return Step{}
 }
 
 // itsEnd is how the end of what may be writing comes about.

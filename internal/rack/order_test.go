@@ -88,6 +88,11 @@ func TestOrders(t *testing.T) {
 		{"reimage of what was never seen", nil, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "! it was never seen"},
 		{"reimage of what may be writing", func(s *story) { installing(s, "server-02", "write") }, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "! it may be writing right now"},
 		{"reimage of a switch that others are installed through", func(s *story) { installing(s, "server-02", "write") }, rack.Order{Verb: rack.Reimage, Device: "tor-1"}, "! server-02 is being installed through it"},
+		{"reimage of what is being configured", func(s *story) {
+			s.seen("server-02", rack.Observation{Source: rack.FromBMC})
+			s.run.Apply(rack.Event{Device: "server-02", Kind: rack.PhaseStarted, Phase: rack.Configuration})
+			s.run.Apply(rack.Event{Device: "server-02", Kind: rack.StepStarted, Phase: rack.Configuration, Detail: rack.Detail{Step: "push", Attempt: 1}})
+		}, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "! its configuration is being pushed"},
 		{"reimage of what is protected", func(s *story) { s.run.Rack.Devices[4].Protect = true }, rack.Order{Verb: rack.Reimage, Device: "server-01"}, "! it is protected"},
 		{"replace", nil, rack.Order{Verb: rack.Replace, Device: "server-01"}, "device-replaced"},
 
