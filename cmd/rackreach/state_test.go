@@ -44,3 +44,39 @@ func TestOrdersOfARackThatDrainedInVain(t *testing.T) {
 		}
 	}
 }
+
+// TestReimageOfAnInterruptedPush: the agent died while it pushed a
+// configuration. Nothing is being pushed any more, so the order is taken.
+func TestReimageOfAnInterruptedPush(t *testing.T) {
+	r, err := load("../../examples/rack-1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := resolved(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := openKept(state.Home(t.TempDir()).Rack(r.Name), r.Name, fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := k.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	event := func(kind rack.Kind, p rack.Phase, d rack.Detail) rack.Event {
+		return rack.Event{Rack: r.Name, Device: "mgmt-1", Role: rack.ManagementSwitch, Kind: kind, Phase: p, Detail: d}
+	}
+	if _, err := k.log.Append(
+		rack.Event{Rack: r.Name, Kind: rack.RackStarted, Detail: rack.Detail{PlanHash: fresh.Plan.Hash}},
+		event(rack.Observed, "", rack.Detail{Seen: &rack.Observation{Source: rack.FromBMC, Device: "mgmt-1"}}),
+		event(rack.PhaseStarted, rack.Configuration, rack.Detail{}),
+		event(rack.StepStarted, rack.Configuration, rack.Detail{Step: "push", Attempt: 1}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if events, err := k.Order(t.Context(), rack.Order{Verb: rack.Reimage, Device: "mgmt-1"}); err != nil || len(events) != 1 {
+		t.Errorf("%v, %v", events, err)
+	}
+}

@@ -15,11 +15,12 @@ import (
 const agentSocket = "RACKREACH_TEST_AGENT_SOCKET"
 
 // TestAgentProcess is the process that TestAgentProcessIsKilled kills: it opens
-// one of everything, says so, and waits for its end.
+// one of everything, says so, and waits for its end. Run by itself it has nothing
+// to do.
 func TestAgentProcess(t *testing.T) {
 	path := os.Getenv(agentSocket)
 	if path == "" {
-		t.Skip("run by TestAgentProcessIsKilled only")
+		return
 	}
 	r, err := Join(t.Context(), path)
 	if err != nil {
