@@ -36,13 +36,13 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) tool buf lint
 
 .PHONY: generate
-generate: ## generate messages/ from proto/
+generate: ## generate messages/ and the API's reference from proto/
 	$(GO) tool buf generate
 
 .PHONY: generate-check
-generate-check: ## fail when messages/ is not what proto/ says
+generate-check: ## fail when what is generated is not what proto/ says
 	$(GO) tool buf generate
-	git diff --exit-code -- messages
+	git diff --exit-code -- messages docs/api.md docs/openapi.yaml
 
 .PHONY: vulncheck
 vulncheck: ## known vulnerabilities in what we call

@@ -66,12 +66,16 @@ func (a *Agent) ordered(c actor.Context, m *Order) {
 func (a *Agent) begin(c actor.Context, p *pendingOrder) {
 	a.order = p
 	o := p.order
+	if a.run.Answered(o.ID) {
+		a.answer(c, Obeyed{})
+		return
+	}
 	// First on what is known here: an order that is refused disturbs nothing.
 	if _, err := a.run.Obey(o); err != nil || a.closing || a.broken {
 		if err == nil {
 			err = ErrEnding
 		}
-		a.answer(c, err)
+		a.answer(c, a.said(o, nil, err))
 		return
 	}
 	_, ofDevice := a.o.Rack.Device(o.Device)
@@ -98,6 +102,8 @@ func (a *Agent) obey(c actor.Context) {
 	}
 	events, err := run.Obey(o)
 	switch {
+	case run.Answered(o.ID):
+		events, err = nil, nil
 	case err != nil:
 	case a.closing || a.broken || run.Status == rack.Halted || run.Status == rack.Completed:
 		err = ErrEnding
@@ -114,17 +120,32 @@ func (a *Agent) obey(c actor.Context) {
 	if a.order.released && a.supervisor != nil {
 		c.Send(a.supervisor, &takeUp{o.Device, a.obeyed})
 	}
-	switch {
-	case err != nil:
-		a.answer(c, err)
-		return
-	case o.Verb == rack.HaltNow:
+	if err == nil && o.Verb == rack.HaltNow && len(events) > 0 {
 		a.armDrainLimit()
 		if a.supervisor != nil {
 			c.Stop(a.supervisor)
 		}
 	}
-	a.answer(c, Obeyed{events})
+	if run.Answered(o.ID) {
+		a.answer(c, Obeyed{})
+		return
+	}
+	a.answer(c, a.said(o, events, err))
+}
+
+// said is the answer to an order. One that a coordinator gave, and that changes
+// nothing, is answered by an event as well.
+func (a *Agent) said(o rack.Order, events []rack.Event, err error) any {
+	var no *rack.Refusal
+	if o.ID != "" && !a.closing && !a.broken && (errors.As(err, &no) || err == nil && len(events) == 0) {
+		if a.journal(a.run.Answer(o, err)) == nil {
+			err = ErrEnding
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return Obeyed{events}
 }
 
 // answer ends the pending order and begins the next one.

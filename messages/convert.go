@@ -21,7 +21,7 @@ func FromEvent(e rack.Event) *Event {
 			Step: d.Step, Attempt: uint32(d.Attempt), Error: d.Error, Next: d.Next, Reason: d.Reason,
 			Final: d.Final, Delay: delay(d.Delay), Link: d.Link, Path: d.Path, Ticket: d.Ticket,
 			Image: d.Image, Digest: d.Digest, Seen: FromObservation(d.Seen), PlanHash: d.PlanHash,
-			Ready: uint32(d.Ready), Failed: uint32(d.Failed), By: d.By, Overwrites: d.Overwrites, Only: d.Only, Run: d.Run, Writing: d.Writing,
+			Ready: uint32(d.Ready), Failed: uint32(d.Failed), By: d.By, Overwrites: d.Overwrites, Only: d.Only, Run: d.Run, Writing: d.Writing, Order: d.Order,
 		},
 	}
 }
@@ -52,7 +52,7 @@ func ToEvent(m *Event) (rack.Event, error) {
 			Step: d.GetStep(), Attempt: int(d.GetAttempt()), Error: d.GetError(), Next: d.GetNext(), Reason: d.GetReason(),
 			Final: d.GetFinal(), Delay: d.GetDelay().AsDuration(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
 			Image: d.GetImage(), Digest: d.GetDigest(), Seen: seen, PlanHash: d.GetPlanHash(),
-			Ready: int(d.GetReady()), Failed: int(d.GetFailed()), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(),
+			Ready: int(d.GetReady()), Failed: int(d.GetFailed()), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(), Order: d.GetOrder(),
 		},
 	}, nil
 }
@@ -126,6 +126,7 @@ type lineDetail struct {
 	Only         []string  `json:"only,omitempty"`
 	Run          string    `json:"run,omitempty"`
 	Writing      bool      `json:"writing,omitempty"`
+	Order        string    `json:"order,omitempty"`
 }
 
 type lineSeen struct {
@@ -152,7 +153,7 @@ func JSONLine(e rack.Event) ([]byte, error) {
 		Detail: lineDetail{
 			Step: d.GetStep(), Attempt: d.GetAttempt(), Error: d.GetError(), Next: d.GetNext(), Reason: d.GetReason(), Final: d.GetFinal(),
 			DelaySeconds: d.GetDelay().AsDuration().Seconds(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
-			Image: d.GetImage(), Digest: d.GetDigest(), PlanHash: d.GetPlanHash(), Ready: d.GetReady(), Failed: d.GetFailed(), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(),
+			Image: d.GetImage(), Digest: d.GetDigest(), PlanHash: d.GetPlanHash(), Ready: d.GetReady(), Failed: d.GetFailed(), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(), Order: d.GetOrder(),
 		},
 	}
 	if o := d.GetSeen(); o != nil {

@@ -44,7 +44,9 @@ type Rack struct {
 	Driven  bool      `protobuf:"varint,10,opt,name=driven,proto3" json:"driven,omitempty"`
 	Devices []*Device `protobuf:"bytes,11,rep,name=devices,proto3" json:"devices,omitempty"`
 	// How many times faster than real hardware its devices are; 1 for a real rack.
-	Speed         float64 `protobuf:"fixed64,12,opt,name=speed,proto3" json:"speed,omitempty"`
+	Speed float64 `protobuf:"fixed64,12,opt,name=speed,proto3" json:"speed,omitempty"`
+	// Its agent, when a coordinator tells of it.
+	Agent         *AgentState `protobuf:"bytes,13,opt,name=agent,proto3" json:"agent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +163,13 @@ func (x *Rack) GetSpeed() float64 {
 		return x.Speed
 	}
 	return 0
+}
+
+func (x *Rack) GetAgent() *AgentState {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
 }
 
 // Device is the state of one device, in the rack file's order.
@@ -1441,7 +1450,7 @@ var File_rackreach_v1_rack_service_proto protoreflect.FileDescriptor
 
 const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1frackreach/v1/rack_service.proto\x12\frackreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18rackreach/v1/event.proto\"\xd5\x02\n" +
+	"\x1frackreach/v1/rack_service.proto\x12\frackreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18rackreach/v1/event.proto\x1a rackreach/v1/fleet_service.proto\"\x85\x03\n" +
 	"\x04Rack\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x1b\n" +
@@ -1455,7 +1464,8 @@ const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	"\x06driven\x18\n" +
 	" \x01(\bR\x06driven\x12.\n" +
 	"\adevices\x18\v \x03(\v2\x14.rackreach.v1.DeviceR\adevices\x12\x14\n" +
-	"\x05speed\x18\f \x01(\x01R\x05speed\"\xe2\x02\n" +
+	"\x05speed\x18\f \x01(\x01R\x05speed\x12.\n" +
+	"\x05agent\x18\r \x01(\v2\x18.rackreach.v1.AgentStateR\x05agent\"\xe2\x02\n" +
 	"\x06Device\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1a\n" +
@@ -1586,47 +1596,49 @@ var file_rackreach_v1_rack_service_proto_goTypes = []any{
 	(*ReplaceDeviceResponse)(nil), // 23: rackreach.v1.ReplaceDeviceResponse
 	(*Refusal)(nil),               // 24: rackreach.v1.Refusal
 	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*Event)(nil),                 // 26: rackreach.v1.Event
+	(*AgentState)(nil),            // 26: rackreach.v1.AgentState
+	(*Event)(nil),                 // 27: rackreach.v1.Event
 }
 var file_rackreach_v1_rack_service_proto_depIdxs = []int32{
 	25, // 0: rackreach.v1.Rack.last_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: rackreach.v1.Rack.devices:type_name -> rackreach.v1.Device
-	0,  // 2: rackreach.v1.GetRackResponse.rack:type_name -> rackreach.v1.Rack
-	26, // 3: rackreach.v1.WatchEventsResponse.events:type_name -> rackreach.v1.Event
-	26, // 4: rackreach.v1.HaltRackResponse.events:type_name -> rackreach.v1.Event
-	26, // 5: rackreach.v1.ResumeRackResponse.events:type_name -> rackreach.v1.Event
-	26, // 6: rackreach.v1.RetryDeviceResponse.events:type_name -> rackreach.v1.Event
-	26, // 7: rackreach.v1.SkipDeviceResponse.events:type_name -> rackreach.v1.Event
-	26, // 8: rackreach.v1.ReimageDeviceResponse.events:type_name -> rackreach.v1.Event
-	26, // 9: rackreach.v1.BindDeviceResponse.events:type_name -> rackreach.v1.Event
-	26, // 10: rackreach.v1.ReplaceDeviceResponse.events:type_name -> rackreach.v1.Event
-	2,  // 11: rackreach.v1.RackService.ListRacks:input_type -> rackreach.v1.ListRacksRequest
-	4,  // 12: rackreach.v1.RackService.GetRack:input_type -> rackreach.v1.GetRackRequest
-	6,  // 13: rackreach.v1.RackService.GetPlan:input_type -> rackreach.v1.GetPlanRequest
-	8,  // 14: rackreach.v1.RackService.WatchEvents:input_type -> rackreach.v1.WatchEventsRequest
-	10, // 15: rackreach.v1.RackService.HaltRack:input_type -> rackreach.v1.HaltRackRequest
-	12, // 16: rackreach.v1.RackService.ResumeRack:input_type -> rackreach.v1.ResumeRackRequest
-	14, // 17: rackreach.v1.RackService.RetryDevice:input_type -> rackreach.v1.RetryDeviceRequest
-	16, // 18: rackreach.v1.RackService.SkipDevice:input_type -> rackreach.v1.SkipDeviceRequest
-	18, // 19: rackreach.v1.RackService.ReimageDevice:input_type -> rackreach.v1.ReimageDeviceRequest
-	20, // 20: rackreach.v1.RackService.BindDevice:input_type -> rackreach.v1.BindDeviceRequest
-	22, // 21: rackreach.v1.RackService.ReplaceDevice:input_type -> rackreach.v1.ReplaceDeviceRequest
-	3,  // 22: rackreach.v1.RackService.ListRacks:output_type -> rackreach.v1.ListRacksResponse
-	5,  // 23: rackreach.v1.RackService.GetRack:output_type -> rackreach.v1.GetRackResponse
-	7,  // 24: rackreach.v1.RackService.GetPlan:output_type -> rackreach.v1.GetPlanResponse
-	9,  // 25: rackreach.v1.RackService.WatchEvents:output_type -> rackreach.v1.WatchEventsResponse
-	11, // 26: rackreach.v1.RackService.HaltRack:output_type -> rackreach.v1.HaltRackResponse
-	13, // 27: rackreach.v1.RackService.ResumeRack:output_type -> rackreach.v1.ResumeRackResponse
-	15, // 28: rackreach.v1.RackService.RetryDevice:output_type -> rackreach.v1.RetryDeviceResponse
-	17, // 29: rackreach.v1.RackService.SkipDevice:output_type -> rackreach.v1.SkipDeviceResponse
-	19, // 30: rackreach.v1.RackService.ReimageDevice:output_type -> rackreach.v1.ReimageDeviceResponse
-	21, // 31: rackreach.v1.RackService.BindDevice:output_type -> rackreach.v1.BindDeviceResponse
-	23, // 32: rackreach.v1.RackService.ReplaceDevice:output_type -> rackreach.v1.ReplaceDeviceResponse
-	22, // [22:33] is the sub-list for method output_type
-	11, // [11:22] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	26, // 2: rackreach.v1.Rack.agent:type_name -> rackreach.v1.AgentState
+	0,  // 3: rackreach.v1.GetRackResponse.rack:type_name -> rackreach.v1.Rack
+	27, // 4: rackreach.v1.WatchEventsResponse.events:type_name -> rackreach.v1.Event
+	27, // 5: rackreach.v1.HaltRackResponse.events:type_name -> rackreach.v1.Event
+	27, // 6: rackreach.v1.ResumeRackResponse.events:type_name -> rackreach.v1.Event
+	27, // 7: rackreach.v1.RetryDeviceResponse.events:type_name -> rackreach.v1.Event
+	27, // 8: rackreach.v1.SkipDeviceResponse.events:type_name -> rackreach.v1.Event
+	27, // 9: rackreach.v1.ReimageDeviceResponse.events:type_name -> rackreach.v1.Event
+	27, // 10: rackreach.v1.BindDeviceResponse.events:type_name -> rackreach.v1.Event
+	27, // 11: rackreach.v1.ReplaceDeviceResponse.events:type_name -> rackreach.v1.Event
+	2,  // 12: rackreach.v1.RackService.ListRacks:input_type -> rackreach.v1.ListRacksRequest
+	4,  // 13: rackreach.v1.RackService.GetRack:input_type -> rackreach.v1.GetRackRequest
+	6,  // 14: rackreach.v1.RackService.GetPlan:input_type -> rackreach.v1.GetPlanRequest
+	8,  // 15: rackreach.v1.RackService.WatchEvents:input_type -> rackreach.v1.WatchEventsRequest
+	10, // 16: rackreach.v1.RackService.HaltRack:input_type -> rackreach.v1.HaltRackRequest
+	12, // 17: rackreach.v1.RackService.ResumeRack:input_type -> rackreach.v1.ResumeRackRequest
+	14, // 18: rackreach.v1.RackService.RetryDevice:input_type -> rackreach.v1.RetryDeviceRequest
+	16, // 19: rackreach.v1.RackService.SkipDevice:input_type -> rackreach.v1.SkipDeviceRequest
+	18, // 20: rackreach.v1.RackService.ReimageDevice:input_type -> rackreach.v1.ReimageDeviceRequest
+	20, // 21: rackreach.v1.RackService.BindDevice:input_type -> rackreach.v1.BindDeviceRequest
+	22, // 22: rackreach.v1.RackService.ReplaceDevice:input_type -> rackreach.v1.ReplaceDeviceRequest
+	3,  // 23: rackreach.v1.RackService.ListRacks:output_type -> rackreach.v1.ListRacksResponse
+	5,  // 24: rackreach.v1.RackService.GetRack:output_type -> rackreach.v1.GetRackResponse
+	7,  // 25: rackreach.v1.RackService.GetPlan:output_type -> rackreach.v1.GetPlanResponse
+	9,  // 26: rackreach.v1.RackService.WatchEvents:output_type -> rackreach.v1.WatchEventsResponse
+	11, // 27: rackreach.v1.RackService.HaltRack:output_type -> rackreach.v1.HaltRackResponse
+	13, // 28: rackreach.v1.RackService.ResumeRack:output_type -> rackreach.v1.ResumeRackResponse
+	15, // 29: rackreach.v1.RackService.RetryDevice:output_type -> rackreach.v1.RetryDeviceResponse
+	17, // 30: rackreach.v1.RackService.SkipDevice:output_type -> rackreach.v1.SkipDeviceResponse
+	19, // 31: rackreach.v1.RackService.ReimageDevice:output_type -> rackreach.v1.ReimageDeviceResponse
+	21, // 32: rackreach.v1.RackService.BindDevice:output_type -> rackreach.v1.BindDeviceResponse
+	23, // 33: rackreach.v1.RackService.ReplaceDevice:output_type -> rackreach.v1.ReplaceDeviceResponse
+	23, // [23:34] is the sub-list for method output_type
+	12, // [12:23] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_rackreach_v1_rack_service_proto_init() }
@@ -1635,6 +1647,7 @@ func file_rackreach_v1_rack_service_proto_init() {
 		return
 	}
 	file_rackreach_v1_event_proto_init()
+	file_rackreach_v1_fleet_service_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

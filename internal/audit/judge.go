@@ -46,7 +46,7 @@ func (p *prover) judgeRecord(e rack.Event) *Violation {
 	if e.Rack != p.rack.Name {
 		return breach(ruleNames, e, "it is of rack %q, not of %s", e.Rack, p.rack.Name)
 	}
-	if (e.Kind == rack.RackStarted) != (e.Seq == 1) {
+	if began := p.status != "" && p.status != rack.Idle; began == (e.Kind == rack.RackStarted) && e.Kind != rack.OrderAnswered {
 		return breach(ruleBegin, e, "%s at event %d", e.Kind, e.Seq)
 	}
 	if e.Time.Before(p.last.Time) {
@@ -54,7 +54,7 @@ func (p *prover) judgeRecord(e rack.Event) *Violation {
 	}
 	d := p.lives[e.Device]
 	switch e.Kind {
-	case rack.RackStarted, rack.RackResumed, rack.RackDraining, rack.RackHalted, rack.RackCompleted, rack.ComponentAmbiguous:
+	case rack.RackStarted, rack.RackResumed, rack.RackDraining, rack.RackHalted, rack.RackCompleted, rack.ComponentAmbiguous, rack.OrderAnswered:
 		if e.Device == "" {
 			return nil
 		}
@@ -75,6 +75,7 @@ func (p *prover) judgeQuiet(e rack.Event) *Violation {
 	switch e.Kind {
 	case rack.Observed, rack.ComponentAmbiguous, // what is seen is journalled whatever the state of the rack,
 		rack.LinkOpen, rack.LinkClosed, // with what it proves about links
+		rack.NeighbourSeen, rack.OrderAnswered,
 		rack.DeviceFailed, // a failure that was under way
 		rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceBound, rack.DeviceReplaced, rack.RackResumed:
 		return nil

@@ -32,7 +32,7 @@ const (
 var ruleTexts = []string{
 	ruleSequence - 1:      "the events are numbered from 1 without a gap",
 	ruleNames - 1:         "every event is of this rack and of a device in its rack file",
-	ruleBegin - 1:         "the journal begins with rack-started, and a rack starts once",
+	ruleBegin - 1:         "nothing comes before rack-started but refused orders, and a rack starts once",
 	ruleTime - 1:          "times never go back",
 	rulePhases - 1:        "a device goes through discovery, installation, configuration and is then ready, unless an operator orders otherwise",
 	ruleAttempts - 1:      "the attempts of a step are counted up by one",

@@ -22,6 +22,8 @@ func Sentence(e rack.Event) string {
 		return "draining" + stopped(d)
 	case rack.RackHalted:
 		return "halted" + stopped(d)
+	case rack.NeighbourSeen:
+		return neighbour(d.Seen)
 	case rack.LinkClosed:
 		return "link " + d.Link + " closed"
 	case rack.ComponentAmbiguous:
@@ -31,6 +33,17 @@ func Sentence(e rack.Event) string {
 		return text
 	}
 	return deviceSentence(e)
+}
+
+// neighbour says what a switch heard at one of its ports.
+func neighbour(o *rack.Observation) string {
+	if o == nil {
+		return ""
+	}
+	if o.Message == "" {
+		return fmt.Sprintf("port %s has no neighbour any more", o.Via)
+	}
+	return fmt.Sprintf("port %s hears %s", o.Via, o.Message)
 }
 
 // deviceSentence is an event of a device's own work.
@@ -79,6 +92,11 @@ func orderSentence(e rack.Event) string {
 		return "to be imaged anew" + ordered(d)
 	case rack.DeviceBound:
 		return "bound to its slot" + keys(d.Seen) + ordered(d)
+	case rack.OrderAnswered:
+		if d.Error != "" {
+			return "not obeyed: " + d.Error + byWhom(d)
+		}
+		return "nothing to do for " + d.Reason + byWhom(d)
 	case rack.DeviceReplaced:
 		return "replaced by other hardware" + keys(d.Seen) + ordered(d)
 	}
@@ -95,6 +113,14 @@ func ordered(d *rack.Detail) string {
 		out += ": " + d.Reason
 	}
 	return out
+}
+
+// byWhom says who ordered something, as far as it is known.
+func byWhom(d *rack.Detail) string {
+	if d.By == "" {
+		return ""
+	}
+	return " (ordered by " + d.By + ")"
 }
 
 // stopped says what stopped a rack: a failure, or an operator.

@@ -18,6 +18,8 @@ const (
 	RackDraining       Kind = "rack-draining"       // Agent
 	RackHalted         Kind = "rack-halted"         // Agent
 	RackCompleted      Kind = "rack-completed"      // Agent
+	NeighbourSeen      Kind = "neighbour-seen"      // Agent: what stands at the far end of a cable between switches, when it changes
+	OrderAnswered      Kind = "order-answered"      // Agent: an order that a coordinator gave and that changed nothing
 
 	// What an operator ordered for one device. Agent writes these when no
 	// DeviceActor of that device lives, so that nothing of the life before is
@@ -74,6 +76,7 @@ type Detail struct {
 	Failed   int    // rack-completed, rack-halted: devices
 
 	By         string   // who ordered it; empty: rackreach itself
+	Order      string   // id of the order that this answers; empty for one that was given on the agent's own machine
 	Overwrites string   // reimage-ordered, ticket-issued: what the device holds that may be overwritten, as Observation.Holds
 	Only       []string // rack-started, rack-resumed: the devices that are to be imaged; empty: all
 }
@@ -101,6 +104,7 @@ const (
 	FromTFTP     Source = "tftp"
 	FromHTTP     Source = "http"
 	FromReceipt  Source = "receipt" // the agent asked the device at its own address
+	FromLLDP     Source = "lldp"    // the agent asked a switch for its neighbours
 	FromOperator Source = "operator"
 )
 
@@ -118,6 +122,6 @@ type Observation struct {
 	Serial  string
 	Address string   // the address acknowledged or talked to
 	Proves  Evidence // what it proves; empty: only that the device is there
-	Message string   // the device's own words (a failure report), bounded
+	Message string   // the device's own words (a failure report; lldp: the neighbour, "RACK/DEVICE:PORT", empty: none), bounded
 	Holds   string   // what its disk holds that was not to be overwritten: "receipt:RUN/TICKET" or "foreign:…", bounded
 }

@@ -1,6 +1,7 @@
 package rack
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -32,6 +33,7 @@ const (
 
 // Order is a verb with its objects.
 type Order struct {
+	ID     string // that a coordinator gave it; empty: it was given on the agent's own machine
 	Verb   Verb
 	Device string   // every verb but halt and resume
 	By     string   // who orders it
@@ -69,7 +71,7 @@ func (r *Run) Obey(o Order) ([]Event, error) {
 		return nil, refuse("wait until the rack is halted (rackreach status), then order it again", "%s %s: the rack is being halted, and what is in flight is served to its end", o.Verb, dev.Name)
 	}
 	event := func(k Kind, d Detail) ([]Event, error) {
-		d.By = o.By
+		d.By, d.Order = o.By, o.ID
 		if d.Reason == "" {
 			d.Reason = o.Reason
 		}
@@ -113,7 +115,7 @@ func (r *Run) Obey(o Order) ([]Event, error) {
 // obeyRack decides the verbs of the rack itself.
 func (r *Run) obeyRack(o Order) ([]Event, error) {
 	event := func(k Kind, d Detail) ([]Event, error) {
-		d.By = o.By
+		d.By, d.Order = o.By, o.ID
 		return []Event{{Rack: r.Rack.Name, Kind: k, Detail: d}}, nil
 	}
 	if o.Verb == HaltNow {
@@ -158,6 +160,28 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 		}
 	}
 	return event(RackResumed, Detail{Only: o.Only})
+}
+
+// Answered reports whether an order of that id was answered: it must not be
+// obeyed a second time.
+func (r *Run) Answered(id string) bool { return id != "" && r.answered[id] }
+
+// Answer is what is journalled for an order with an id that changes nothing:
+// because of err, or because it is so already.
+func (r *Run) Answer(o Order, err error) Event {
+	d := Detail{By: clip(o.By, maxBy), Order: o.ID, Reason: string(o.Verb) + ": it is so already"}
+	var no *Refusal
+	switch {
+	case errors.As(err, &no):
+		d.Reason, d.Error, d.Next = "", no.What, no.Next
+	case err != nil:
+		d.Reason, d.Error = "", err.Error()
+	}
+	e := Event{Rack: r.Rack.Name, Kind: OrderAnswered, Detail: d}
+	if dev, ok := r.Rack.Device(o.Device); ok {
+		e.Device, e.Role = dev.Name, dev.Role
+	}
+	return e
 }
 
 // Ended reports whether nothing is left to do for any device.

@@ -113,12 +113,16 @@ type Run struct {
 	seq     uint64        // last event applied
 	dropped map[Port]bool // closed again after their route was ready
 	binder  *Binder
+
+	answered   map[string]bool // ids of the orders that were answered
+	neighbours map[Port]string // what stands at the far end of a switch's port, as last seen
 }
 
 // NewRun is the state before the first event of a validated rack.
 func NewRun(r *Rack, platforms map[string]Platform) *Run {
 	run := &Run{Rack: r, Platforms: platforms, Cabling: NewCabling(r), Status: Idle,
-		devices: map[string]*DeviceState{}, links: map[Port]LinkState{}, dropped: map[Port]bool{}, binder: NewBinder(r, platforms)}
+		devices: map[string]*DeviceState{}, links: map[Port]LinkState{}, dropped: map[Port]bool{}, binder: NewBinder(r, platforms),
+		answered: map[string]bool{}, neighbours: map[Port]string{}}
 	for i := range r.Devices {
 		run.devices[r.Devices[i].Name] = &DeviceState{Status: Waiting}
 	}
@@ -139,6 +143,10 @@ func (r *Run) Device(name string) DeviceState {
 // Link is the state of the cable at that near end.
 func (r *Run) Link(near Port) LinkState { return r.links[near] }
 
+// Neighbour is what stands at the far end of a switch's port, "RACK/DEVICE:PORT",
+// as the switch heard last; empty: nothing.
+func (r *Run) Neighbour(p Port) string { return r.neighbours[p] }
+
 // Binder finds slots with everything that was observed so far.
 func (r *Run) Binder() *Binder { return r.binder }
 
@@ -151,6 +159,9 @@ func (r *Run) Apply(e Event) bool {
 		return false
 	}
 	r.seq = max(r.seq, e.Seq)
+	if e.Detail.Order != "" {
+		r.answered[e.Detail.Order] = true
+	}
 	switch e.Kind {
 	case RackStarted:
 		r.Status, r.ID, r.PlanHash, r.Only = Imaging, e.Detail.Run, e.Detail.PlanHash, e.Detail.Only
@@ -162,6 +173,10 @@ func (r *Run) Apply(e Event) bool {
 		r.Status = Halted
 	case RackCompleted:
 		r.Status = Completed
+	case NeighbourSeen:
+		if e.Detail.Seen != nil {
+			r.neighbours[e.Detail.Seen.Via] = e.Detail.Seen.Message
+		}
 	case LinkReady:
 		if p, err := ParsePort(e.Detail.Link); err == nil && r.links[p] == LinkIsClosed {
 			r.links[p] = LinkIsReady // one that is open already stays open
