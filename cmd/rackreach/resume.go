@@ -7,7 +7,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/messages"
 )
 
@@ -50,7 +49,7 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.ResumeRack(ctx, connect.NewRequest(&messages.ResumeRackRequest{Name: api.RackName(c.rack), Only: r.only}))
+	_, err = c.ResumeRack(ctx, connect.NewRequest(&messages.ResumeRackRequest{Name: messages.RackName(c.rack), Only: r.only}))
 	if err != nil {
 		return errors.Join(c.explain(err), c.close())
 	}
