@@ -297,8 +297,8 @@ func TestWhoOrders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, err := messages.ToEvent(a.Msg.GetEvents()[0]); err != nil || e.Detail.By != peer(nil) || e.Detail.By == "" {
-		t.Errorf("ordered by %q, want %q, %v", e.Detail.By, peer(nil), err)
+	if e, err := messages.ToEvent(a.Msg.GetEvents()[0]); err != nil || e.Detail.By != Peer(nil) || e.Detail.By == "" {
+		t.Errorf("ordered by %q, want %q, %v", e.Detail.By, Peer(nil), err)
 	}
 	c.Close()
 	stop()
