@@ -4,9 +4,8 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io/fs"
+	"os"
 	"path/filepath"
 
 	"connectrpc.com/connect"
@@ -32,6 +31,14 @@ func Enroll(ctx context.Context, text, dir string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("enroll the agent of %s: %w", t.Rack, err)
+	}
+	unlock, err := lock(ctx, dir)
+	if err != nil {
+		return nil, fmt.Errorf("enroll the agent of %s: %w", t.Rack, err)
+	}
+	defer unlock()
 	id := &Identity{dir: dir, server: t.URL}
 	key, err := pendingKey(dir, secretHash(t.Secret))
 	if err != nil {
@@ -66,16 +73,14 @@ func pendingKey(dir, token string) (crypto.Signer, error) {
 	if token != "" {
 		for _, name := range []string{path, filepath.Join(dir, keyFile)} {
 			key, headers, err := readKey(name)
-			if err == nil && headers[tokenHeader] == token {
-				if name == path {
-					return key, nil
-				}
-				// It was enrolled wholly with this token: the same key serves again.
-				return key, writeKey(path, key, token)
+			if err != nil || headers[tokenHeader] != token {
+				continue // one that is damaged is replaced
 			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				continue // a damaged one is replaced
+			if name == path {
+				return key, nil
 			}
+			// It was enrolled wholly with this token: the same key serves again.
+			return key, writeKey(path, key, token)
 		}
 	}
 	key, err := newKey()

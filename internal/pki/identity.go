@@ -2,6 +2,7 @@ package pki
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gofrs/flock"
 )
 
 // Errors of an agent's identity. They are wrapped.
@@ -32,7 +35,14 @@ const (
 	certFile    = "cert.pem"
 	caFile      = "ca.pem"
 	serverFile  = "server"
+	lockFile    = "lock"
 	tokenHeader = "Token" // of a pending key: the hash of the token that it is for
+)
+
+// Waits for the lock of an identity: it is held for one call at most.
+const (
+	lockLimit = callLimit + 10*time.Second
+	lockEvery = 20 * time.Millisecond
 )
 
 // Identity is who an agent is: its key, which never leaves its directory, its
@@ -55,6 +65,14 @@ type identityState struct {
 // wrapped; one that says what is wrong with it. An expired one is loaded: it says
 // so when it is used.
 func LoadIdentity(dir string) (*Identity, error) {
+	if _, err := os.Lstat(filepath.Join(dir, certFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, noIdentity(dir)
+	}
+	unlock, err := lock(context.Background(), dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
 	id := &Identity{dir: dir}
 	state, err := readIdentity(dir)
 	if err != nil {
@@ -69,10 +87,25 @@ func LoadIdentity(dir string) (*Identity, error) {
 	return id, nil
 }
 
+func noIdentity(dir string) error {
+	return fmt.Errorf("%s: %w: \"rackreach enroll --rack NAME\" at the coordinator makes a token for it", dir, ErrNoIdentity)
+}
+
+// lock keeps other processes from changing an identity.
+func lock(ctx context.Context, dir string) (unlock func(), err error) {
+	f := flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600))
+	ctx, cancel := context.WithTimeout(ctx, lockLimit)
+	defer cancel()
+	if _, err := f.TryLockContext(ctx, lockEvery); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock the agent's identity in %s: another process may be enrolling it: %w", dir, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // nothing was written: closing it lets go of the lock
+}
+
 func readIdentity(dir string) (*identityState, error) {
 	certs, err := readCertificates(filepath.Join(dir, certFile), maxChain)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: \"rackreach enroll --rack NAME\" at the coordinator makes a token for it", dir, ErrNoIdentity)
+		return nil, noIdentity(dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load the agent's identity: %w", err)
@@ -168,9 +201,14 @@ func (id *Identity) keep(rack string, key crypto.Signer, certDERs, authorityDERs
 }
 
 // reload takes what another process has put into the directory.
-func (id *Identity) reload() error {
+func (id *Identity) reload(ctx context.Context) error {
 	id.mu.Lock()
 	defer id.mu.Unlock()
+	unlock, err := lock(ctx, id.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	state, err := readIdentity(id.dir)
 	if err != nil {
 		return err
@@ -203,22 +241,4 @@ func (id *Identity) ClientTLS(host string) *tls.Config {
 		return &id.state.Load().certificate, nil
 	}
 	return c
-}
-
-// Explain adds to an error of a connection what the agent's own certificate has
-// to do with it. nil stays nil.
-func (id *Identity) Explain(err error) error {
-	if err == nil {
-		return nil
-	}
-	state := id.state.Load()
-	again := fmt.Sprintf("make a token with \"rackreach enroll --rack %s\" at the coordinator and start the agent with --token", state.rack)
-	if at := state.certificate.Leaf.NotAfter; time.Now().After(at) {
-		return fmt.Errorf("%w: %w: that of rack %s, at %s: %s", err, ErrExpired, state.rack, at.Format(time.RFC3339), again)
-	}
-	var alert tls.AlertError
-	if errors.As(err, &alert) || strings.Contains(err.Error(), "remote error: tls:") {
-		return fmt.Errorf("%w: the coordinator refuses the certificate of rack %s: if it was revoked, %s", err, state.rack, again)
-	}
-	return err
 }

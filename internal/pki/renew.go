@@ -27,6 +27,11 @@ func (id *Identity) Renew(ctx context.Context, url string) error {
 	}
 	id.mu.Lock()
 	defer id.mu.Unlock()
+	unlock, err := lock(ctx, id.dir)
+	if err != nil {
+		return fmt.Errorf("renew the agent's certificate: %w", err)
+	}
+	defer unlock()
 	key, err := pendingKey(id.dir, "")
 	if err != nil {
 		return fmt.Errorf("renew the agent's certificate: %w", err)
@@ -42,7 +47,7 @@ func (id *Identity) Renew(ctx context.Context, url string) error {
 		err = id.keep(id.Rack(), key, answer.Msg.GetCertificates(), answer.Msg.GetAuthorities())
 	}
 	if err != nil {
-		return fmt.Errorf("renew the agent's certificate at %s: %w", url, id.Explain(err))
+		return fmt.Errorf("renew the agent's certificate at %s: %w", url, id.Explain(ctx, url, err))
 	}
 	return nil
 }
@@ -57,7 +62,7 @@ func (id *Identity) RenewLoop(ctx context.Context, url func() string, log *slog.
 			return
 		}
 		before := id.state.Load()
-		if err := id.reload(); err != nil {
+		if err := id.reload(ctx); err != nil {
 			log.Error("the agent's identity cannot be read again", "error", err)
 		}
 		if id.state.Load() != before {
@@ -83,7 +88,8 @@ func (id *Identity) until(failures int) time.Duration {
 	c := id.state.Load().certificate.Leaf
 	life := c.NotAfter.Sub(c.NotBefore)
 	if failures == 0 {
-		return time.Until(renewAt(c)) - jitter(life/20)
+		// Not at once: near the end of an authority all lives are short.
+		return max(time.Until(renewAt(c))-jitter(life/20), min(time.Minute, life/20))
 	}
 	// Short lives are for tests; they retry at their own pace.
 	wait := min(firstRetry<<min(failures-1, 16), lastRetry, max(life/12, 100*time.Millisecond))

@@ -47,7 +47,7 @@ func source(addr string) netip.Prefix {
 func (t *throttle) wait(from netip.Prefix, now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return max(0, t.sources[t.slot(from)].Sub(now)-(failuresAtOnce-1)*failureEvery)
+	return max(0, t.sources[t.slot(from)].Add(-(failuresAtOnce-1)*failureEvery).Sub(now))
 }
 
 // failed counts a failure.
