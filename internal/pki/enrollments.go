@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"connectrpc.com/connect"
 )
 
 // Lives and bounds of enrollment tokens.
@@ -52,18 +54,21 @@ type tokenRow struct {
 }
 
 // Create makes a one-time token for the agent of a rack. Zero expires: TokenLife
-// from now.
+// from now. What the caller did wrong is a *connect.Error.
 func (e *Enrollments) Create(ctx context.Context, rack string, expires time.Time) (text string, until time.Time, err error) {
 	now := time.Now()
 	if expires.IsZero() {
 		expires = now.Add(TokenLife)
 	}
 	t := Token{URL: e.URL, Fingerprint: e.Fingerprint(), Rack: rack, Secret: rand.Text()}
+	invalid := func(format string, args ...any) (string, time.Time, error) {
+		return "", until, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("make an enrollment token: "+format, args...))
+	}
 	switch {
 	case !ValidRack(rack):
-		return "", until, fmt.Errorf("make an enrollment token: %.80q is not the name of a rack", rack)
+		return invalid("%.80q is not the name of a rack", rack)
 	case !now.Before(expires) || expires.Sub(now) > maxTokenLife:
-		return "", until, fmt.Errorf("make an enrollment token: it must expire within %d days from now, not at %s", maxTokenLife/(24*time.Hour), expires.Format(time.RFC3339))
+		return invalid("it must expire within %d days from now, not at %s", maxTokenLife/(24*time.Hour), expires.Format(time.RFC3339))
 	case t.Fingerprint == "":
 		return "", until, errors.New("make an enrollment token: the coordinator does not show the certificate of its authority: append it to the file of the coordinator's certificate")
 	}
@@ -165,7 +170,7 @@ func (e *Enrollments) take(ctx context.Context, secret, key string) (rack string
 // and every token of it that was not used.
 func (e *Enrollments) Revoke(ctx context.Context, rack string) error {
 	if !ValidRack(rack) {
-		return fmt.Errorf("revoke an agent: %.80q is not the name of a rack", rack)
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("revoke an agent: %.80q is not the name of a rack", rack))
 	}
 	for range maxTries {
 		g, revision, err := e.generation(ctx, rack)
