@@ -270,7 +270,14 @@ func TestThrottleOfMany(t *testing.T) {
 	if written > refusalsAtOnce || len(th.callers) > maxCallers+1 {
 		t.Errorf("%d lines, %d callers are remembered", written, len(th.callers))
 	}
-	if _, ok := th.allow("ci", "10.0.0.1:1", now.Add(2*refusalEvery)); !ok {
-		t.Error("nothing is written ever again")
+	// Slowly, so that each is written.
+	for i := range 3 * maxCallers {
+		now = now.Add(refusalEvery)
+		if _, ok := th.allow("", "10.1."+itoa(i/256)+"."+itoa(i%256)+":1", now); !ok {
+			t.Fatal("nothing is written ever again")
+		}
+	}
+	if len(th.callers) > maxCallers+1 {
+		t.Errorf("%d callers are remembered", len(th.callers))
 	}
 }

@@ -133,6 +133,9 @@ func TestAnInterruptedEnrollmentGoesOn(t *testing.T) {
 	if err != nil || id.Rack() != "r1" || id.Server() != c.url {
 		t.Fatalf("%v", err)
 	}
+	if got, err := c.who(id.ClientTLS("127.0.0.1")); got != "r1 HTTP/2.0" {
+		t.Errorf("with the key that was pending: %q %v", got, err)
+	}
 	if info, err := os.Stat(path(keyFile)); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the key: %v %v", info, err)
 	}

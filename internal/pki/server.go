@@ -248,8 +248,5 @@ func (s *Server) verify(c tls.ConnectionState) error {
 	if len(c.PeerCertificates) == 0 {
 		return nil
 	}
-	if _, _, err := RackOf(c); err != nil {
-		return err
-	}
 	return s.opts.View.Check(c)
 }
