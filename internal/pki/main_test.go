@@ -43,7 +43,7 @@ type coordinator struct {
 type lives struct{ server, agent time.Duration }
 
 // newCoordinator serves enrollment and "/who", which tells the rack that asks.
-func newCoordinator(t *testing.T, l lives) *coordinator {
+func newCoordinator(t testing.TB, l lives) *coordinator {
 	t.Helper()
 	dir := t.TempDir()
 	if err := InitAuthorities(dir); err != nil {
@@ -64,7 +64,7 @@ func newCoordinator(t *testing.T, l lives) *coordinator {
 	return c
 }
 
-func (c *coordinator) serve(t *testing.T, config *tls.Config, life time.Duration) {
+func (c *coordinator) serve(t testing.TB, config *tls.Config, life time.Duration) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -90,7 +90,7 @@ func (c *coordinator) serve(t *testing.T, config *tls.Config, life time.Duration
 }
 
 // enroll makes a token and enrolls an agent with it.
-func (c *coordinator) enroll(t *testing.T, rack string) *Identity {
+func (c *coordinator) enroll(t testing.TB, rack string) *Identity {
 	t.Helper()
 	text, _, err := c.enrollments.Create(t.Context(), rack, time.Time{})
 	if err != nil {

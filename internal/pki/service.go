@@ -23,7 +23,7 @@ type Service struct {
 // ServiceOptions are what a Service is made of.
 type ServiceOptions struct {
 	Enrollments *Enrollments
-	Authorities *Authorities  // the first signs
+	Authorities *Authorities  // required: who has none serves no enrollment
 	Server      *Server       // says whom agents must trust
 	Life        time.Duration // of an agent's certificate; 0: AgentLife
 	Log         *slog.Logger

@@ -49,8 +49,8 @@ type viewed struct {
 }
 
 // NewView makes a view. revoked, which may be nil, is called for each rack whose
-// certificates are newly revoked, so that its open connections can be closed; it
-// must not block.
+// certificates are newly revoked, also by Load, so that its open connections can
+// be closed: those that Check refuses. It must not block.
 func NewView(revoked func(rack string)) *View {
 	return &View{revoked: revoked, rows: map[string]viewed{}}
 }
