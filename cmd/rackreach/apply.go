@@ -25,6 +25,7 @@ type apply struct {
 	only     []string
 	simulate bool
 	socket   string
+	detach   bool
 	json     bool
 	metrics  string
 	env      func(string) (string, bool)
@@ -39,11 +40,17 @@ func newApply(env func(string) (string, bool)) *cobra.Command {
 a crash or a power cut the same command goes on where it was. A run carries out
 the plan that it was begun with; a rack file that has changed since is refused.
 
+With a coordinator (--server, a context, or one on this machine) the rack's agent is
+ordered to do it, and watched. A fleet file is for a coordinator: it begins its racks
+in their order, as many at once as the file says.
+
 Platforms that install on real hardware do not exist yet: start a simulated rack
 with "rackreach simulated-rack FILE" and give --simulate.`,
 		Example: `  rackreach apply examples/rack-1.yaml --simulate
   rackreach apply examples/rack-1.yaml --simulate --plan 542d670f2230980a
-  rackreach apply examples/rack-1.yaml --simulate --only mgmt-1`,
+  rackreach apply examples/rack-1.yaml --simulate --only mgmt-1
+  rackreach apply examples/fleet.yaml
+  rackreach apply examples/rack-1.yaml --server https://10.0.0.5:7443 --detach`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			a.file = given[0]
@@ -56,6 +63,7 @@ with "rackreach simulated-rack FILE" and give --simulate.`,
 	f.StringArrayVar(&a.only, "only", nil, "image this device only; may be given more than once")
 	f.BoolVar(&a.simulate, "simulate", false, "image the simulated rack that rackreach simulated-rack runs")
 	f.StringVar(&a.socket, "socket", "", "unix socket of the simulated rack (default: its own default)")
+	f.BoolVar(&a.detach, "detach", false, "with a coordinator: order it, and do not watch")
 	driveFlags(f, &a.json, &a.metrics)
 	return cmd
 }
@@ -68,9 +76,12 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	r, err := load(a.file)
+	fleet, r, err := loadAny(a.file)
 	if err != nil {
 		return err
+	}
+	if fleet != nil {
+		return a.orderFleet(ctx, t, fleet)
 	}
 	if err := checkProtected(r); err != nil {
 		return err
@@ -86,6 +97,14 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	if !a.simulate {
+		client, _, err := findCoordinator(ctx, a.state, a.env)
+		if err != nil {
+			return err
+		}
+		if client != nil {
+			defer client.Close()
+			return a.order(ctx, t, client, now)
+		}
 		return badInput(fmt.Errorf("apply %s: every platform in it is simulated, and none here installs on real hardware yet: start rackreach simulated-rack %s, then give --simulate", a.file, a.file))
 	}
 	now.Simulated = &state.Simulated{Socket: a.socket}

@@ -18,6 +18,19 @@ func load(path string) (*rack.Rack, error) {
 	return r, nil
 }
 
+// loadAny reads a rack file or a fleet file; one of the two is nil.
+func loadAny(path string) (*rackfile.Fleet, *rack.Rack, error) {
+	if !rackfile.IsFleet(path) {
+		r, err := load(path)
+		return nil, r, err
+	}
+	f, err := rackfile.ReadFleet(path, platform.All())
+	if err != nil {
+		return nil, nil, badInput(fmt.Errorf("%w\nNothing was begun. Mend the files, then: rackreach validate %s", err, path))
+	}
+	return f, nil, nil
+}
+
 // planned plans a rack with the simulated images. The plan is that of the real
 // platforms: how fast a simulation runs is no part of it.
 func planned(r *rack.Rack) (*rack.Plan, *simimage.Store, error) {

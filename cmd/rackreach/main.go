@@ -92,6 +92,10 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 			root.AddCommand(c)
 		}
 	}
+	var target targetFlags
+	root.PersistentFlags().StringVar(&target.server, "server", "", "ask the coordinator at this URL (default: $RACKREACH_SERVER)")
+	root.PersistentFlags().StringVar(&target.context, "context", "", "ask the coordinator of this context (default: $RACKREACH_CONTEXT, or the current one)")
+	env = target.over(env)
 	orders := []*cobra.Command{newHalt(env)}
 	for _, v := range deviceVerbs() {
 		orders = append(orders, newDeviceVerb(v, env))
@@ -99,7 +103,8 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 	group("plan", "Before anything is touched:", newValidate(), newPlan(env), newSimulate())
 	group("image", "Image a rack:", newApply(env), newResume(env), newDemo(env), newSimulatedRack(env))
 	group("look", "See where it stands:", newStatus(env), newWatch(env), newWhy(env), newEvents(env), newTimeline(env), newVerify(env), newJournal())
-	group("order", "Give an order:", orders...)
+	group("order", "Give an order:", append(orders, newFleet(env))...)
+	group("fleet", "Many racks:", newCoordinator(env), newContext(env), newToken(env), newEnroll(env), newAudit(env))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	// Without a command cobra shows the help; with an unknown one it must not.
 	root.Args = func(cmd *cobra.Command, args []string) error {

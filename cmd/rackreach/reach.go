@@ -24,8 +24,8 @@ func driveFlags(f *pflag.FlagSet, json *bool, metrics *string) {
 	f.StringVar(metrics, "metrics-listen", "127.0.0.1:0", "serve Prometheus metrics on this loopback address")
 }
 
-// reached is the API of one rack: that of the agent that drives it, or, when
-// none does, one of this process over the rack's journal.
+// reached is the API of one rack: of a coordinator, of the rack's agent, or, when
+// there is neither, one of this process over the rack's journal.
 type reached struct {
 	*api.Client
 	rack  string
@@ -36,8 +36,74 @@ type reached struct {
 // driven reports whether an agent drives the rack.
 func (c *reached) driven() bool { return c.local == nil && c.kept == nil }
 
-// reach finds a rack by its name; empty when there is only one.
+// findCoordinator is the API of the coordinator that is to be asked: the one that
+// somebody named, or one on this machine. nil: there is none. named: only it
+// is meant, not what is kept on this machine.
+func findCoordinator(ctx context.Context, flag string, env func(string) (string, bool)) (client *api.Client, named bool, err error) {
+	s, err := serverOf(env)
+	if err != nil {
+		return nil, false, err
+	}
+	if s != nil {
+		client, err = api.Connect(*s)
+		if err != nil {
+			return nil, true, badInput(err)
+		}
+		return client, true, nil
+	}
+	home, err := homeOf(flag, env)
+	if err != nil {
+		return nil, false, err
+	}
+	client, err = api.Dial(ctx, home.Coordinator())
+	if errors.Is(err, api.ErrNobody) {
+		return nil, false, nil
+	}
+	return client, false, err
+}
+
+// reach finds a rack by its name; empty when there is only one. A coordinator is
+// asked first; what it does not know may be kept on this machine.
 func reach(ctx context.Context, flag string, env func(string) (string, bool), name string) (*reached, error) {
+	client, named, err := findCoordinator(ctx, flag, env)
+	if err != nil {
+		return nil, err
+	}
+	if client != nil {
+		c, err := reachThrough(ctx, client, name)
+		switch {
+		case err != nil || c.rack != "":
+			return c, err
+		case named:
+			return nil, badInput(fmt.Errorf("the coordinator has no rack %.80q: rackreach status shows those that it has", name))
+		}
+	}
+	return reachHere(ctx, flag, env, name)
+}
+
+// reachThrough finds a rack of a coordinator. Its rack is empty when there is none
+// of that name.
+func reachThrough(ctx context.Context, client *api.Client, name string) (*reached, error) {
+	c := &reached{Client: client, rack: name}
+	a, err := client.ListRacks(ctx, connect.NewRequest(&messages.ListRacksRequest{}))
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	names := a.Msg.GetNames()
+	switch {
+	case name == "" && len(names) == 1:
+		c.rack, err = messages.ParseRack(names[0])
+		return c, err
+	case name == "" && len(names) > 1:
+		return nil, badInput(fmt.Errorf("the coordinator has %d racks: name one, and a device as RACK/DEVICE; rackreach status shows them", len(names)))
+	case !slices.Contains(names, messages.RackName(name)):
+		c.rack = ""
+	}
+	return c, nil
+}
+
+// reachHere finds a rack that is kept on this machine.
+func reachHere(ctx context.Context, flag string, env func(string) (string, bool), name string) (*reached, error) {
 	home, err := homeOf(flag, env)
 	if err != nil {
 		return nil, err
@@ -118,9 +184,14 @@ func (c *reached) explain(err error) error {
 			if no, ok := v.(*messages.Refusal); ok {
 				return badInput(fmt.Errorf("%s\nNothing was changed. Next: %s", no.GetWhat(), no.GetNext()))
 			}
+			if _, ok := v.(*messages.Pending); ok {
+				return fmt.Errorf("%s\nNext: rackreach status shows when the agent is back", e.Message())
+			}
 		}
 	}
 	switch e.Code() {
+	case connect.CodeUnauthenticated, connect.CodePermissionDenied:
+		return badInput(fmt.Errorf("%s\nNext: rackreach context add NAME --server URL --token TOKEN, with a token that may do this", e.Message()))
 	case connect.CodeInvalidArgument, connect.CodeNotFound, connect.CodeFailedPrecondition:
 		return badInput(errors.New(e.Message()))
 	}

@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"gopkg.in/yaml.v3"
 
 	"github.com/rackreach/rackreach/internal/rack"
@@ -21,13 +22,21 @@ import (
 func newStatus(env func(string) (string, bool)) *cobra.Command {
 	var stateDir, output string
 	cmd := &cobra.Command{
-		Use:     "status [RACK]",
-		Short:   "Show where racks and their devices stand",
+		Use:   "status [RACK]",
+		Short: "Show where racks and their devices stand",
+		Long: `Show where racks and their devices stand. A coordinator is asked for all of its
+racks; the name of one shows its devices.`,
 		Example: "  rackreach status\n  rackreach status r1 -o json",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			if output != "table" && output != "json" && output != "yaml" {
 				return badInput(fmt.Errorf("-o %q is not an output: write -o table, -o json or -o yaml", output))
+			}
+			if len(given) == 0 {
+				fleet, err := fleetOf(cmd.Context(), stateDir, env)
+				if err != nil || fleet != nil {
+					return errors.Join(err, printFleetAs(cmd.OutOrStdout(), fleet, output))
+				}
 			}
 			racks, err := statusOf(cmd.Context(), stateDir, env, append(given, "")[0])
 			if len(racks) == 0 {
@@ -99,24 +108,68 @@ func printStatus(w io.Writer, racks []*messages.Rack, output string) error {
 	}
 	var list []any
 	for _, r := range racks {
-		// protojson itself varies its spaces on purpose.
-		b, err := protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(r)
+		v, err := plainValue(r)
 		if err != nil {
-			return fmt.Errorf("write the status: %w", err)
-		}
-		var v any
-		if err := json.Unmarshal(b, &v); err != nil {
-			return fmt.Errorf("write the status: %w", err)
+			return err
 		}
 		list = append(list, v)
 	}
-	out := map[string]any{"racks": list}
+	return encode(w, map[string]any{"racks": list}, output)
+}
+
+// plainValue is a message as encoders for JSON and YAML take it. protojson itself
+// varies its spaces on purpose.
+func plainValue(m proto.Message) (v any, err error) {
+	b, err := protojson.MarshalOptions{EmitUnpopulated: true}.Marshal(m)
+	if err == nil {
+		err = json.Unmarshal(b, &v)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write the status: %w", err)
+	}
+	return v, nil
+}
+
+func encode(w io.Writer, v any, output string) error {
 	if output == "yaml" {
-		return yaml.NewEncoder(w).Encode(out)
+		return yaml.NewEncoder(w).Encode(v)
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	return enc.Encode(out)
+	return enc.Encode(v)
+}
+
+// fleetOf asks a coordinator for all of its racks; nil: there is no coordinator.
+func fleetOf(ctx context.Context, stateDir string, env func(string) (string, bool)) (*messages.Fleet, error) {
+	client, named, err := findCoordinator(ctx, stateDir, env)
+	if err != nil || client == nil {
+		// Without a place for a state directory there is nothing else to show either.
+		return nil, err
+	}
+	defer client.Close()
+	a, err := client.Fleet.GetFleet(ctx, connect.NewRequest(&messages.GetFleetRequest{}))
+	if err != nil {
+		return nil, (&reached{Client: client}).explain(err)
+	}
+	f := a.Msg.GetFleet()
+	if !named && len(f.GetRacks()) == 0 {
+		return nil, nil // it knows of nothing; what is kept here may be of use
+	}
+	return f, nil
+}
+
+func printFleetAs(w io.Writer, f *messages.Fleet, output string) error {
+	if f == nil {
+		return nil
+	}
+	if output == "table" {
+		return printFleet(w, f)
+	}
+	v, err := plainValue(f)
+	if err != nil {
+		return err
+	}
+	return encode(w, map[string]any{"fleet": v}, output)
 }
 
 func printRack(w io.Writer, r *messages.Rack) error {

@@ -2,24 +2,31 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/rackfile"
 )
 
 func newValidate() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate FILE",
-		Short: "Check a rack file and name every problem in it",
-		Long: `Check a rack file, and the inventory that it names. Every problem is printed at
+		Short: "Check a rack file or a fleet file and name every problem in it",
+		Long: `Check a rack file, and the inventory that it names; or a fleet file, its rack files,
+and whether they fit together. Every problem is printed at
 once: file and line, what is wrong, and what to write instead. Nothing is touched.`,
-		Example: `  rackreach validate examples/rack-1.yaml`,
-		Args:    args(cobra.ExactArgs(1)),
+		Example: `  rackreach validate examples/rack-1.yaml
+  rackreach validate examples/fleet.yaml`,
+		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			r, err := load(given[0])
+			f, r, err := loadAny(given[0])
 			if err != nil {
 				return err
+			}
+			if f != nil {
+				return validFleet(cmd.OutOrStdout(), given[0], f)
 			}
 			count := map[rack.Role]int{}
 			for i := range r.Devices {
@@ -30,4 +37,13 @@ once: file and line, what is wrong, and what to write instead. Nothing is touche
 			return err
 		},
 	}
+}
+
+func validFleet(w io.Writer, path string, f *rackfile.Fleet) error {
+	devices := 0
+	for _, r := range f.Racks {
+		devices += len(r.Devices)
+	}
+	_, err := fmt.Fprintf(w, "%s: fleet %s is valid: %d racks, %d devices\nNext: rackreach apply %s, with a coordinator\n", path, f.Spec.Name, len(f.Racks), devices, path)
+	return err
 }

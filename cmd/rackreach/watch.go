@@ -42,19 +42,28 @@ estimates; rackreach simulate shows more of it.`,
 	return cmd
 }
 
+// errSeen ends a watching.
+var errSeen = errors.New("the run has ended")
+
 // watch shows a rack until its run ends, or until the watcher has seen enough.
 func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
+	_, err := c.watchRun(ctx, t, asJSON)
+	return err
+}
+
+// watchRun is watch, and says where the rack stands then.
+func (c *reached) watchRun(ctx context.Context, t terminal, asJSON bool) (*rack.Run, error) {
 	h, err := c.history(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)}))
 	if err != nil {
-		return c.explain(err)
+		return nil, c.explain(err)
 	}
 	f, err := newForecaster(h.plan.Rack, h.plan.Platforms, h.plan.Plan, a.Msg.GetRack().GetSpeed())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sent := &sentBytes{of: map[string][2]int64{}}
 	v := newView(asJSON, t, h.plan.Rack, h.plan.Platforms, sent.get, 0)
@@ -62,7 +71,7 @@ func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
 	defer cancel()
 	v.onQuit(cancel)
 	if err := v.begin([]string{fmt.Sprintf("rack %s, %d devices, plan %s", c.rack, len(h.plan.Rack.Devices), h.plan.Plan.Hash), ""}); err != nil {
-		return err
+		return nil, err
 	}
 	var wg sync.WaitGroup
 	if c.driven() {
@@ -75,8 +84,18 @@ func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
 			end.Apply(e)
 		}
 		f.take(events)
-		return v.show(events)
+		if err := v.show(events); err != nil {
+			return err
+		}
+		// Whoever serves this lives on when the run has ended.
+		if over := end.Status == rack.Halted || end.Status == rack.Completed; over && end.Seq() >= a.Msg.GetRack().GetLastSeq() {
+			return errSeen
+		}
+		return nil
 	})
+	if errors.Is(err, errSeen) {
+		err = nil
+	}
 	cancel()
 	wg.Wait()
 	ready, failed := end.Tally()
@@ -84,7 +103,7 @@ func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
 	if !c.driven() {
 		last += "; no agent drives it"
 	}
-	return errors.Join(err, v.end(outcome{last: []string{last}}))
+	return end, errors.Join(err, v.end(outcome{last: []string{last}}))
 }
 
 // foretold is how an outlook is shown: in the table, or as a line when it says

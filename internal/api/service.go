@@ -67,18 +67,24 @@ func (n *NotAnswered) Error() string {
 type Service struct {
 	racks Racks
 	who   func(context.Context) string
-	ended chan struct{} // closed by End
-	end   sync.Once
+	ended <-chan struct{}
+	end   func()
 }
 
 var _ messagesconnect.RackServiceHandler = (*Service)(nil)
 
 // New makes a service of one rack.
-func New(b Backend) *Service { return NewService(&single{b.NewRun().Rack.Name, Journalled(b)}, who) }
+func New(b Backend) *Service {
+	ended := make(chan struct{})
+	s := NewService(&single{b.NewRun().Rack.Name, Journalled(b)}, who, ended)
+	s.end = sync.OnceFunc(func() { close(ended) })
+	return s
+}
 
-// NewService makes a service of many racks. who names who calls.
-func NewService(racks Racks, who func(context.Context) string) *Service {
-	return &Service{racks: racks, who: who, ended: make(chan struct{})}
+// NewService makes a service of many racks. who names who calls; streams read to
+// the end of the journal, and end there, once ended is closed.
+func NewService(racks Racks, who func(context.Context) string, ended <-chan struct{}) *Service {
+	return &Service{racks: racks, who: who, ended: ended}
 }
 
 // single is one rack.
@@ -96,9 +102,9 @@ func (s *single) Rack(name string) Rack {
 	return s.rack
 }
 
-// End lets every stream read to the end of the journal and end there. It may be
-// called again.
-func (s *Service) End() { s.end.Do(func() { close(s.ended) }) }
+// End lets every stream of a service of one rack read to the end of the journal
+// and end there. It may be called again.
+func (s *Service) End() { s.end() }
 
 // ListRacks implements the API.
 func (s *Service) ListRacks(context.Context, *connect.Request[messages.ListRacksRequest]) (*connect.Response[messages.ListRacksResponse], error) {

@@ -17,9 +17,9 @@ const module = "github.com/rackreach/rackreach/"
 // of lower rows only, never one of its own row.
 var rows = [][]string{
 	{"cmd/rackreach"},
-	{"agents/rack", "internal/sim", "examples"},
+	{"agents/rack", "agents/coordinator", "internal/sim", "examples"},
 	{"actors", "internal/api"},
-	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog"},
+	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog", "internal/pki", "internal/access"},
 	{"messages/messagesconnect"},
 	{"messages"},
 	{"internal/fleet"},

@@ -170,9 +170,14 @@ func newCoordinator(t testing.TB, log *record) *coordinator {
 			l := c.line(rack)
 			return l != nil && !l.gone, nil
 		},
-		Plan:    func(context.Context, string) ([]byte, error) { return []byte("plan"), nil },
-		Wants:   func(context.Context, string, string) (bool, error) { return c.wants, nil },
-		Planned: func(_ context.Context, _ string, p []byte) error { c.mu.Lock(); defer c.mu.Unlock(); c.plans = append(c.plans, p); return nil },
+		Plan:  func(context.Context, string) ([]byte, error) { return []byte("plan"), nil },
+		Wants: func(context.Context, string, string) (bool, error) { return c.wants, nil },
+		Planned: func(_ context.Context, _ string, p []byte) error {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.plans = append(c.plans, p)
+			return nil
+		},
 		Kick: func(rack string, why error) {
 			if l := c.line(rack); l != nil {
 				l.kick(why)
@@ -294,9 +299,13 @@ func newAgent(t testing.TB, url string, j *own, change func(*UplinkOptions)) *ag
 	}
 	a := &agent{t: t, journal: j, done: make(chan struct{})}
 	a.o = UplinkOptions{Client: client, Rack: "r1", Name: "j1", Journal: j, HeartbeatEvery: 20 * time.Millisecond, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
-		Hello:     func() *messages.Hello { return &messages.Hello{Version: "test", PlanHash: "aa"} },
-		Welcomed:  func(epoch uint64, _ []string) error { a.mu.Lock(); a.epoch = epoch; a.mu.Unlock(); return nil },
-		Obey:      func(_ context.Context, o *messages.Order) { a.mu.Lock(); a.obeyed = append(a.obeyed, o.GetId()); a.mu.Unlock() },
+		Hello:    func() *messages.Hello { return &messages.Hello{Version: "test", PlanHash: "aa"} },
+		Welcomed: func(epoch uint64, _ []string) error { a.mu.Lock(); a.epoch = epoch; a.mu.Unlock(); return nil },
+		Obey: func(_ context.Context, o *messages.Order) {
+			a.mu.Lock()
+			a.obeyed = append(a.obeyed, o.GetId())
+			a.mu.Unlock()
+		},
 		Heartbeat: func() *messages.Heartbeat { return &messages.Heartbeat{LastSeq: j.Last()} },
 		Plan:      func() []byte { return []byte("the agent's plan") },
 		State:     func(s State) { a.mu.Lock(); a.state = s; a.mu.Unlock() }}
@@ -344,7 +353,11 @@ func TestEventsGoUpInOrder(t *testing.T) {
 	for range 50 {
 		j.add(1)
 	}
-	until(t, "all is up and acknowledged", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.state.Acked == 3050 && a.state.Connected && a.epoch == 1 })
+	until(t, "all is up and acknowledged", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.state.Acked == 3050 && a.state.Connected && a.epoch == 1
+	})
 	same(t, log, j)
 	if j.reads > maxBatch {
 		t.Errorf("%d events were held at once", j.reads)

@@ -169,8 +169,14 @@ func (l *Log) Close() error {
 type natsLog struct{ to *slog.Logger }
 
 func (n natsLog) Noticef(format string, v ...any) { n.to.Debug(fmt.Sprintf(format, v...)) }
-func (n natsLog) Warnf(format string, v ...any)   { n.to.Warn("the log's server: " + fmt.Sprintf(format, v...)) }
-func (n natsLog) Errorf(format string, v ...any)  { n.to.Error("the log's server: " + fmt.Sprintf(format, v...)) }
-func (n natsLog) Fatalf(format string, v ...any)  { n.to.Error("the log's server: " + fmt.Sprintf(format, v...)) }
-func (n natsLog) Debugf(string, ...any)           {}
-func (n natsLog) Tracef(string, ...any)           {}
+func (n natsLog) Warnf(format string, v ...any) {
+	n.to.Warn("the log's server: " + fmt.Sprintf(format, v...))
+}
+func (n natsLog) Errorf(format string, v ...any) {
+	n.to.Error("the log's server: " + fmt.Sprintf(format, v...))
+}
+func (n natsLog) Fatalf(format string, v ...any) {
+	n.to.Error("the log's server: " + fmt.Sprintf(format, v...))
+}
+func (n natsLog) Debugf(string, ...any) {}
+func (n natsLog) Tracef(string, ...any) {}

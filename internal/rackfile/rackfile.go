@@ -56,11 +56,16 @@ func Read(path string, platforms map[string]rack.Platform) (*rack.Rack, error) {
 // open gives the bytes of the inventory, whose path is relative to name's
 // folder and was joined with it. The error is of type Problems.
 func Parse(name string, data []byte, open func(path string) ([]byte, error), platforms map[string]rack.Platform) (*rack.Rack, error) {
+	return parse(name, data, open, platforms, defaults{})
+}
+
+func parse(name string, data []byte, open func(path string) ([]byte, error), platforms map[string]rack.Platform, d defaults) (*rack.Rack, error) {
 	r := &reader{file: name}
 	root, err := document(name, data)
 	if err != nil {
 		return nil, err
 	}
+	d.fill(root)
 	f := r.rack(root)
 	if f.inventory != "" {
 		f.addInventory(r, open)

@@ -1,0 +1,145 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/fleet"
+	"github.com/rackreach/rackreach/internal/fleetlog"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// desiredKey is where the table holds what the fleet is to become.
+const desiredKey = "desired"
+
+// desired keeps what the fleet is to become. Every coordinator of a cluster
+// follows it.
+type desired struct {
+	table *fleetlog.Table
+	plans *plans
+	told  func(*actors.Desired) // is told of every change that was made here
+}
+
+// read is what the fleet is to become; nil: nothing.
+func (d *desired) read(ctx context.Context) (*actors.Desired, uint64, error) {
+	b, revision, err := d.table.Get(ctx, desiredKey)
+	if errors.Is(err, fleetlog.ErrNone) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read what the fleet is to become: %w", err)
+	}
+	x, err := decodeDesired(b)
+	return x, revision, err
+}
+
+func decodeDesired(b []byte) (*actors.Desired, error) {
+	var x actors.Desired
+	if err := json.Unmarshal(b, &x); err != nil {
+		return nil, fmt.Errorf("read what the fleet is to become: %w", err)
+	}
+	return &x, nil
+}
+
+// change changes what the fleet is to become, by compare-and-set.
+func (d *desired) change(ctx context.Context, fn func(old *actors.Desired) (*actors.Desired, error)) error {
+	for {
+		old, revision, err := d.read(ctx)
+		if err != nil {
+			return err
+		}
+		x, err := fn(old)
+		if err != nil || x == old {
+			return err
+		}
+		b, err := json.Marshal(x)
+		if err != nil {
+			return fmt.Errorf("keep what the fleet is to become: %w", err)
+		}
+		_, err = d.table.Update(ctx, desiredKey, b, revision)
+		if err == nil {
+			d.told(x)
+		}
+		if !errors.Is(err, fleetlog.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// apply makes a fleet what is desired. Racks whose plan was begun go on with it.
+func (d *desired) apply(ctx context.Context, q *messages.ApplyFleetRequest, by string) error {
+	x := &actors.Desired{ID: rand.Text(), By: by, Plans: map[string]string{}, Only: map[string][]string{},
+		Spec: fleet.Spec{Name: q.GetName(), AtOnce: int(q.GetAtOnce()), HaltAfter: int(q.GetHaltAfter())}}
+	for _, r := range q.GetRacks() {
+		name, err := messages.ParseRack(r.GetName())
+		if err != nil {
+			return &api.BadRequest{What: err.Error(), Next: "write racks/RACK"}
+		}
+		if _, err := d.plans.get(ctx, name, r.GetPlanHash()); err != nil {
+			return err
+		}
+		if x.Plans[name] != "" {
+			return &api.BadRequest{What: fmt.Sprintf("rack %s is named twice", name), Next: "name each rack once"}
+		}
+		x.Plans[name] = r.GetPlanHash()
+		if len(r.GetOnly()) > 0 {
+			x.Only[name] = r.GetOnly()
+		}
+		x.Spec.Racks = append(x.Spec.Racks, name)
+	}
+	return d.change(ctx, func(*actors.Desired) (*actors.Desired, error) { return x, nil })
+}
+
+// halt keeps why no further rack is begun. id, when it is not empty, is the fleet
+// that is meant.
+func (d *desired) halt(ctx context.Context, id, cause string) error {
+	return d.change(ctx, func(old *actors.Desired) (*actors.Desired, error) {
+		switch {
+		case old == nil && id == "":
+			return nil, &api.BadRequest{What: "no fleet was applied", Next: "rackreach apply FLEET-FILE"}
+		case old == nil || id != "" && old.ID != id || old.Halted != "":
+			return old, nil
+		}
+		x := *old
+		x.Halted = cause
+		return &x, nil
+	})
+}
+
+// resume lets further racks begin again. The racks that have halted by now are not
+// counted once more.
+func (d *desired) resume(ctx context.Context, halted int) error {
+	return d.change(ctx, func(old *actors.Desired) (*actors.Desired, error) {
+		switch {
+		case old == nil:
+			return nil, &api.BadRequest{What: "no fleet was applied", Next: "rackreach apply FLEET-FILE"}
+		case old.Halted == "":
+			return old, nil
+		}
+		x := *old
+		x.Halted = ""
+		if x.Spec.HaltAfter > 0 {
+			x.Spec.HaltAfter += halted
+		}
+		return &x, nil
+	})
+}
+
+// watch calls fn with what the fleet is to become, now and whenever it changes.
+func (d *desired) watch(ctx context.Context, fn func(*actors.Desired)) error {
+	return d.table.Watch(ctx, func(key string, value []byte, _ uint64) error {
+		if key != desiredKey || value == nil {
+			return nil
+		}
+		x, err := decodeDesired(value)
+		if err == nil {
+			fn(x)
+		}
+		return err
+	})
+}

@@ -1,0 +1,162 @@
+package coordinator
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpcreflect"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/bus"
+	"github.com/rackreach/rackreach/internal/pki"
+	"github.com/rackreach/rackreach/messages"
+	"github.com/rackreach/rackreach/messages/messagesconnect"
+)
+
+// Bounds of the server.
+const (
+	maxPlan     = 20 << 20 // bytes of a request that carries the plan of a rack
+	maxRequest  = 1 << 20  // bytes of any other
+	maxHeader   = 16 << 10 // bytes
+	headerLimit = 5 * time.Second
+	idleLimit   = 2 * time.Minute
+)
+
+// serve serves until ctx ends.
+func (c *Coordinator) serve(ctx context.Context) error {
+	ended := make(chan struct{})
+	var once sync.Once
+	end := func() { once.Do(func() { close(ended) }) }
+	g, ctx := errgroup.WithContext(ctx)
+	var ports []port
+	if c.o.Unix != nil {
+		ports = append(ports, c.keeper.local(c.o.Unix))
+	}
+	if c.o.Network != nil {
+		ports = append(ports, c.keeper.network(c.o.Network))
+	}
+	for _, p := range ports {
+		server := &http.Server{Handler: c.handler(p, ended), ReadHeaderTimeout: headerLimit, MaxHeaderBytes: maxHeader, IdleTimeout: idleLimit,
+			ConnContext: connected, Protocols: new(http.Protocols), HTTP2: bus.ServerHTTP2(), TLSConfig: p.tls}
+		server.Protocols.SetHTTP1(true)
+		server.Protocols.SetHTTP2(true)
+		server.Protocols.SetUnencryptedHTTP2(p.tls == nil)
+		l := p.listener
+		if p.tls != nil {
+			l = tls.NewListener(l, p.tls)
+		}
+		g.Go(func() error { return api.Run(ctx, server, l, end) })
+	}
+	c.o.Ready()
+	err := g.Wait()
+	end()
+	return err
+}
+
+// handler is everything that is served at a port.
+func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
+	mux := http.NewServeMux()
+	guard := connect.WithInterceptors(p.gate)
+	small := connect.WithReadMaxBytes(maxRequest)
+	mux.Handle(messagesconnect.NewRackServiceHandler(api.NewService(racks{c}, who, ended), guard, small))
+	mux.Handle(messagesconnect.NewFleetServiceHandler(api.NewFleetService(all{c}, who, ended), guard, connect.WithReadMaxBytes(maxPlan)))
+	mux.Handle(messagesconnect.NewBusServiceHandler(c.door(p, ended), guard, connect.WithReadMaxBytes(bus.MaxMessage)))
+	mux.Handle(messagesconnect.NewAccessServiceHandler(c.keeper.access, guard, small))
+	names := []string{messagesconnect.RackServiceName, messagesconnect.FleetServiceName, messagesconnect.BusServiceName, messagesconnect.AccessServiceName}
+	if c.keeper.enrollment != nil {
+		mux.Handle(messagesconnect.NewEnrollmentServiceHandler(c.keeper.enrollment, guard, small))
+		names = append(names, messagesconnect.EnrollmentServiceName)
+	}
+	reflector := grpcreflect.NewStaticReflector(names...)
+	mux.Handle(grpcreflect.NewHandlerV1(reflector, guard))
+	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, guard))
+	mux.Handle("GET /metrics", p.gate.Look(promhttp.HandlerFor(c.o.Registry, promhttp.HandlerOpts{})))
+	mux.Handle("GET /sd/agents", p.gate.Look(http.HandlerFunc(c.listAgents)))
+	mux.HandleFunc("GET /healthz", c.health)
+	return pki.WithConnection(mux)
+}
+
+// door is where agents of a port come in.
+func (c *Coordinator) door(p port, ended <-chan struct{}) *bus.Door {
+	return bus.NewDoor(bus.DoorOptions{Log: record{c.log}, Rack: p.rack, Attach: c.attach, Kick: c.kick, Ended: ended, Logger: c.o.Logger,
+		Connected: func(ctx context.Context, rack string) (bool, error) {
+			m, err := (&oneRack{c, rack}).State(ctx)
+			return m.GetAgent().GetConnected(), err
+		},
+		Plan: func(ctx context.Context, rack string) ([]byte, error) {
+			m, err := (&oneRack{c, rack}).State(ctx)
+			if err != nil || m.GetRun() == "" {
+				return nil, err // it was never begun
+			}
+			return (&oneRack{c, rack}).Plan(ctx)
+		},
+		Wants: func(ctx context.Context, rack, hash string) (bool, error) {
+			_, err := c.plans.get(ctx, rack, hash)
+			var none *api.BadRequest
+			if errors.As(err, &none) {
+				return true, nil
+			}
+			return false, err
+		},
+		Planned: c.plans.keep,
+	})
+}
+
+// target is a group of targets as Prometheus discovers them over HTTP.
+type target struct {
+	Targets []string          `json:"targets"`
+	Labels  map[string]string `json:"labels"`
+}
+
+// listAgents lists the agents' metrics for http_sd of Prometheus.
+func (c *Coordinator) listAgents(w http.ResponseWriter, q *http.Request) {
+	f, err := all{c}.State(q.Context())
+	if err != nil {
+		http.Error(w, "the fleet's actor does not answer: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	targets := []target{} // an empty list, not null
+	for _, r := range f.GetRacks() {
+		name, err := messages.ParseRack(r.GetName())
+		if at := r.GetAgent().GetMetricsAddress(); err == nil && validTarget(at) {
+			targets = append(targets, target{[]string{at}, map[string]string{"rack": name}})
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(targets); err != nil {
+		c.o.Logger.Debug("whoever asked for the agents has gone", "error", err)
+	}
+}
+
+// validTarget refuses what is no address: an agent says it of itself.
+func validTarget(at string) bool {
+	host, port, err := net.SplitHostPort(at)
+	return err == nil && host != "" && port != "" && len(at) < 256
+}
+
+// health says whether the actors answer. It tells nothing else.
+func (c *Coordinator) health(w http.ResponseWriter, q *http.Request) {
+	if !c.Healthy(q.Context()) {
+		http.Error(w, "not healthy", http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// Healthy reports whether the actors answer.
+func (c *Coordinator) Healthy(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, headerLimit)
+	defer cancel()
+	_, err := actors.Ask[actors.Counts](ctx, c.system, c.fleet, &actors.GetCounts{})
+	return err == nil
+}
