@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rackreach/rackreach/actors"
+	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/audit"
 	"github.com/rackreach/rackreach/internal/journal"
@@ -214,31 +215,31 @@ func (v *victim) read(ctx context.Context, c *api.Client) {
 func (v *victim) judge() {
 	v.t.Helper()
 	v.stopSim()
-	k, err := openKept(v.home.Rack(v.rack.Name), v.rack.Name, nil)
+	k, err := rackagent.OpenKept(v.home.Rack(v.rack.Name), v.rack.Name, nil)
 	if err != nil {
 		v.t.Fatal(err)
 	}
 	defer func() {
-		if err := k.close(); err != nil {
+		if err := k.Close(); err != nil {
 			v.t.Error(err)
 		}
 	}()
-	events, err := k.log.Read(1, logLimit)
+	events, err := k.Journal.Read(1, logLimit)
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	if s := k.run.Status; s != rack.Completed {
+	if s := k.Run.Status; s != rack.Completed {
 		v.t.Errorf("the rack is %s", s)
 	}
 	for i := range v.rack.Devices {
-		if d := k.run.Device(v.rack.Devices[i].Name); d.Status != rack.Ready {
+		if d := k.Run.Device(v.rack.Devices[i].Name); d.Status != rack.Ready {
 			v.t.Errorf("%s is %s: %s", v.rack.Devices[i].Name, d.Status, d.Error)
 		}
 	}
-	if _, err := audit.Prove(v.rack, k.plan.Platforms, events); err != nil {
+	if _, err := audit.Prove(v.rack, k.Carried.Platforms, events); err != nil {
 		v.t.Error("the journal does not prove the order:", err)
 	}
-	if _, err := journal.Verify(string(k.dir)); err != nil && !errors.As(err, new(*journal.InUse)) {
+	if _, err := journal.Verify(string(k.Dir)); err != nil && !errors.As(err, new(*journal.InUse)) {
 		v.t.Error(err)
 	}
 	v.delivered(events)
@@ -346,12 +347,12 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 		t.Fatal("it was killed by somebody else")
 	}
 	v.judge()
-	k, err := openKept(v.home.Rack(v.rack.Name), v.rack.Name, nil)
+	k, err := rackagent.OpenKept(v.home.Rack(v.rack.Name), v.rack.Name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := k.log.Last()
-	if err := k.close(); err != nil {
+	last := k.Journal.Last()
+	if err := k.Close(); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d events, %d points each", last, len(points))

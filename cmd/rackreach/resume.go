@@ -59,12 +59,12 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 	}
 	k := c.kept
 	if err := c.letGo(); err != nil {
-		return errors.Join(err, k.close())
+		return errors.Join(err, k.Close())
 	}
-	run, err := k.replay()
+	run, err := k.Replay()
 	if err != nil {
-		return errors.Join(err, k.close())
+		return errors.Join(err, k.Close())
 	}
-	k.run = run
-	return errors.Join(k.drive(ctx, t, driving{only: r.only, json: r.json, metrics: r.metrics}), k.close())
+	k.Run = run
+	return errors.Join(drive(ctx, k, t, driving{only: r.only, json: r.json, metrics: r.metrics}), k.Close())
 }
