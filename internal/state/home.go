@@ -5,8 +5,12 @@
 //	DIR/racks/RACK/journal.db   the journal (internal/journal)
 //	DIR/racks/RACK/plan.json    what the run carries out; written before its first event
 //	DIR/racks/RACK/secret       of the tickets' tokens
+//	DIR/racks/RACK/epoch        whose turn it is to write the rack's history, as a coordinator said
 //	DIR/racks/RACK/api.sock     of the agent that drives the rack (internal/api)
+//	DIR/coordinator.sock        of a coordinator on this machine
 //	DIR/simulated/RACK.sock     of a simulated rack
+//	DIR/adopting/RACK           the state of a rack that is taken over, until it is whole
+//	DIR/aside/RACK-TIME         the state that stood in the place of one that was taken over
 //	DIR/plans/HASH.json         plans that were shown, to tell what changed since
 //
 // Every file is written whole or not at all. Only its owner may read it.
