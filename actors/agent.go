@@ -123,6 +123,7 @@ func (a *Agent) Receive(c actor.Context) {
 		a.leave(c)
 		<-a.credit
 	case *tailEnded:
+		a.broken = true
 		a.end(fmt.Errorf("read the journal: %w", m.err))
 	case *seen:
 		a.inFlight.Add(-1)
@@ -190,16 +191,19 @@ func (a *Agent) start(c actor.Context) {
 	a.head, a.born = head, head
 	a.offer()
 	a.warn()
-	if a.run.Status == rack.Halted || a.run.Status == rack.Completed {
+	ended := a.run.Status == rack.Halted || a.run.Status == rack.Completed
+	if ended {
 		a.startTail(system, self) // what devices still have to say is taken in, and answered
 		a.end(nil)
+	}
+	if ended && !a.o.Stay {
 		return
 	}
 	if _, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &dhcpActor{open: a.o.DHCP} }), dhcpName); err != nil {
 		a.end(fmt.Errorf("spawn the DHCPActor: %w", err))
 		return
 	}
-	if a.goOn(c) {
+	if !ended && a.goOn(c) {
 		a.startTail(system, self)
 	}
 }
@@ -371,9 +375,10 @@ func (a *Agent) journal(events ...rack.Event) []rack.Event {
 	return stored
 }
 
-// end tells once how the run ended.
+// end tells once how the run ended. That the journal is broken is told as well
+// when the run had ended before.
 func (a *Agent) end(err error) {
-	if !a.ended {
+	if !a.ended || a.broken && err != nil {
 		a.ended = true
 		a.o.Ended(err)
 	}
