@@ -123,8 +123,7 @@ func (a *Agent) Receive(c actor.Context) {
 		a.leave(c)
 		<-a.credit
 	case *tailEnded:
-		a.broken = true
-		a.end(fmt.Errorf("read the journal: %w", m.err))
+		a.fail(fmt.Errorf("read the journal: %w", m.err))
 	case *seen:
 		a.inFlight.Add(-1)
 		a.observe(m.message)
@@ -365,8 +364,7 @@ func (a *Agent) conclude() {
 func (a *Agent) journal(events ...rack.Event) []rack.Event {
 	stored, err := a.o.Log.Append(events...)
 	if err != nil {
-		a.broken = true
-		a.end(fmt.Errorf("write the journal: %w", err))
+		a.fail(fmt.Errorf("write the journal: %w", err))
 		return nil
 	}
 	if n := len(stored); n > 0 {
@@ -375,10 +373,19 @@ func (a *Agent) journal(events ...rack.Event) []rack.Event {
 	return stored
 }
 
-// end tells once how the run ended. That the journal is broken is told as well
-// when the run had ended before.
+// fail ends the agent because of its journal, also when it stays behind the end
+// of its run.
+func (a *Agent) fail(err error) {
+	if a.ended && a.o.Stay && !a.broken {
+		a.o.Ended(err)
+	}
+	a.broken = true
+	a.end(err)
+}
+
+// end tells once how the run ended.
 func (a *Agent) end(err error) {
-	if !a.ended || a.broken && err != nil {
+	if !a.ended {
 		a.ended = true
 		a.o.Ended(err)
 	}

@@ -29,7 +29,8 @@ type Options struct {
 	// called on Agent's goroutine and must not block for long.
 	Announce func(rack.Event)
 	// Ended is told once how the run ended: by rack-completed, by rack-halted,
-	// or by an error of the agent itself; and of such an error also after the end.
+	// or by an error of the agent itself; with Stay also of such an error behind
+	// the end.
 	Ended func(error)
 
 	DiscoveryLimit time.Duration // from a route becoming ready until its device must have been seen
