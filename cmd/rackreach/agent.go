@@ -116,32 +116,32 @@ func (a *agent) run(ctx context.Context, t terminal) (err error) {
 			return err
 		}
 	}
+	say := &printer{w: t.out}
+	if a.json {
+		say.w = t.notes
+	}
 	kept, err := rackagent.OpenWaiting(home.Rack(a.rack), a.rack)
 	if err != nil {
 		return stateError(err)
 	}
 	defer func() { err = errors.Join(err, kept.Close()) }()
 	if a.file != "" {
-		end, err := a.startRack(ctx, kept.Dir)
+		end, err := a.startRack(ctx, kept.Dir, say)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, end()) }()
 	}
-	return a.keep(ctx, t, kept)
+	return a.keep(ctx, t, kept, say)
 }
 
 // keep keeps the rack until ctx ends.
-func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept) (err error) {
+func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept, say *printer) (err error) {
 	log := slog.New(slog.NewTextHandler(t.notes, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	life := &lifeMetrics{own: prometheus.NewRegistry()}
 	l, err := api.Listen(kept.Dir.Socket())
 	if err != nil {
 		return err
-	}
-	say := &printer{w: t.out}
-	if a.json {
-		say.w = t.notes
 	}
 	k, err := rackagent.NewKeeper(rackagent.KeeperOptions{Kept: kept, API: l, Logger: log, Check: a.can,
 		Open: func(ctx context.Context, kept *rackagent.Kept) (rackagent.Life, error) {

@@ -130,8 +130,8 @@ func (p *plugged) Run(ctx context.Context) error {
 
 // startRack starts the simulated rack as a process of its own, unless somebody
 // serves it. end ends it if the agent was told to stop; whatever else ends the
-// agent, the devices live on.
-func (a *agent) startRack(ctx context.Context, dir state.Dir) (end func() error, err error) {
+// agent, the devices live on. An agent that is told to stop meanwhile is no error.
+func (a *agent) startRack(ctx context.Context, dir state.Dir, say *printer) (end func() error, err error) {
 	if _, err := sim.Look(ctx, a.socket); err == nil {
 		return func() error { return nil }, nil
 	} else if !errors.Is(err, sim.ErrNobody) {
@@ -154,31 +154,38 @@ func (a *agent) startRack(ctx context.Context, dir state.Dir) (end func() error,
 	if err = errors.Join(err, out.Close()); err != nil {
 		return nil, fmt.Errorf("start the simulated rack: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- rack.Wait() }()
-	if err := a.served(ctx, ended, log); err != nil {
-		return nil, err
-	}
-	return func() error {
-		if ctx.Err() == nil {
-			return nil
-		}
+	say.line("the simulated rack is process %d, its log %s", rack.Process.Pid, log)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = rack.Wait() // how it ended stands in its log
+	}()
+	finish := func() error {
 		if err := rack.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return fmt.Errorf("end the simulated rack: %w", err)
 		}
 		late := time.NewTimer(endLimit)
 		defer late.Stop()
 		select {
-		case <-ended: // how it ended stands in its log
+		case <-ended:
 			return nil
 		case <-late.C:
 			return fmt.Errorf("the simulated rack, process %d, did not end within %s: %s says why", rack.Process.Pid, endLimit, log)
 		}
+	}
+	if err := a.served(ctx, ended, log); err != nil && ctx.Err() == nil {
+		return nil, errors.Join(err, finish())
+	}
+	return func() error {
+		if ctx.Err() == nil {
+			return nil
+		}
+		return finish()
 	}, nil
 }
 
 // served waits until the rack that was started is there.
-func (a *agent) served(ctx context.Context, ended <-chan error, log string) error {
+func (a *agent) served(ctx context.Context, ended <-chan struct{}, log string) error {
 	ctx, cancel := context.WithTimeout(ctx, joinSaid)
 	defer cancel()
 	again := time.NewTicker(joinEvery / 10)
@@ -189,8 +196,8 @@ func (a *agent) served(ctx context.Context, ended <-chan error, log string) erro
 		}
 		select {
 		case <-again.C:
-		case err := <-ended:
-			return fmt.Errorf("the simulated rack ended at once (%v): %s says why", err, log)
+		case <-ended:
+			return fmt.Errorf("the simulated rack ended at once: %s says why", log)
 		case <-ctx.Done():
 			return fmt.Errorf("the simulated rack is not there: %w: %s says why", context.Cause(ctx), log)
 		}

@@ -18,6 +18,9 @@ import (
 // pollEvery is how often watch asks how many bytes were sent.
 const pollEvery = 500 * time.Millisecond
 
+// errSeen ends a stream whose run has ended.
+var errSeen = errors.New("the run has ended")
+
 func newWatch(env func(string) (string, bool)) *cobra.Command {
 	var stateDir string
 	var asJSON bool
@@ -53,6 +56,7 @@ func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
 	if err != nil {
 		return c.explain(err)
 	}
+	last := a.Msg.GetRack().GetLastSeq() // what is behind it happens while somebody watches
 	f, err := newForecaster(h.plan.Rack, h.plan.Platforms, h.plan.Plan, a.Msg.GetRack().GetSpeed())
 	if err != nil {
 		return err
@@ -76,16 +80,26 @@ func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
 			end.Apply(e)
 		}
 		f.take(events)
-		return v.show(events)
+		if err := v.show(events); err != nil {
+			return err
+		}
+		// An agent that keeps the rack goes on behind the end of a run.
+		if ended := end.Status == rack.Halted || end.Status == rack.Completed; ended && end.Seq() >= last {
+			return errSeen
+		}
+		return nil
 	})
+	if errors.Is(err, errSeen) {
+		err = nil
+	}
 	cancel()
 	wg.Wait()
 	ready, failed := end.Tally()
-	last := fmt.Sprintf("%s: %s, %d of %d devices are ready, %d failed", c.rack, end.Status, ready, len(h.plan.Rack.Devices), failed)
+	line := fmt.Sprintf("%s: %s, %d of %d devices are ready, %d failed", c.rack, end.Status, ready, len(h.plan.Rack.Devices), failed)
 	if !c.driven() {
-		last += "; no agent drives it"
+		line += "; no agent drives it"
 	}
-	return errors.Join(err, v.end(outcome{last: []string{last}}))
+	return errors.Join(err, v.end(outcome{last: []string{line}}))
 }
 
 // foretold is how an outlook is shown: in the table, or as a line when it says
