@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -46,6 +47,9 @@ type KeeperOptions struct {
 	// Uplink talks to a coordinator until ctx ends. An error of it ends the Keeper;
 	// a *Superseded for good. nil: there is no coordinator.
 	Uplink func(ctx context.Context, k *Keeper) error
+	// At is called at the points of the events that the keeper itself journals, as
+	// that of actors.Options; nil: nothing.
+	At     func(p actors.Point, seq uint64)
 	Logger *slog.Logger // nil: discarded
 }
 
@@ -97,6 +101,9 @@ func NewKeeper(o KeeperOptions) (*Keeper, error) {
 	}
 	if o.Check == nil {
 		o.Check = func(*state.Plan) error { return nil }
+	}
+	if o.At == nil {
+		o.At = func(actors.Point, uint64) {}
 	}
 	k := &Keeper{o: o, turn: make(chan struct{}, 1), planned: make(chan struct{}), giving: orders{of: map[string]chan struct{}{}}}
 	k.kept.Store(o.Kept)
@@ -251,7 +258,7 @@ func (k *Keeper) named() <-chan struct{} {
 func (k *Keeper) carry(p *state.Plan, begins rack.Event) ([]rack.Event, error) {
 	k.mu.Lock() // nobody sees it begun by a rack without devices
 	defer k.mu.Unlock()
-	events, err := k.Journal().Append(begins)
+	events, err := k.append(begins)
 	if err != nil {
 		return nil, err
 	}
@@ -260,6 +267,15 @@ func (k *Keeper) carry(p *state.Plan, begins rack.Event) ([]rack.Event, error) {
 	k.run = kept.NewRun()
 	close(k.planned)
 	return events, nil
+}
+
+// append journals events of the keeper itself.
+func (k *Keeper) append(events ...rack.Event) ([]rack.Event, error) {
+	stored, err := k.Journal().Append(events...)
+	if n := len(stored); n > 0 {
+		k.o.At(actors.Appended, stored[n-1].Seq)
+	}
+	return stored, err
 }
 
 // Alive reports whether the keeper can say how its rack is within a time.

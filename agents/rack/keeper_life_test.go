@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
@@ -219,6 +221,12 @@ func TestSuperseded(t *testing.T) {
 	}
 	if e, h := s.k.Epoch(), s.k.Heartbeat(); e != 3 || !h.GetDriven() || h.GetSpeed() != 7 || len(h.GetTransfers()) != 4 || h.GetLastSeq() != 1 {
 		t.Errorf("epoch %d, %v", e, h)
+	}
+	s.append(rack.Event{Kind: rack.OrderAnswered})
+	for i, want := range []float64{1, 1} { // connected, and one event behind
+		if got := testutil.ToFloat64(s.k.Metrics()[i]); got != want {
+			t.Errorf("metric %d is %g, want %g", i, got, want)
+		}
 	}
 	close(over)
 	var other *Superseded

@@ -184,8 +184,7 @@ func (k *Keeper) decide(l *living, o rack.Order) ([]rack.Event, error) {
 	}
 	events, err := what(o) // on all that it had to say
 	if err == nil && len(events) > 0 {
-		events, err = kept.Journal.Append(events...)
-		return events, err
+		return k.append(events...)
 	}
 	return k.answer(o, nil, err)
 }
@@ -213,7 +212,7 @@ func (k *Keeper) answer(o rack.Order, events []rack.Event, err error) ([]rack.Ev
 	if e := k.look(func(run *rack.Run) { says = run.Answer(o, err) }); e != nil {
 		return nil, e
 	}
-	if _, e := k.Journal().Append(says); e != nil {
+	if _, e := k.append(says); e != nil {
 		return nil, e
 	}
 	return events, err

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/rackreach/rackreach/internal/rack"
@@ -94,6 +95,25 @@ func (k *Keeper) Lag() (connected bool, events uint64) {
 	k.side.Lock()
 	defer k.side.Unlock()
 	return k.link.connected, last - min(last, k.link.acked)
+}
+
+// Metrics are those of the way to a coordinator.
+func (k *Keeper) Metrics() []prometheus.Collector {
+	gauge := func(name, help string, value func(connected bool, behind uint64) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: prometheus.Labels{"rack": k.Name()}},
+			func() float64 { return value(k.Lag()) })
+	}
+	return []prometheus.Collector{
+		gauge("rackreach_uplink_connected", "1 while the agent is connected to a coordinator, else 0.", func(connected bool, _ uint64) float64 {
+			if connected {
+				return 1
+			}
+			return 0
+		}),
+		gauge("rackreach_uplink_lag_events", "Events of the agent's journal that its coordinator did not acknowledge yet.", func(_ bool, behind uint64) float64 {
+			return float64(behind)
+		}),
+	}
 }
 
 // Heartbeat is what is worth no event.

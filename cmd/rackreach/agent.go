@@ -143,7 +143,7 @@ func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept, say 
 	if err != nil {
 		return err
 	}
-	k, err := rackagent.NewKeeper(rackagent.KeeperOptions{Kept: kept, API: l, Logger: log, Check: a.can,
+	k, err := rackagent.NewKeeper(rackagent.KeeperOptions{Kept: kept, API: l, Logger: log, Check: a.can, At: crashPoint(t.env),
 		Open: func(ctx context.Context, kept *rackagent.Kept) (rackagent.Life, error) {
 			return a.open(ctx, t, kept, life, say)
 		}})
