@@ -62,6 +62,7 @@ type victim struct {
 	record  lockedBuffer
 	seen    map[uint64][]byte // events that were delivered to a subscriber
 	mu      sync.Mutex
+	command []string // that images the rack
 	lives   int
 	log     bytes.Buffer // what the lives said
 	stopSim func()
@@ -107,7 +108,7 @@ func newVictim(t *testing.T, binary string, seed uint64) *victim {
 			t.Error(err)
 		}
 	})
-	v := &victim{t: t, binary: binary, file: file, yaml: yaml, rack: r, home: state.Home(dir), socket: filepath.Join(dir, "sim.sock"), seen: map[uint64][]byte{}}
+	v := &victim{t: t, binary: binary, file: file, yaml: yaml, rack: r, home: state.Home(dir), socket: filepath.Join(dir, "sim.sock"), command: []string{"apply", file}, seen: map[uint64][]byte{}}
 	s, err := sim.New(sim.Options{Rack: r, Platforms: platform.All(), Speed: killSpeed, Record: &v.record, Seed: seed, User: simUser, Password: simPassword})
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +139,7 @@ func (v *victim) life(crash string, after time.Duration) (killed bool) {
 	v.lives++
 	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, v.binary, "apply", v.file, "--simulate", "--socket", v.socket, "--state", string(v.home))
+	cmd := exec.CommandContext(ctx, v.binary, append(v.command, "--simulate", "--socket", v.socket, "--state", string(v.home))...)
 	cmd.Env = append(os.Environ(), "RACKREACH_CRASH="+crash, "RACKREACH_STATE=")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -156,6 +157,9 @@ func (v *victim) life(crash string, after time.Duration) (killed bool) {
 	listening, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); v.subscribe(listening) }()
+	if v.command[0] == "agent" {
+		go v.endOnceCompleted(listening, cmd.Process)
+	}
 	err := cmd.Wait()
 	stop()
 	<-done
@@ -171,6 +175,26 @@ func (v *victim) life(crash string, after time.Duration) (killed bool) {
 	}
 	v.t.Fatalf("life %d ended with %v", v.lives, err)
 	return false
+}
+
+// endOnceCompleted tells an agent that lives on to stop once its run has ended.
+func (v *victim) endOnceCompleted(ctx context.Context, agent *os.Process) {
+	for ctx.Err() == nil {
+		if c, err := api.Dial(ctx, v.home.Rack(v.rack.Name).Socket()); err == nil {
+			a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: "racks/" + v.rack.Name}))
+			c.Close()
+			if err == nil && a.Msg.GetRack().GetStatus() == string(rack.Completed) {
+				if err := agent.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+					v.t.Error(err)
+				}
+				return
+			}
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // subscribe reads events through the API for as long as the agent lives.
@@ -415,6 +439,32 @@ func TestKilledAtRandom(t *testing.T) {
 			if t.Failed() {
 				t.Logf("replay: KILL_SEED=%d KILL_ONLY=%d go test -tags kill -run TestKilledAtRandom ./cmd/rackreach", seed, n)
 			}
+		})
+	}
+}
+
+// agentStep is how many events lie between two kills of an agent that lives on:
+// what it does at each boundary is what apply does.
+const agentStep = 5
+
+// TestKilledAgent kills an agent that lives on between its runs, again and again
+// in one run, and lets the last one end.
+func TestKilledAgent(t *testing.T) {
+	binary := crashBinary(t)
+	for _, p := range []actors.Point{actors.Appended, actors.Applied, actors.Acted} {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			v := newVictim(t, binary, 1)
+			if !v.life(fmt.Sprintf("%s:1", actors.Appended), 0) {
+				t.Fatal("apply was not killed as it began")
+			}
+			v.command = []string{"agent", "--rack", v.rack.Name}
+			for n := agentStep; v.life(fmt.Sprintf("%s:%d", p, n), 0); n += agentStep {
+			}
+			if v.lives < 10 {
+				t.Errorf("only %d lives", v.lives)
+			}
+			v.judge()
 		})
 	}
 }
