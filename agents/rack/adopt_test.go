@@ -23,7 +23,8 @@ type holder struct {
 	plan   []byte
 	events []rack.Event
 	epoch  uint64
-	torn   int // events that are sent before the connection is lost; 0: all
+	short  bool // the last event is left out
+	torn   int  // events that are sent before the connection is lost; 0: all
 	got    []*messages.AdoptRequest
 }
 
@@ -36,6 +37,9 @@ func (h *holder) Adopt(_ context.Context, q *connect.Request[messages.AdoptReque
 		return err
 	}
 	for i, e := range h.events {
+		if h.short && i == len(h.events)-1 {
+			return nil
+		}
 		if h.torn > 0 && i == h.torn {
 			return connect.NewError(connect.CodeUnavailable, errors.New("gone"))
 		}
@@ -158,6 +162,7 @@ func TestAdoptIsRefused(t *testing.T) {
 				return "", nil
 			}
 		}, "is at work on it. Epoch 7 was taken", 1},
+		"cut short":         {func(h *holder, _ *AdoptOptions) { h.short = true }, "the coordinator sent 2 of 3 events", 1},
 		"torn":              {func(h *holder, _ *AdoptOptions) { h.torn = 2 }, "gone", 1},
 		"a gap":             {func(h *holder, _ *AdoptOptions) { h.events = append(h.events[:1], h.events[2:]...) }, "event 3 follows event 1", 1},
 		"no plan":           {func(h *holder, _ *AdoptOptions) { h.plan = nil }, "what it carries out the coordinator does not say", 1},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -115,6 +116,40 @@ func TestOrdersAreNotLost(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestALifeThatStaysIsStoppedFirst: what it still had to say stands before what
+// is decided without it. An order that is refused leaves it alone.
+func TestALifeThatStaysIsStoppedFirst(t *testing.T) {
+	var lives atomic.Int32
+	s := newStage(t, func(s *stage, o *KeeperOptions) {
+		o.Open = func(context.Context, *Kept) (Life, error) {
+			return &fakeLife{run: func(ctx context.Context) error {
+				lives.Add(1)
+				<-ctx.Done()
+				s.append(rack.Event{Kind: rack.Observed, Device: "server-01", Role: rack.Server, Detail: rack.Detail{Seen: &rack.Observation{Source: rack.FromDHCP, Device: "server-01"}}})
+				return nil
+			}}, nil
+		}
+	})
+	s.lives()
+	s.append(rack.Event{Kind: rack.RackHalted})
+	before := s.k.living.Load()
+	if _, err := s.k.Order(t.Context(), rack.Order{Verb: rack.Retry, Device: "server-01"}); err == nil || s.k.living.Load() != before {
+		t.Error("an order that is refused disturbed the life:", err)
+	}
+	events, err := s.k.Order(t.Context(), rack.Order{Verb: rack.Skip, Device: "server-01", Reason: "x"})
+	if err != nil || len(events) != 1 {
+		t.Fatal(events, err)
+	}
+	all, err := s.k.Journal().Read(events[0].Seq-1, 10)
+	if err != nil || all[0].Kind != rack.Observed {
+		t.Errorf("before the order: %+v %v", all[0], err)
+	}
+	s.lives() // the next one
+	if err := s.ends(true); err != nil || lives.Load() != 2 {
+		t.Errorf("%d lives, %v", lives.Load(), err)
 	}
 }
 
