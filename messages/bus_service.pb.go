@@ -30,6 +30,7 @@ type ConnectRequest struct {
 	//	*ConnectRequest_Hello
 	//	*ConnectRequest_Events
 	//	*ConnectRequest_Heartbeat
+	//	*ConnectRequest_Plan
 	Message       isConnectRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -99,6 +100,15 @@ func (x *ConnectRequest) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *ConnectRequest) GetPlan() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*ConnectRequest_Plan); ok {
+			return x.Plan
+		}
+	}
+	return nil
+}
+
 type isConnectRequest_Message interface {
 	isConnectRequest_Message()
 }
@@ -115,11 +125,18 @@ type ConnectRequest_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ConnectRequest_Plan struct {
+	// What the run carries out, as JSON, when the Welcome asked for it.
+	Plan []byte `protobuf:"bytes,4,opt,name=plan,proto3,oneof"`
+}
+
 func (*ConnectRequest_Hello) isConnectRequest_Message() {}
 
 func (*ConnectRequest_Events) isConnectRequest_Message() {}
 
 func (*ConnectRequest_Heartbeat) isConnectRequest_Message() {}
+
+func (*ConnectRequest_Plan) isConnectRequest_Message() {}
 
 // ConnectResponse is what a coordinator says. The first is a Welcome. Who may
 // not connect is answered by an error: FAILED_PRECONDITION with a Superseded
@@ -238,7 +255,11 @@ type Hello struct {
 	MetricsAddress string `protobuf:"bytes,6,opt,name=metrics_address,json=metricsAddress,proto3" json:"metrics_address,omitempty"`
 	// What its devices take for the address of their DHCP server: siblings on the
 	// same segment take no alarm.
-	ServerId      string `protobuf:"bytes,7,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	ServerId string `protobuf:"bytes,7,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
+	// The newest event that came from a damaged journal; 0: none.
+	Salvaged uint64 `protobuf:"varint,8,opt,name=salvaged,proto3" json:"salvaged,omitempty"`
+	// Of what its run carries out; empty: it was never begun.
+	PlanHash      string `protobuf:"bytes,9,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,6 +343,20 @@ func (x *Hello) GetServerId() string {
 	return ""
 }
 
+func (x *Hello) GetSalvaged() uint64 {
+	if x != nil {
+		return x.Salvaged
+	}
+	return 0
+}
+
+func (x *Hello) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
 // Welcome is where the agent goes on.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -333,8 +368,10 @@ type Welcome struct {
 	AckedSum []byte `protobuf:"bytes,3,opt,name=acked_sum,json=ackedSum,proto3" json:"acked_sum,omitempty"`
 	// server_id of the agents of other racks.
 	SiblingServerIds []string `protobuf:"bytes,4,rep,name=sibling_server_ids,json=siblingServerIds,proto3" json:"sibling_server_ids,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// The coordinator does not know what the run carries out, and asks for it.
+	SendPlan      bool `protobuf:"varint,5,opt,name=send_plan,json=sendPlan,proto3" json:"send_plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Welcome) Reset() {
@@ -393,6 +430,13 @@ func (x *Welcome) GetSiblingServerIds() []string {
 		return x.SiblingServerIds
 	}
 	return nil
+}
+
+func (x *Welcome) GetSendPlan() bool {
+	if x != nil {
+		return x.SendPlan
+	}
+	return false
 }
 
 // EventBatch is events without a gap, in order.
@@ -644,8 +688,10 @@ type Order struct {
 	// resume, apply: the devices that are to be imaged; empty: all.
 	Only []string `protobuf:"bytes,9,rep,name=only,proto3" json:"only,omitempty"`
 	// apply: what the run carries out, as JSON.
-	Plan          []byte                 `protobuf:"bytes,10,opt,name=plan,proto3" json:"plan,omitempty"`
-	Time          *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
+	Plan []byte                 `protobuf:"bytes,10,opt,name=plan,proto3" json:"plan,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
+	// apply: of the plan.
+	PlanHash      string `protobuf:"bytes,12,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -755,6 +801,13 @@ func (x *Order) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *Order) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
 }
 
 // Superseded is the detail of an error: another agent owns the rack.
@@ -958,17 +1011,18 @@ var File_rackreach_v1_bus_service_proto protoreflect.FileDescriptor
 
 const file_rackreach_v1_bus_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1erackreach/v1/bus_service.proto\x12\frackreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18rackreach/v1/event.proto\"\xb5\x01\n" +
+	"\x1erackreach/v1/bus_service.proto\x12\frackreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18rackreach/v1/event.proto\"\xcb\x01\n" +
 	"\x0eConnectRequest\x12+\n" +
 	"\x05hello\x18\x01 \x01(\v2\x13.rackreach.v1.HelloH\x00R\x05hello\x122\n" +
 	"\x06events\x18\x02 \x01(\v2\x18.rackreach.v1.EventBatchH\x00R\x06events\x127\n" +
-	"\theartbeat\x18\x03 \x01(\v2\x17.rackreach.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x17.rackreach.v1.HeartbeatH\x00R\theartbeat\x12\x14\n" +
+	"\x04plan\x18\x04 \x01(\fH\x00R\x04planB\t\n" +
 	"\amessage\"\xa8\x01\n" +
 	"\x0fConnectResponse\x121\n" +
 	"\awelcome\x18\x01 \x01(\v2\x15.rackreach.v1.WelcomeH\x00R\awelcome\x12*\n" +
 	"\x03ack\x18\x02 \x01(\v2\x16.rackreach.v1.EventAckH\x00R\x03ack\x12+\n" +
 	"\x05order\x18\x03 \x01(\v2\x13.rackreach.v1.OrderH\x00R\x05orderB\t\n" +
-	"\amessage\"\xc6\x01\n" +
+	"\amessage\"\xff\x01\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04rack\x18\x01 \x01(\tR\x04rack\x12\x18\n" +
 	"\ajournal\x18\x02 \x01(\tR\ajournal\x12\x14\n" +
@@ -976,12 +1030,15 @@ const file_rackreach_v1_bus_service_proto_rawDesc = "" +
 	"\blast_seq\x18\x04 \x01(\x04R\alastSeq\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12'\n" +
 	"\x0fmetrics_address\x18\x06 \x01(\tR\x0emetricsAddress\x12\x1b\n" +
-	"\tserver_id\x18\a \x01(\tR\bserverId\"\x87\x01\n" +
+	"\tserver_id\x18\a \x01(\tR\bserverId\x12\x1a\n" +
+	"\bsalvaged\x18\b \x01(\x04R\bsalvaged\x12\x1b\n" +
+	"\tplan_hash\x18\t \x01(\tR\bplanHash\"\xa4\x01\n" +
 	"\aWelcome\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\tacked_seq\x18\x02 \x01(\x04R\backedSeq\x12\x1b\n" +
 	"\tacked_sum\x18\x03 \x01(\fR\backedSum\x12,\n" +
-	"\x12sibling_server_ids\x18\x04 \x03(\tR\x10siblingServerIds\"9\n" +
+	"\x12sibling_server_ids\x18\x04 \x03(\tR\x10siblingServerIds\x12\x1b\n" +
+	"\tsend_plan\x18\x05 \x01(\bR\bsendPlan\"9\n" +
 	"\n" +
 	"EventBatch\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.rackreach.v1.EventR\x06events\"\x1c\n" +
@@ -996,7 +1053,7 @@ const file_rackreach_v1_bus_service_proto_rawDesc = "" +
 	"\bTransfer\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x12\n" +
 	"\x04sent\x18\x02 \x01(\x03R\x04sent\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x03R\x04size\"\x81\x02\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\"\x9e\x02\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04verb\x18\x02 \x01(\tR\x04verb\x12\x12\n" +
@@ -1009,7 +1066,8 @@ const file_rackreach_v1_bus_service_proto_rawDesc = "" +
 	"\x04only\x18\t \x03(\tR\x04only\x12\x12\n" +
 	"\x04plan\x18\n" +
 	" \x01(\fR\x04plan\x12.\n" +
-	"\x04time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"w\n" +
+	"\x04time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
+	"\tplan_hash\x18\f \x01(\tR\bplanHash\"w\n" +
 	"\n" +
 	"Superseded\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
@@ -1093,6 +1151,7 @@ func file_rackreach_v1_bus_service_proto_init() {
 		(*ConnectRequest_Hello)(nil),
 		(*ConnectRequest_Events)(nil),
 		(*ConnectRequest_Heartbeat)(nil),
+		(*ConnectRequest_Plan)(nil),
 	}
 	file_rackreach_v1_bus_service_proto_msgTypes[1].OneofWrappers = []any{
 		(*ConnectResponse_Welcome)(nil),

@@ -625,12 +625,110 @@ func (x *WatchFleetResponse) GetPosition() uint64 {
 	return 0
 }
 
-type ApplyRackRequest struct {
+type PutPlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "racks/r1".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The rack as it was read, its platforms and the plan, as JSON.
-	Plan []byte `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	Plan          []byte `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutPlanRequest) Reset() {
+	*x = PutPlanRequest{}
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutPlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutPlanRequest) ProtoMessage() {}
+
+func (x *PutPlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutPlanRequest.ProtoReflect.Descriptor instead.
+func (*PutPlanRequest) Descriptor() ([]byte, []int) {
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *PutPlanRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutPlanRequest) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+type PutPlanResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	PlanHash      string                 `protobuf:"bytes,1,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutPlanResponse) Reset() {
+	*x = PutPlanResponse{}
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutPlanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutPlanResponse) ProtoMessage() {}
+
+func (x *PutPlanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutPlanResponse.ProtoReflect.Descriptor instead.
+func (*PutPlanResponse) Descriptor() ([]byte, []int) {
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PutPlanResponse) GetPlanHash() string {
+	if x != nil {
+		return x.PlanHash
+	}
+	return ""
+}
+
+type ApplyRackRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "racks/r1".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Of a plan that was put.
+	PlanHash string `protobuf:"bytes,2,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
 	// The devices that are to be imaged; empty: all.
 	Only          []string `protobuf:"bytes,3,rep,name=only,proto3" json:"only,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -639,7 +737,7 @@ type ApplyRackRequest struct {
 
 func (x *ApplyRackRequest) Reset() {
 	*x = ApplyRackRequest{}
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[8]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -651,7 +749,7 @@ func (x *ApplyRackRequest) String() string {
 func (*ApplyRackRequest) ProtoMessage() {}
 
 func (x *ApplyRackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[8]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -664,7 +762,7 @@ func (x *ApplyRackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRackRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRackRequest) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{8}
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ApplyRackRequest) GetName() string {
@@ -674,11 +772,11 @@ func (x *ApplyRackRequest) GetName() string {
 	return ""
 }
 
-func (x *ApplyRackRequest) GetPlan() []byte {
+func (x *ApplyRackRequest) GetPlanHash() string {
 	if x != nil {
-		return x.Plan
+		return x.PlanHash
 	}
-	return nil
+	return ""
 }
 
 func (x *ApplyRackRequest) GetOnly() []string {
@@ -698,7 +796,7 @@ type ApplyRackResponse struct {
 
 func (x *ApplyRackResponse) Reset() {
 	*x = ApplyRackResponse{}
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[9]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +808,7 @@ func (x *ApplyRackResponse) String() string {
 func (*ApplyRackResponse) ProtoMessage() {}
 
 func (x *ApplyRackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[9]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +821,7 @@ func (x *ApplyRackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRackResponse.ProtoReflect.Descriptor instead.
 func (*ApplyRackResponse) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{9}
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ApplyRackResponse) GetOrder() string {
@@ -748,7 +846,7 @@ type ApplyFleetRequest struct {
 
 func (x *ApplyFleetRequest) Reset() {
 	*x = ApplyFleetRequest{}
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[10]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +858,7 @@ func (x *ApplyFleetRequest) String() string {
 func (*ApplyFleetRequest) ProtoMessage() {}
 
 func (x *ApplyFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[10]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +871,7 @@ func (x *ApplyFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyFleetRequest.ProtoReflect.Descriptor instead.
 func (*ApplyFleetRequest) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{10}
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ApplyFleetRequest) GetName() string {
@@ -813,7 +911,7 @@ type ApplyFleetResponse struct {
 
 func (x *ApplyFleetResponse) Reset() {
 	*x = ApplyFleetResponse{}
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[11]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -825,7 +923,7 @@ func (x *ApplyFleetResponse) String() string {
 func (*ApplyFleetResponse) ProtoMessage() {}
 
 func (x *ApplyFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[11]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -838,7 +936,7 @@ func (x *ApplyFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyFleetResponse.ProtoReflect.Descriptor instead.
 func (*ApplyFleetResponse) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{11}
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ApplyFleetResponse) GetFleet() *Fleet {
@@ -857,7 +955,7 @@ type HaltFleetRequest struct {
 
 func (x *HaltFleetRequest) Reset() {
 	*x = HaltFleetRequest{}
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +967,7 @@ func (x *HaltFleetRequest) String() string {
 func (*HaltFleetRequest) ProtoMessage() {}
 
 func (x *HaltFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +980,7 @@ func (x *HaltFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HaltFleetRequest.ProtoReflect.Descriptor instead.
 func (*HaltFleetRequest) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{12}
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HaltFleetRequest) GetReason() string {
@@ -901,7 +999,7 @@ type HaltFleetResponse struct {
 
 func (x *HaltFleetResponse) Reset() {
 	*x = HaltFleetResponse{}
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1011,7 @@ func (x *HaltFleetResponse) String() string {
 func (*HaltFleetResponse) ProtoMessage() {}
 
 func (x *HaltFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1024,7 @@ func (x *HaltFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HaltFleetResponse.ProtoReflect.Descriptor instead.
 func (*HaltFleetResponse) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{13}
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HaltFleetResponse) GetFleet() *Fleet {
@@ -944,7 +1042,7 @@ type ResumeFleetRequest struct {
 
 func (x *ResumeFleetRequest) Reset() {
 	*x = ResumeFleetRequest{}
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[14]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1054,7 @@ func (x *ResumeFleetRequest) String() string {
 func (*ResumeFleetRequest) ProtoMessage() {}
 
 func (x *ResumeFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[14]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1067,7 @@ func (x *ResumeFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeFleetRequest.ProtoReflect.Descriptor instead.
 func (*ResumeFleetRequest) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{14}
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{16}
 }
 
 type ResumeFleetResponse struct {
@@ -981,7 +1079,7 @@ type ResumeFleetResponse struct {
 
 func (x *ResumeFleetResponse) Reset() {
 	*x = ResumeFleetResponse{}
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[15]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1091,7 @@ func (x *ResumeFleetResponse) String() string {
 func (*ResumeFleetResponse) ProtoMessage() {}
 
 func (x *ResumeFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[15]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1104,7 @@ func (x *ResumeFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeFleetResponse.ProtoReflect.Descriptor instead.
 func (*ResumeFleetResponse) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{15}
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResumeFleetResponse) GetFleet() *Fleet {
@@ -1029,7 +1127,7 @@ type Pending struct {
 
 func (x *Pending) Reset() {
 	*x = Pending{}
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[16]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1139,7 @@ func (x *Pending) String() string {
 func (*Pending) ProtoMessage() {}
 
 func (x *Pending) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[16]
+	mi := &file_rackreach_v1_fleet_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1152,7 @@ func (x *Pending) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pending.ProtoReflect.Descriptor instead.
 func (*Pending) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{16}
+	return file_rackreach_v1_fleet_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Pending) GetOrder() string {
@@ -1124,10 +1222,15 @@ const file_rackreach_v1_fleet_service_proto_rawDesc = "" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\"]\n" +
 	"\x12WatchFleetResponse\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.rackreach.v1.EventR\x06events\x12\x1a\n" +
-	"\bposition\x18\x02 \x01(\x04R\bposition\"N\n" +
-	"\x10ApplyRackRequest\x12\x12\n" +
+	"\bposition\x18\x02 \x01(\x04R\bposition\"8\n" +
+	"\x0ePutPlanRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04plan\x18\x02 \x01(\fR\x04plan\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\fR\x04plan\".\n" +
+	"\x0fPutPlanResponse\x12\x1b\n" +
+	"\tplan_hash\x18\x01 \x01(\tR\bplanHash\"W\n" +
+	"\x10ApplyRackRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1b\n" +
+	"\tplan_hash\x18\x02 \x01(\tR\bplanHash\x12\x12\n" +
 	"\x04only\x18\x03 \x03(\tR\x04only\")\n" +
 	"\x11ApplyRackResponse\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\tR\x05order\"\x95\x01\n" +
@@ -1149,11 +1252,12 @@ const file_rackreach_v1_fleet_service_proto_rawDesc = "" +
 	"\aPending\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\tR\x05order\x129\n" +
 	"\n" +
-	"last_heard\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tlastHeard2\xf2\x03\n" +
+	"last_heard\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tlastHeard2\xba\x04\n" +
 	"\fFleetService\x12N\n" +
 	"\bGetFleet\x12\x1d.rackreach.v1.GetFleetRequest\x1a\x1e.rackreach.v1.GetFleetResponse\"\x03\x90\x02\x01\x12Q\n" +
 	"\n" +
-	"WatchFleet\x12\x1f.rackreach.v1.WatchFleetRequest\x1a .rackreach.v1.WatchFleetResponse0\x01\x12L\n" +
+	"WatchFleet\x12\x1f.rackreach.v1.WatchFleetRequest\x1a .rackreach.v1.WatchFleetResponse0\x01\x12F\n" +
+	"\aPutPlan\x12\x1c.rackreach.v1.PutPlanRequest\x1a\x1d.rackreach.v1.PutPlanResponse\x12L\n" +
 	"\tApplyRack\x12\x1e.rackreach.v1.ApplyRackRequest\x1a\x1f.rackreach.v1.ApplyRackResponse\x12O\n" +
 	"\n" +
 	"ApplyFleet\x12\x1f.rackreach.v1.ApplyFleetRequest\x1a .rackreach.v1.ApplyFleetResponse\x12L\n" +
@@ -1172,7 +1276,7 @@ func file_rackreach_v1_fleet_service_proto_rawDescGZIP() []byte {
 	return file_rackreach_v1_fleet_service_proto_rawDescData
 }
 
-var file_rackreach_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_rackreach_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_rackreach_v1_fleet_service_proto_goTypes = []any{
 	(*Fleet)(nil),                 // 0: rackreach.v1.Fleet
 	(*FleetRack)(nil),             // 1: rackreach.v1.FleetRack
@@ -1182,46 +1286,50 @@ var file_rackreach_v1_fleet_service_proto_goTypes = []any{
 	(*GetFleetResponse)(nil),      // 5: rackreach.v1.GetFleetResponse
 	(*WatchFleetRequest)(nil),     // 6: rackreach.v1.WatchFleetRequest
 	(*WatchFleetResponse)(nil),    // 7: rackreach.v1.WatchFleetResponse
-	(*ApplyRackRequest)(nil),      // 8: rackreach.v1.ApplyRackRequest
-	(*ApplyRackResponse)(nil),     // 9: rackreach.v1.ApplyRackResponse
-	(*ApplyFleetRequest)(nil),     // 10: rackreach.v1.ApplyFleetRequest
-	(*ApplyFleetResponse)(nil),    // 11: rackreach.v1.ApplyFleetResponse
-	(*HaltFleetRequest)(nil),      // 12: rackreach.v1.HaltFleetRequest
-	(*HaltFleetResponse)(nil),     // 13: rackreach.v1.HaltFleetResponse
-	(*ResumeFleetRequest)(nil),    // 14: rackreach.v1.ResumeFleetRequest
-	(*ResumeFleetResponse)(nil),   // 15: rackreach.v1.ResumeFleetResponse
-	(*Pending)(nil),               // 16: rackreach.v1.Pending
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*Event)(nil),                 // 18: rackreach.v1.Event
+	(*PutPlanRequest)(nil),        // 8: rackreach.v1.PutPlanRequest
+	(*PutPlanResponse)(nil),       // 9: rackreach.v1.PutPlanResponse
+	(*ApplyRackRequest)(nil),      // 10: rackreach.v1.ApplyRackRequest
+	(*ApplyRackResponse)(nil),     // 11: rackreach.v1.ApplyRackResponse
+	(*ApplyFleetRequest)(nil),     // 12: rackreach.v1.ApplyFleetRequest
+	(*ApplyFleetResponse)(nil),    // 13: rackreach.v1.ApplyFleetResponse
+	(*HaltFleetRequest)(nil),      // 14: rackreach.v1.HaltFleetRequest
+	(*HaltFleetResponse)(nil),     // 15: rackreach.v1.HaltFleetResponse
+	(*ResumeFleetRequest)(nil),    // 16: rackreach.v1.ResumeFleetRequest
+	(*ResumeFleetResponse)(nil),   // 17: rackreach.v1.ResumeFleetResponse
+	(*Pending)(nil),               // 18: rackreach.v1.Pending
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*Event)(nil),                 // 20: rackreach.v1.Event
 }
 var file_rackreach_v1_fleet_service_proto_depIdxs = []int32{
 	1,  // 0: rackreach.v1.Fleet.racks:type_name -> rackreach.v1.FleetRack
 	3,  // 1: rackreach.v1.Fleet.backplane:type_name -> rackreach.v1.BackplaneLink
-	17, // 2: rackreach.v1.FleetRack.started:type_name -> google.protobuf.Timestamp
-	17, // 3: rackreach.v1.FleetRack.ended:type_name -> google.protobuf.Timestamp
+	19, // 2: rackreach.v1.FleetRack.started:type_name -> google.protobuf.Timestamp
+	19, // 3: rackreach.v1.FleetRack.ended:type_name -> google.protobuf.Timestamp
 	2,  // 4: rackreach.v1.FleetRack.agent:type_name -> rackreach.v1.AgentState
-	17, // 5: rackreach.v1.AgentState.last_heard:type_name -> google.protobuf.Timestamp
+	19, // 5: rackreach.v1.AgentState.last_heard:type_name -> google.protobuf.Timestamp
 	0,  // 6: rackreach.v1.GetFleetResponse.fleet:type_name -> rackreach.v1.Fleet
-	18, // 7: rackreach.v1.WatchFleetResponse.events:type_name -> rackreach.v1.Event
-	8,  // 8: rackreach.v1.ApplyFleetRequest.racks:type_name -> rackreach.v1.ApplyRackRequest
+	20, // 7: rackreach.v1.WatchFleetResponse.events:type_name -> rackreach.v1.Event
+	10, // 8: rackreach.v1.ApplyFleetRequest.racks:type_name -> rackreach.v1.ApplyRackRequest
 	0,  // 9: rackreach.v1.ApplyFleetResponse.fleet:type_name -> rackreach.v1.Fleet
 	0,  // 10: rackreach.v1.HaltFleetResponse.fleet:type_name -> rackreach.v1.Fleet
 	0,  // 11: rackreach.v1.ResumeFleetResponse.fleet:type_name -> rackreach.v1.Fleet
-	17, // 12: rackreach.v1.Pending.last_heard:type_name -> google.protobuf.Timestamp
+	19, // 12: rackreach.v1.Pending.last_heard:type_name -> google.protobuf.Timestamp
 	4,  // 13: rackreach.v1.FleetService.GetFleet:input_type -> rackreach.v1.GetFleetRequest
 	6,  // 14: rackreach.v1.FleetService.WatchFleet:input_type -> rackreach.v1.WatchFleetRequest
-	8,  // 15: rackreach.v1.FleetService.ApplyRack:input_type -> rackreach.v1.ApplyRackRequest
-	10, // 16: rackreach.v1.FleetService.ApplyFleet:input_type -> rackreach.v1.ApplyFleetRequest
-	12, // 17: rackreach.v1.FleetService.HaltFleet:input_type -> rackreach.v1.HaltFleetRequest
-	14, // 18: rackreach.v1.FleetService.ResumeFleet:input_type -> rackreach.v1.ResumeFleetRequest
-	5,  // 19: rackreach.v1.FleetService.GetFleet:output_type -> rackreach.v1.GetFleetResponse
-	7,  // 20: rackreach.v1.FleetService.WatchFleet:output_type -> rackreach.v1.WatchFleetResponse
-	9,  // 21: rackreach.v1.FleetService.ApplyRack:output_type -> rackreach.v1.ApplyRackResponse
-	11, // 22: rackreach.v1.FleetService.ApplyFleet:output_type -> rackreach.v1.ApplyFleetResponse
-	13, // 23: rackreach.v1.FleetService.HaltFleet:output_type -> rackreach.v1.HaltFleetResponse
-	15, // 24: rackreach.v1.FleetService.ResumeFleet:output_type -> rackreach.v1.ResumeFleetResponse
-	19, // [19:25] is the sub-list for method output_type
-	13, // [13:19] is the sub-list for method input_type
+	8,  // 15: rackreach.v1.FleetService.PutPlan:input_type -> rackreach.v1.PutPlanRequest
+	10, // 16: rackreach.v1.FleetService.ApplyRack:input_type -> rackreach.v1.ApplyRackRequest
+	12, // 17: rackreach.v1.FleetService.ApplyFleet:input_type -> rackreach.v1.ApplyFleetRequest
+	14, // 18: rackreach.v1.FleetService.HaltFleet:input_type -> rackreach.v1.HaltFleetRequest
+	16, // 19: rackreach.v1.FleetService.ResumeFleet:input_type -> rackreach.v1.ResumeFleetRequest
+	5,  // 20: rackreach.v1.FleetService.GetFleet:output_type -> rackreach.v1.GetFleetResponse
+	7,  // 21: rackreach.v1.FleetService.WatchFleet:output_type -> rackreach.v1.WatchFleetResponse
+	9,  // 22: rackreach.v1.FleetService.PutPlan:output_type -> rackreach.v1.PutPlanResponse
+	11, // 23: rackreach.v1.FleetService.ApplyRack:output_type -> rackreach.v1.ApplyRackResponse
+	13, // 24: rackreach.v1.FleetService.ApplyFleet:output_type -> rackreach.v1.ApplyFleetResponse
+	15, // 25: rackreach.v1.FleetService.HaltFleet:output_type -> rackreach.v1.HaltFleetResponse
+	17, // 26: rackreach.v1.FleetService.ResumeFleet:output_type -> rackreach.v1.ResumeFleetResponse
+	20, // [20:27] is the sub-list for method output_type
+	13, // [13:20] is the sub-list for method input_type
 	13, // [13:13] is the sub-list for extension type_name
 	13, // [13:13] is the sub-list for extension extendee
 	0,  // [0:13] is the sub-list for field type_name
@@ -1239,7 +1347,7 @@ func file_rackreach_v1_fleet_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rackreach_v1_fleet_service_proto_rawDesc), len(file_rackreach_v1_fleet_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -11,7 +11,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/audit"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
@@ -21,7 +20,7 @@ import (
 // events hands the events of the rack from a sequence on to fn, in batches.
 // follow: until the run ends, else until now.
 func (c *reached) events(ctx context.Context, from uint64, follow bool, fn func([]rack.Event) error) (err error) {
-	stream, err := c.WatchEvents(ctx, connect.NewRequest(&messages.WatchEventsRequest{Name: api.RackName(c.rack), FromSeq: from, Follow: follow}))
+	stream, err := c.WatchEvents(ctx, connect.NewRequest(&messages.WatchEventsRequest{Name: messages.RackName(c.rack), FromSeq: from, Follow: follow}))
 	if err != nil {
 		return c.explain(err)
 	}
@@ -53,7 +52,7 @@ type history struct {
 
 // carriedOut is what the run of the rack carries out.
 func (c *reached) carriedOut(ctx context.Context) (*state.Plan, error) {
-	a, err := c.GetPlan(ctx, connect.NewRequest(&messages.GetPlanRequest{Name: api.RackName(c.rack)}))
+	a, err := c.GetPlan(ctx, connect.NewRequest(&messages.GetPlanRequest{Name: messages.RackName(c.rack)}))
 	if err != nil {
 		return nil, c.explain(err)
 	}

@@ -214,7 +214,7 @@ func (v *victim) subscribe(ctx context.Context) {
 }
 
 func (v *victim) read(ctx context.Context, c *api.Client) {
-	stream, err := c.WatchEvents(ctx, connect.NewRequest(&messages.WatchEventsRequest{Name: api.RackName(v.rack.Name), Follow: true}))
+	stream, err := c.WatchEvents(ctx, connect.NewRequest(&messages.WatchEventsRequest{Name: messages.RackName(v.rack.Name), Follow: true}))
 	if err != nil {
 		return
 	}

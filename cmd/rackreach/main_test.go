@@ -123,11 +123,11 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	last := "no agent"
 	for {
 		if c, err := api.Dial(ctx, state.Home(ts.MkAbs(args[0])).Rack(args[1]).Socket()); err == nil {
-			a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(args[1])}))
+			a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(args[1])}))
 			c.Close()
 			if err == nil {
 				for _, d := range a.Msg.GetRack().GetDevices() {
-					if d.GetName() == api.DeviceName(args[1], args[2]) {
+					if d.GetName() == messages.DeviceName(args[1], args[2]) {
 						last = d.GetStatus()
 					}
 				}

@@ -7,7 +7,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -51,7 +50,7 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 	if err != nil {
 		return err
 	}
-	a, err := c.ResumeRack(ctx, connect.NewRequest(&messages.ResumeRackRequest{Name: api.RackName(c.rack), Only: r.only}))
+	a, err := c.ResumeRack(ctx, connect.NewRequest(&messages.ResumeRackRequest{Name: messages.RackName(c.rack), Only: r.only}))
 	if err != nil {
 		return errors.Join(c.explain(err), c.close())
 	}
@@ -75,7 +74,7 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 
 // soAlready says where a rack stands that has nothing to resume.
 func (c *reached) soAlready(ctx context.Context, t terminal) error {
-	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)}))
+	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)}))
 	if err != nil {
 		return c.explain(err)
 	}

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"gopkg.in/yaml.v3"
 
-	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -74,7 +73,7 @@ func statusOfRack(ctx context.Context, stateDir string, env func(string) (string
 	if err != nil {
 		return nil, err
 	}
-	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)}))
+	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)}))
 	if err != nil {
 		err = c.explain(err)
 	}
@@ -128,7 +127,7 @@ func printRack(w io.Writer, r *messages.Rack) error {
 		}
 		sum += d.GetProgress()
 	}
-	name, err := api.ParseRack(r.GetName())
+	name, err := messages.ParseRack(r.GetName())
 	if err != nil {
 		return err
 	}
@@ -158,7 +157,7 @@ func printRack(w io.Writer, r *messages.Rack) error {
 	t := printer{w: tw}
 	t.line("DEVICE\tSTATUS\tDONE\tSTEP\tNOTE")
 	for _, d := range r.GetDevices() {
-		_, device, err := api.ParseDevice(d.GetName())
+		_, device, err := messages.ParseDevice(d.GetName())
 		if err != nil {
 			return err
 		}
@@ -196,7 +195,7 @@ func nextFor(r *messages.Rack) string {
 		if d.GetStatus() == "failed" && d.GetRole() != "server" {
 			return d.GetRemedy()
 		}
-		if _, device, err := api.ParseDevice(d.GetName()); err == nil && d.GetStatus() == "uncertain" {
+		if _, device, err := messages.ParseDevice(d.GetName()); err == nil && d.GetStatus() == "uncertain" {
 			return fmt.Sprintf("look at %s, then rackreach retry %s to go on where its journal ends, or rackreach reimage %s", device, device, device)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/audit"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -124,7 +123,7 @@ func newDeviceVerb(v deviceVerb, env func(string) (string, bool)) *cobra.Command
 					return errors.Join(err, c.close())
 				}
 			}
-			events, err := v.order(cmd.Context(), c, api.DeviceName(c.rack, device), given, reason)
+			events, err := v.order(cmd.Context(), c, messages.DeviceName(c.rack, device), given, reason)
 			return errors.Join(c.told(t, events, err), c.close())
 		},
 	}
@@ -141,12 +140,12 @@ func newDeviceVerb(v deviceVerb, env func(string) (string, bool)) *cobra.Command
 // knows refuses a device that the rack does not have, before anybody is asked
 // about it.
 func (c *reached) knows(ctx context.Context, device string) error {
-	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)}))
+	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)}))
 	if err != nil {
 		return c.explain(err)
 	}
 	for _, d := range a.Msg.GetRack().GetDevices() {
-		if d.GetName() == api.DeviceName(c.rack, device) {
+		if d.GetName() == messages.DeviceName(c.rack, device) {
 			return nil
 		}
 	}
@@ -184,7 +183,7 @@ command; what is being installed is served to its end. rackreach resume goes on.
 			if err != nil {
 				return err
 			}
-			a, err := c.HaltRack(cmd.Context(), connect.NewRequest(&messages.HaltRackRequest{Name: api.RackName(c.rack), Reason: reason}))
+			a, err := c.HaltRack(cmd.Context(), connect.NewRequest(&messages.HaltRackRequest{Name: messages.RackName(c.rack), Reason: reason}))
 			events, err := eventsOf(a, err)
 			return errors.Join(c.told(t, events, err), c.close())
 		},

@@ -10,7 +10,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -52,7 +51,7 @@ func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)}))
+	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)}))
 	if err != nil {
 		return c.explain(err)
 	}
@@ -146,10 +145,10 @@ func (s *sentBytes) poll(ctx context.Context, c *reached) {
 	t := time.NewTicker(pollEvery)
 	defer t.Stop()
 	for {
-		if a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: api.RackName(c.rack)})); err == nil {
+		if a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)})); err == nil {
 			s.mu.Lock()
 			for _, d := range a.Msg.GetRack().GetDevices() {
-				if _, device, err := api.ParseDevice(d.GetName()); err == nil {
+				if _, device, err := messages.ParseDevice(d.GetName()); err == nil {
 					s.of[device] = [2]int64{d.GetSent(), d.GetSize()}
 				}
 			}

@@ -109,18 +109,18 @@ func short(t *testing.T) string {
 }
 
 func TestNames(t *testing.T) {
-	if r, err := ParseRack(RackName("r1")); r != "r1" || err != nil {
+	if r, err := messages.ParseRack(messages.RackName("r1")); r != "r1" || err != nil {
 		t.Error(r, err)
 	}
-	if r, d, err := ParseDevice(DeviceName("r1", "tor-1")); r != "r1" || d != "tor-1" || err != nil {
+	if r, d, err := messages.ParseDevice(messages.DeviceName("r1", "tor-1")); r != "r1" || d != "tor-1" || err != nil {
 		t.Error(r, d, err)
 	}
 	for _, name := range []string{"", "r1", "racks/", "racks/r1/", "racks/r1/devices", "racks/r1/devices/", "racks//devices/d", "rack/r1/devices/d",
 		"racks/r1/slots/d", "racks/r1/devices/d/e", "/racks/r1", strings.Repeat("x", 10000)} {
-		if _, err := ParseRack(name); err == nil && name != "racks/r1" {
+		if _, err := messages.ParseRack(name); err == nil && name != "racks/r1" {
 			t.Errorf("%.40q was taken for a rack", name)
 		}
-		if _, _, err := ParseDevice(name); err == nil {
+		if _, _, err := messages.ParseDevice(name); err == nil {
 			t.Errorf("%.40q was taken for a device", name)
 		} else if len(err.Error()) > 200 {
 			t.Errorf("%.40q: the error has %d bytes", name, len(err.Error()))
@@ -297,8 +297,8 @@ func TestWhoOrders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e, err := messages.ToEvent(a.Msg.GetEvents()[0]); err != nil || e.Detail.By != peer(nil) || e.Detail.By == "" {
-		t.Errorf("ordered by %q, want %q, %v", e.Detail.By, peer(nil), err)
+	if e, err := messages.ToEvent(a.Msg.GetEvents()[0]); err != nil || e.Detail.By != Peer(nil) || e.Detail.By == "" {
+		t.Errorf("ordered by %q, want %q, %v", e.Detail.By, Peer(nil), err)
 	}
 	c.Close()
 	stop()

@@ -37,7 +37,7 @@ func (s *Service) SkipDevice(ctx context.Context, q *connect.Request[messages.Sk
 // ReimageDevice implements the API. The device must be named twice: a slip of
 // the pen must not overwrite a disk.
 func (s *Service) ReimageDevice(ctx context.Context, q *connect.Request[messages.ReimageDeviceRequest]) (*connect.Response[messages.ReimageDeviceResponse], error) {
-	_, device, err := ParseDevice(q.Msg.GetName())
+	_, device, err := messages.ParseDevice(q.Msg.GetName())
 	if err == nil && q.Msg.GetConfirm() != device {
 		err = fmt.Errorf("reimage %s: it is confirmed with %.80q: write its own name to overwrite what it holds", device, q.Msg.GetConfirm())
 	}

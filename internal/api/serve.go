@@ -14,7 +14,6 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/rackreach/rackreach/messages"
 	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
 
@@ -59,10 +58,15 @@ func Listen(path string) (net.Listener, error) {
 func (s *Service) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle(messagesconnect.NewRackServiceHandler(s, connect.WithReadMaxBytes(maxRequest)))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: headerLimit, MaxHeaderBytes: 16 << 10,
+	return Run(ctx, &http.Server{Handler: mux, ReadHeaderTimeout: headerLimit, MaxHeaderBytes: 16 << 10,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return context.WithValue(ctx, whoKey{}, peer(c))
-		}}
+			return context.WithValue(ctx, whoKey{}, Peer(c))
+		}}, l, s.End)
+}
+
+// Run serves on a listener until ctx ends; then end is called, and what is being
+// answered gets a moment. It closes the listener.
+func Run(ctx context.Context, server *http.Server, l net.Listener, end func()) error {
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	select {
@@ -70,7 +74,7 @@ func (s *Service) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("serve the API: %w", err)
 	case <-ctx.Done():
 	}
-	s.End()
+	end()
 	farewell, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellLimit)
 	defer cancel()
 	err := server.Shutdown(farewell)
@@ -95,9 +99,9 @@ func who(ctx context.Context) string {
 	return name
 }
 
-// peer names the user at the other end of a connection. What is not a unix
+// Peer names the user at the other end of a connection. What is not a unix
 // socket is this process itself.
-func peer(c net.Conn) string {
+func Peer(c net.Conn) string {
 	uid := os.Getuid()
 	if u, ok := c.(*net.UnixConn); ok {
 		if id, err := peerUID(u); err == nil {
@@ -108,52 +112,4 @@ func peer(c net.Conn) string {
 		return u.Username
 	}
 	return "uid " + strconv.Itoa(uid)
-}
-
-// Client talks to the API of a rack.
-type Client struct {
-	messagesconnect.RackServiceClient
-	http *http.Client
-}
-
-// Dial connects to the socket of a rack. It fails with ErrNobody, wrapped, when
-// nobody serves it, or who does is dying.
-func Dial(ctx context.Context, path string) (*Client, error) {
-	c := newClient(func(ctx context.Context) (net.Conn, error) {
-		d := net.Dialer{Timeout: dialLimit}
-		return d.DialContext(ctx, "unix", path)
-	})
-	ctx, cancel := context.WithTimeout(ctx, dialLimit)
-	defer cancel()
-	if _, err := c.ListRacks(ctx, connect.NewRequest(&messages.ListRacksRequest{})); err != nil {
-		c.Close()
-		return nil, fmt.Errorf("connect to %s: %w: %w", path, ErrNobody, err)
-	}
-	return c, nil
-}
-
-func newClient(open func(context.Context) (net.Conn, error)) *Client {
-	h := &http.Client{Transport: &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return open(ctx) },
-		DisableCompression: true,
-	}}
-	return &Client{messagesconnect.NewRackServiceClient(h, "http://rackreach"), h}
-}
-
-// Close lets go of idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// Local serves a service to this process only, and returns a client of it.
-// close ends both.
-func Local(s *Service) (client *Client, close func() error) {
-	l := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx, l) }()
-	client = newClient(l.dial)
-	return client, func() error {
-		client.Close()
-		cancel()
-		return <-ended
-	}
 }

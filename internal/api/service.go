@@ -1,12 +1,11 @@
-// Package api serves the API of one rack (proto/rackreach/v1/rack_service.proto)
-// and dials it.
+// Package api serves the API of racks (proto/rackreach/v1/rack_service.proto) and
+// dials it: of one rack by its agent, or of many by a coordinator.
 //
-// A Service answers from the journal: whatever it tells was durable before.
-// State is rebuilt from the events, never asked of an actor, so that a question
-// costs the run nothing. Orders go to the Backend, which journals them before
-// they are answered.
+// What is told of a rack was durable before. State is rebuilt from its events, so
+// that a question costs the run nothing. Orders go to the Rack, which journals
+// them before they are answered.
 //
-// It is served on a unix socket that only its owner may open; who orders
+// An agent serves it on a unix socket that only its owner may open; who orders
 // something is what the kernel says of the other end of the socket, not what a
 // client says of itself.
 package api
@@ -15,233 +14,224 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
-	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/proto"
 
-	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
 
-// batch is how many events one message of a stream carries at most.
-const batch = 256
-
-// Backend is the rack behind a Service. Its methods may be called from any
+// Rack is what a Service tells of one rack. Its methods may be called from any
 // goroutine.
-type Backend interface {
-	// NewRun is the state of the rack before the first event of its journal.
-	NewRun() *rack.Run
-	// Log is the rack's journal.
-	Log() journal.Log
+type Rack interface {
+	// State is where the rack and its devices stand.
+	State(ctx context.Context) (*messages.Rack, error)
 	// Plan is what its run carries out, as JSON.
-	Plan() []byte
-	// Driven reports whether an agent drives the rack at this moment.
-	Driven() bool
-	// Speed is how many times faster than real hardware the devices are.
-	Speed() float64
-	// Transferred is how many bytes of its image a device was sent, and of how many.
-	Transferred(device string) (sent, size int64)
-	// Order journals an order. Errors: a *rack.Refusal; any other means that it
-	// is not known to be obeyed.
-	Order(ctx context.Context, o rack.Order) ([]rack.Event, error)
+	Plan(ctx context.Context) ([]byte, error)
+	// Events calls fn with events of the rack's journal from a sequence on, in
+	// order, each once; with follow also with what is journalled from then on,
+	// until the context ends, which is no error.
+	Events(ctx context.Context, from uint64, follow bool, fn func([]*messages.Event) error) error
+	// Order journals an order, and returns what was journalled for it. Errors: a
+	// *rack.Refusal; a *NotAnswered; any other means that it is not known to be
+	// obeyed.
+	Order(ctx context.Context, o rack.Order) ([]*messages.Event, error)
 }
 
-// Service implements the API over a Backend.
-type Service struct {
-	backend Backend
-	ended   chan struct{} // closed by End
-	end     sync.Once
+// Racks are the racks that a Service tells of.
+type Racks interface {
+	// Names are their names, sorted.
+	Names() []string
+	// Rack is one of them; nil: there is none of that name.
+	Rack(name string) Rack
+}
 
-	mu   sync.Mutex
-	run  *rack.Run // up to last
-	last uint64
-	at   time.Time
+// NotAnswered says that an order was kept, and that its agent has not answered it
+// so far.
+type NotAnswered struct{ Pending *messages.Pending }
+
+// Error is one line for people.
+func (n *NotAnswered) Error() string {
+	since := "was never heard of"
+	if at := n.Pending.GetLastHeard(); at != nil {
+		since = "was heard of last at " + at.AsTime().Format("2006-01-02 15:04:05 UTC")
+	}
+	return fmt.Sprintf("the order is kept as %s, and not carried out yet: the agent %s. It is given to the agent once it is back", n.Pending.GetOrder(), since)
+}
+
+// Service implements the API of racks.
+type Service struct {
+	racks Racks
+	who   func(context.Context) string
+	ended chan struct{} // closed by End
+	end   sync.Once
 }
 
 var _ messagesconnect.RackServiceHandler = (*Service)(nil)
 
-// New makes a service.
-func New(b Backend) *Service {
-	return &Service{backend: b, ended: make(chan struct{}), run: b.NewRun()}
+// New makes a service of one rack.
+func New(b Backend) *Service { return NewService(&single{b.NewRun().Rack.Name, Journalled(b)}, who) }
+
+// NewService makes a service of many racks. who names who calls.
+func NewService(racks Racks, who func(context.Context) string) *Service {
+	return &Service{racks: racks, who: who, ended: make(chan struct{})}
+}
+
+// single is one rack.
+type single struct {
+	name string
+	rack Rack
+}
+
+func (s *single) Names() []string { return []string{s.name} }
+
+func (s *single) Rack(name string) Rack {
+	if name != s.name {
+		return nil
+	}
+	return s.rack
 }
 
 // End lets every stream read to the end of the journal and end there. It may be
 // called again.
 func (s *Service) End() { s.end.Do(func() { close(s.ended) }) }
 
-// state brings the run up to the end of the journal and lets fn read it.
-func (s *Service) state(fn func(*rack.Run)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		events, err := s.backend.Log().Read(s.last+1, batch)
-		if err != nil {
-			return connect.NewError(connect.CodeInternal, err)
-		}
-		for _, e := range events {
-			s.run.Apply(e)
-			s.last, s.at = e.Seq, e.Time
-		}
-		if len(events) == 0 {
-			break
-		}
-	}
-	fn(s.run)
-	return nil
-}
-
 // ListRacks implements the API.
 func (s *Service) ListRacks(context.Context, *connect.Request[messages.ListRacksRequest]) (*connect.Response[messages.ListRacksResponse], error) {
-	return connect.NewResponse(&messages.ListRacksResponse{Names: []string{RackName(s.run.Rack.Name)}}), nil
+	out := &messages.ListRacksResponse{}
+	for _, name := range s.racks.Names() {
+		out.Names = append(out.Names, messages.RackName(name))
+	}
+	return connect.NewResponse(out), nil
 }
 
 // GetRack implements the API.
-func (s *Service) GetRack(_ context.Context, q *connect.Request[messages.GetRackRequest]) (*connect.Response[messages.GetRackResponse], error) {
-	if err := s.mine(q.Msg.GetName()); err != nil {
-		return nil, err
-	}
-	out := &messages.Rack{}
-	err := s.state(func(run *rack.Run) {
-		out = s.rackMessage(run)
-		out.LastSeq = s.last
-		if s.last > 0 {
-			out.LastTime = timestamppb.New(s.at)
-		}
-	})
+func (s *Service) GetRack(ctx context.Context, q *connect.Request[messages.GetRackRequest]) (*connect.Response[messages.GetRackResponse], error) {
+	r, err := s.rack(q.Msg.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&messages.GetRackResponse{Rack: out}), nil
-}
-
-func (s *Service) rackMessage(run *rack.Run) *messages.Rack {
-	name := RackName(run.Rack.Name)
-	out := &messages.Rack{Name: name, Run: run.ID, PlanHash: run.PlanHash, Status: string(run.Status), Cause: run.Cause, Blamed: run.Blamed,
-		Only: run.Only, Driven: s.backend.Driven(), Speed: s.backend.Speed()}
-	for i := range run.Rack.Devices {
-		dev := &run.Rack.Devices[i]
-		d := run.Device(dev.Name)
-		sent, size := s.backend.Transferred(dev.Name)
-		status := string(d.Status)
-		if run.Uncertain(dev.Name) {
-			status = "uncertain"
-		}
-		remedy := ""
-		if d.Status == rack.Failed {
-			remedy = run.Remedy(dev.Name)
-		}
-		out.Devices = append(out.Devices, &messages.Device{Remedy: remedy, Name: DeviceName(run.Rack.Name, dev.Name), Role: string(dev.Role), Platform: dev.Platform,
-			Address: dev.Address.String(), Status: status, Step: d.Step, Attempt: uint32(d.Attempt), Held: d.Held, Error: d.Error,
-			Progress: run.Progress(dev.Name, sent, size), Sent: sent, Size: size, Ordered: d.Ordered, Holds: d.Holds})
-	}
-	return out
+	m, err := r.State(ctx)
+	return answer(&messages.GetRackResponse{Rack: m}, internal(err))
 }
 
 // GetPlan implements the API.
-func (s *Service) GetPlan(_ context.Context, q *connect.Request[messages.GetPlanRequest]) (*connect.Response[messages.GetPlanResponse], error) {
-	if err := s.mine(q.Msg.GetName()); err != nil {
+func (s *Service) GetPlan(ctx context.Context, q *connect.Request[messages.GetPlanRequest]) (*connect.Response[messages.GetPlanResponse], error) {
+	r, err := s.rack(q.Msg.GetName())
+	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&messages.GetPlanResponse{Plan: s.backend.Plan()}), nil
+	plan, err := r.Plan(ctx)
+	return answer(&messages.GetPlanResponse{Plan: plan}, internal(err))
 }
 
 // WatchEvents implements the API. What is sent is read from the journal, as
 // fast as the reader takes it: a slow one holds up nobody.
 func (s *Service) WatchEvents(ctx context.Context, q *connect.Request[messages.WatchEventsRequest], stream *connect.ServerStream[messages.WatchEventsResponse]) error {
-	if err := s.mine(q.Msg.GetName()); err != nil {
+	r, err := s.rack(q.Msg.GetName())
+	if err != nil {
 		return err
 	}
-	waiting, cancel := context.WithCancel(ctx)
+	ctx, cancel := until(ctx, s.ended)
 	defer cancel()
-	go func() {
-		select {
-		case <-s.ended:
-			cancel()
-		case <-waiting.Done():
-		}
-	}()
-	log, from := s.backend.Log(), max(q.Msg.GetFromSeq(), 1)
-	for {
-		over := waiting.Err() != nil // before the last look at the journal
-		events, err := log.Read(from, batch)
-		if err != nil {
-			return connect.NewError(connect.CodeInternal, err)
-		}
-		if len(events) > 0 {
-			from = events[len(events)-1].Seq + 1
-			m := &messages.WatchEventsResponse{}
-			for _, e := range events {
-				m.Events = append(m.Events, messages.FromEvent(e))
-			}
-			if err := stream.Send(m); err != nil {
-				return err
-			}
-			continue
-		}
-		if over || !q.Msg.GetFollow() {
-			return nil
-		}
-		if err := log.Wait(waiting, from); errors.Is(err, journal.ErrClosed) {
-			cancel()
-		}
+	var sending error
+	err = r.Events(ctx, max(q.Msg.GetFromSeq(), 1), q.Msg.GetFollow(), func(events []*messages.Event) error {
+		sending = stream.Send(&messages.WatchEventsResponse{Events: events})
+		return sending
+	})
+	if sending != nil {
+		return sending
 	}
+	return internal(err)
 }
 
-// order hands an order to the backend on behalf of whoever is at the other end.
-func (s *Service) order(ctx context.Context, o rack.Order) ([]*messages.Event, error) {
-	o.By = who(ctx)
-	events, err := s.backend.Order(ctx, o)
+// until is a context that ends with another one, or when a channel is closed.
+func until(ctx context.Context, ended <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// internal makes an error of the API from one that nobody expected.
+func internal(err error) error {
+	var e *connect.Error
+	if err == nil || errors.As(err, &e) {
+		return err
+	}
+	return connect.NewError(connect.CodeInternal, err)
+}
+
+// order hands an order to a rack on behalf of whoever is at the other end.
+func (s *Service) order(ctx context.Context, r Rack, o rack.Order) ([]*messages.Event, error) {
+	o.By = s.who(ctx)
+	events, err := r.Order(ctx, o)
 	var no *rack.Refusal
+	var later *NotAnswered
 	switch {
 	case errors.As(err, &no):
-		refused := connect.NewError(connect.CodeFailedPrecondition, no)
-		if d, err := connect.NewErrorDetail(&messages.Refusal{What: no.What, Next: no.Next}); err == nil {
-			refused.AddDetail(d)
-		}
-		return nil, refused
+		return nil, detailed(connect.CodeFailedPrecondition, no, &messages.Refusal{What: no.What, Next: no.Next})
+	case errors.As(err, &later):
+		return nil, detailed(connect.CodeUnavailable, later, later.Pending)
 	case err != nil:
 		return nil, connect.NewError(connect.CodeUnavailable, err)
 	}
-	var out []*messages.Event
-	for _, e := range events {
-		out = append(out, messages.FromEvent(e))
+	return events, nil
+}
+
+// detailed is an error that programs can read as well.
+func detailed(code connect.Code, err error, detail proto.Message) error {
+	e := connect.NewError(code, err)
+	if d, err := connect.NewErrorDetail(detail); err == nil {
+		e.AddDetail(d)
 	}
-	return out, nil
+	return e
 }
 
 // orderRack is an order for the rack of that name.
 func (s *Service) orderRack(ctx context.Context, name string, o rack.Order) ([]*messages.Event, error) {
-	if err := s.mine(name); err != nil {
+	r, err := s.rack(name)
+	if err != nil {
 		return nil, err
 	}
-	return s.order(ctx, o)
+	return s.order(ctx, r, o)
 }
 
 // orderDevice is an order for the device of that name.
 func (s *Service) orderDevice(ctx context.Context, name string, o rack.Order) ([]*messages.Event, error) {
-	rackName, device, err := ParseDevice(name)
+	rackName, device, err := messages.ParseDevice(name)
 	if err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	if err := s.mine(RackName(rackName)); err != nil {
-		return nil, err
-	}
 	o.Device = device
-	return s.order(ctx, o)
+	return s.orderRack(ctx, messages.RackName(rackName), o)
 }
 
-// mine refuses the name of a rack that is not served here.
-func (s *Service) mine(name string) error {
-	got, err := ParseRack(name)
+// rack finds a rack by its resource name.
+func (s *Service) rack(name string) (Rack, error) {
+	got, err := messages.ParseRack(name)
 	if err != nil {
-		return connect.NewError(connect.CodeInvalidArgument, err)
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
-	if got != s.run.Rack.Name {
-		return connect.NewError(connect.CodeNotFound, fmt.Errorf("rack %.80q is not served here, only %s: ask its own agent", got, s.run.Rack.Name))
+	if r := s.racks.Rack(got); r != nil {
+		return r, nil
 	}
-	return nil
+	names := s.racks.Names()
+	there := "there is none here"
+	if len(names) > 0 {
+		there = "there is " + strings.Join(names[:min(len(names), namesTold)], ", ")
+	}
+	return nil, connect.NewError(connect.CodeNotFound, fmt.Errorf("rack %.80q is not served here: %s", got, there))
 }
+
+// namesTold bounds the names in an error.
+const namesTold = 20

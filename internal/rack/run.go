@@ -147,6 +147,18 @@ func (r *Run) Link(near Port) LinkState { return r.links[near] }
 // as the switch heard last; empty: nothing.
 func (r *Run) Neighbour(p Port) string { return r.neighbours[p] }
 
+// Neighbours is what stands at the far ends of switches' ports, where something
+// does. The map is the caller's.
+func (r *Run) Neighbours() map[Port]string {
+	out := map[Port]string{}
+	for p, n := range r.neighbours {
+		if n != "" {
+			out[p] = n
+		}
+	}
+	return out
+}
+
 // Binder finds slots with everything that was observed so far.
 func (r *Run) Binder() *Binder { return r.binder }
 

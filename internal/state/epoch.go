@@ -56,9 +56,6 @@ func (d Dir) WriteEpoch(e Epoch) error {
 	return write(d.file("epoch"), append(b, '\n'))
 }
 
-// Coordinator is the socket of a coordinator on this machine.
-func (h Home) Coordinator() string { return filepath.Join(string(h), "coordinator.sock") }
-
 // Fresh is an empty directory in which the state of a rack is made before it has
 // its place (Place). What an earlier attempt left there is removed.
 func (h Home) Fresh(rack string) (Dir, error) {

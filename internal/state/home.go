@@ -7,10 +7,11 @@
 //	DIR/racks/RACK/secret       of the tickets' tokens
 //	DIR/racks/RACK/epoch        whose turn it is to write the rack's history, as a coordinator said
 //	DIR/racks/RACK/api.sock     of the agent that drives the rack (internal/api)
-//	DIR/coordinator.sock        of a coordinator on this machine
 //	DIR/simulated/RACK.sock     of a simulated rack
 //	DIR/adopting/RACK           the state of a rack that is taken over, until it is whole
 //	DIR/aside/RACK-TIME         the state that stood in the place of one that was taken over
+//	DIR/coordinator.sock        of a coordinator on this machine
+//	DIR/coordinator/            what a coordinator keeps
 //	DIR/plans/HASH.json         plans that were shown, to tell what changed since
 //
 // Every file is written whole or not at all. Only its owner may read it.
@@ -55,6 +56,12 @@ func (h Home) Rack(name string) Dir { return Dir(filepath.Join(string(h), "racks
 func (h Home) Simulated(rack string) string {
 	return filepath.Join(string(h), "simulated", rack+".sock")
 }
+
+// Coordinator is the socket of a coordinator on this machine.
+func (h Home) Coordinator() string { return filepath.Join(string(h), "coordinator.sock") }
+
+// CoordinatorDir is what a coordinator keeps.
+func (h Home) CoordinatorDir() string { return filepath.Join(string(h), "coordinator") }
 
 // Racks lists the racks that have a journal here, sorted.
 func (h Home) Racks() ([]string, error) {

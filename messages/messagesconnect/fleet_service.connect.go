@@ -37,6 +37,8 @@ const (
 	FleetServiceGetFleetProcedure = "/rackreach.v1.FleetService/GetFleet"
 	// FleetServiceWatchFleetProcedure is the fully-qualified name of the FleetService's WatchFleet RPC.
 	FleetServiceWatchFleetProcedure = "/rackreach.v1.FleetService/WatchFleet"
+	// FleetServicePutPlanProcedure is the fully-qualified name of the FleetService's PutPlan RPC.
+	FleetServicePutPlanProcedure = "/rackreach.v1.FleetService/PutPlan"
 	// FleetServiceApplyRackProcedure is the fully-qualified name of the FleetService's ApplyRack RPC.
 	FleetServiceApplyRackProcedure = "/rackreach.v1.FleetService/ApplyRack"
 	// FleetServiceApplyFleetProcedure is the fully-qualified name of the FleetService's ApplyFleet RPC.
@@ -54,6 +56,8 @@ type FleetServiceClient interface {
 	GetFleet(context.Context, *connect.Request[messages.GetFleetRequest]) (*connect.Response[messages.GetFleetResponse], error)
 	// WatchFleet streams the events of all racks, in the order of the log.
 	WatchFleet(context.Context, *connect.Request[messages.WatchFleetRequest]) (*connect.ServerStreamForClient[messages.WatchFleetResponse], error)
+	// PutPlan keeps a plan. Nothing is done by it.
+	PutPlan(context.Context, *connect.Request[messages.PutPlanRequest]) (*connect.Response[messages.PutPlanResponse], error)
 	// ApplyRack orders the agent of a rack to carry out a plan.
 	ApplyRack(context.Context, *connect.Request[messages.ApplyRackRequest]) (*connect.Response[messages.ApplyRackResponse], error)
 	// ApplyFleet begins to image racks, as many at once as the fleet allows.
@@ -88,6 +92,12 @@ func NewFleetServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(fleetServiceMethods.ByName("WatchFleet")),
 			connect.WithClientOptions(opts...),
 		),
+		putPlan: connect.NewClient[messages.PutPlanRequest, messages.PutPlanResponse](
+			httpClient,
+			baseURL+FleetServicePutPlanProcedure,
+			connect.WithSchema(fleetServiceMethods.ByName("PutPlan")),
+			connect.WithClientOptions(opts...),
+		),
 		applyRack: connect.NewClient[messages.ApplyRackRequest, messages.ApplyRackResponse](
 			httpClient,
 			baseURL+FleetServiceApplyRackProcedure,
@@ -119,6 +129,7 @@ func NewFleetServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 type fleetServiceClient struct {
 	getFleet    *connect.Client[messages.GetFleetRequest, messages.GetFleetResponse]
 	watchFleet  *connect.Client[messages.WatchFleetRequest, messages.WatchFleetResponse]
+	putPlan     *connect.Client[messages.PutPlanRequest, messages.PutPlanResponse]
 	applyRack   *connect.Client[messages.ApplyRackRequest, messages.ApplyRackResponse]
 	applyFleet  *connect.Client[messages.ApplyFleetRequest, messages.ApplyFleetResponse]
 	haltFleet   *connect.Client[messages.HaltFleetRequest, messages.HaltFleetResponse]
@@ -133,6 +144,11 @@ func (c *fleetServiceClient) GetFleet(ctx context.Context, req *connect.Request[
 // WatchFleet calls rackreach.v1.FleetService.WatchFleet.
 func (c *fleetServiceClient) WatchFleet(ctx context.Context, req *connect.Request[messages.WatchFleetRequest]) (*connect.ServerStreamForClient[messages.WatchFleetResponse], error) {
 	return c.watchFleet.CallServerStream(ctx, req)
+}
+
+// PutPlan calls rackreach.v1.FleetService.PutPlan.
+func (c *fleetServiceClient) PutPlan(ctx context.Context, req *connect.Request[messages.PutPlanRequest]) (*connect.Response[messages.PutPlanResponse], error) {
+	return c.putPlan.CallUnary(ctx, req)
 }
 
 // ApplyRack calls rackreach.v1.FleetService.ApplyRack.
@@ -161,6 +177,8 @@ type FleetServiceHandler interface {
 	GetFleet(context.Context, *connect.Request[messages.GetFleetRequest]) (*connect.Response[messages.GetFleetResponse], error)
 	// WatchFleet streams the events of all racks, in the order of the log.
 	WatchFleet(context.Context, *connect.Request[messages.WatchFleetRequest], *connect.ServerStream[messages.WatchFleetResponse]) error
+	// PutPlan keeps a plan. Nothing is done by it.
+	PutPlan(context.Context, *connect.Request[messages.PutPlanRequest]) (*connect.Response[messages.PutPlanResponse], error)
 	// ApplyRack orders the agent of a rack to carry out a plan.
 	ApplyRack(context.Context, *connect.Request[messages.ApplyRackRequest]) (*connect.Response[messages.ApplyRackResponse], error)
 	// ApplyFleet begins to image racks, as many at once as the fleet allows.
@@ -189,6 +207,12 @@ func NewFleetServiceHandler(svc FleetServiceHandler, opts ...connect.HandlerOpti
 		FleetServiceWatchFleetProcedure,
 		svc.WatchFleet,
 		connect.WithSchema(fleetServiceMethods.ByName("WatchFleet")),
+		connect.WithHandlerOptions(opts...),
+	)
+	fleetServicePutPlanHandler := connect.NewUnaryHandler(
+		FleetServicePutPlanProcedure,
+		svc.PutPlan,
+		connect.WithSchema(fleetServiceMethods.ByName("PutPlan")),
 		connect.WithHandlerOptions(opts...),
 	)
 	fleetServiceApplyRackHandler := connect.NewUnaryHandler(
@@ -221,6 +245,8 @@ func NewFleetServiceHandler(svc FleetServiceHandler, opts ...connect.HandlerOpti
 			fleetServiceGetFleetHandler.ServeHTTP(w, r)
 		case FleetServiceWatchFleetProcedure:
 			fleetServiceWatchFleetHandler.ServeHTTP(w, r)
+		case FleetServicePutPlanProcedure:
+			fleetServicePutPlanHandler.ServeHTTP(w, r)
 		case FleetServiceApplyRackProcedure:
 			fleetServiceApplyRackHandler.ServeHTTP(w, r)
 		case FleetServiceApplyFleetProcedure:
@@ -244,6 +270,10 @@ func (UnimplementedFleetServiceHandler) GetFleet(context.Context, *connect.Reque
 
 func (UnimplementedFleetServiceHandler) WatchFleet(context.Context, *connect.Request[messages.WatchFleetRequest], *connect.ServerStream[messages.WatchFleetResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("rackreach.v1.FleetService.WatchFleet is not implemented"))
+}
+
+func (UnimplementedFleetServiceHandler) PutPlan(context.Context, *connect.Request[messages.PutPlanRequest]) (*connect.Response[messages.PutPlanResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("rackreach.v1.FleetService.PutPlan is not implemented"))
 }
 
 func (UnimplementedFleetServiceHandler) ApplyRack(context.Context, *connect.Request[messages.ApplyRackRequest]) (*connect.Response[messages.ApplyRackResponse], error) {

@@ -1,0 +1,297 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/rackreach/rackreach/internal/fleet"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// Fleet is the top of a coordinator's actors: it knows where every rack stands,
+// spawns a RackProxy for each, and begins the next rack of a fleet when it may.
+// What it knows comes out of the log, so that several coordinators on one log know
+// the same; what they order for a fleet has the same ids, and is kept once.
+type Fleet struct {
+	o        FleetOptions
+	racks    map[string]*member
+	desired  *Desired // nil: no fleet was applied
+	caughtUp bool
+	begun    map[string]bool // racks whose first order of this fleet was kept
+	pending  map[string]bool // whose order is being kept
+	halting  bool            // that the fleet was halted is being kept
+	ctx      context.Context
+	cancel   context.CancelFunc
+}
+
+// member is a rack as the Fleet knows it.
+type member struct {
+	pid   *actor.PID
+	stand *stands
+}
+
+// Desired is what a fleet is to become, as it was applied.
+type Desired struct {
+	ID     string              `json:"id"`
+	Spec   fleet.Spec          `json:"spec"`
+	By     string              `json:"by"`
+	Plans  map[string]string   `json:"plans"` // hash by rack
+	Only   map[string][]string `json:"only,omitempty"`
+	Halted string              `json:"halted,omitempty"` // why no further rack is begun; empty: it goes on
+}
+
+// OrderID is the id of the order that begins a rack of this fleet.
+func (d *Desired) OrderID(rackName string) string { return "fleet-" + d.ID + "-" + rackName }
+
+// Messages of a Fleet.
+type (
+	// Logged is what the log holds since. Done, which may be nil, is called once it
+	// was handed on.
+	Logged struct {
+		Entries []LogEntry
+		Done    func()
+	}
+	// LogEntry is a part of the log that is of one rack.
+	LogEntry struct {
+		Rack   string
+		Epoch  uint64
+		Claim  bool // an agent took the epoch; there are no events in it
+		Events []*messages.Event
+	}
+	// CaughtUp says that what was in the log at the start is known.
+	CaughtUp struct{}
+	// Ordered is an order that was kept.
+	Ordered struct{ Order *messages.Order }
+	// Planned is a plan that was put.
+	Planned struct{ Rack, Hash string }
+	// Want is what the fleet is to become from now on.
+	Want struct{ Desired *Desired }
+
+	// AgentAttached is a new connection of an agent.
+	AgentAttached struct {
+		Rack  string
+		Hello *messages.Hello
+		Epoch uint64
+		Line  *Line
+	}
+	// AgentHeard is a heartbeat of an agent.
+	AgentHeard struct {
+		Rack      string
+		Line      *Line
+		Heartbeat *messages.Heartbeat
+	}
+	// AgentDetached is the end of a connection.
+	AgentDetached struct {
+		Rack string
+		Line *Line
+	}
+	// Kick ends the connection of a rack's agent.
+	Kick struct {
+		Rack string
+		Why  error
+	}
+
+	// GetRack is answered with a *messages.Rack, or an error.
+	GetRack struct{ Rack string }
+	// GetFleet is answered with a *messages.Fleet.
+	GetFleet struct{}
+	// GetCounts is answered with Counts.
+	GetCounts struct{}
+	// Await is answered with an *Answer or a *rack.Refusal once the order of that id
+	// is answered. Whoever waits says so before the order is kept, and Forget when
+	// it does not wait any more.
+	Await struct{ Rack, ID string }
+	// Forget ends the waiting for an order.
+	Forget struct{ Rack, ID string }
+	// Answer is the event that answers an order.
+	Answer struct{ Event *messages.Event }
+
+	begun struct {
+		fleet, rack string
+		err         error
+	}
+	haltKept struct{ err error }
+)
+
+var _ actor.Actor = (*Fleet)(nil)
+
+// NewFleet is a Fleet before it is spawned.
+func NewFleet(o FleetOptions) *Fleet {
+	o.loads = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Fleet{o: o, racks: map[string]*member{}, begun: map[string]bool{}, pending: map[string]bool{}}
+}
+
+// Receive implements actor.Actor.
+func (f *Fleet) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		f.ctx, f.cancel = context.WithCancel(context.Background())
+	case *actor.Stopping:
+		f.cancel()
+	case *Logged:
+		f.logged(c, m)
+	case *CaughtUp:
+		f.caughtUp = true
+		for _, r := range f.racks {
+			c.Send(r.pid, &load{})
+		}
+	case *Ordered:
+		c.Send(f.member(c, m.Order.GetRack()).pid, m)
+	case *Planned:
+		c.Send(f.member(c, m.Rack).pid, m)
+	case *AgentAttached:
+		c.Send(f.member(c, m.Rack).pid, m)
+	case *AgentHeard:
+		c.Send(f.member(c, m.Rack).pid, m)
+	case *AgentDetached:
+		c.Send(f.member(c, m.Rack).pid, m)
+	case *Kick:
+		f.forward(c, m.Rack)
+	case *GetRack:
+		f.forward(c, m.Rack)
+	case *Await:
+		c.Forward(f.member(c, m.Rack).pid)
+	case *Forget:
+		f.forward(c, m.Rack)
+	case *stands:
+		f.racks[m.rack].stand = m
+		f.next(c)
+	case *Want:
+		if f.desired == nil || m.Desired == nil || f.desired.ID != m.Desired.ID {
+			clear(f.begun)
+		}
+		f.desired = m.Desired
+		f.next(c)
+	case *begun:
+		delete(f.pending, m.rack)
+		if m.err != nil {
+			f.o.Logger.Warn("a rack of the fleet could not be begun; it is tried again", "rack", m.rack, "error", m.err)
+		} else if f.desired != nil && f.desired.ID == m.fleet {
+			f.begun[m.rack] = true
+		}
+		f.next(c)
+	case *haltKept:
+		f.halting = false
+		if m.err != nil {
+			f.o.Logger.Warn("that the fleet is halted could not be kept; it is tried again", "error", m.err)
+		}
+	case *GetFleet:
+		c.Respond(f.state())
+	case *GetCounts:
+		c.Respond(f.counts())
+	}
+}
+
+// forward hands a question to the proxy of a rack, if there is one.
+func (f *Fleet) forward(c actor.Context, name string) {
+	r := f.racks[name]
+	if r == nil {
+		if c.Sender() != nil {
+			c.Respond(fmt.Errorf("rack %.80q is not known to this coordinator", name))
+		}
+		return
+	}
+	c.Forward(r.pid)
+}
+
+// member is a rack; one that was not heard of so far is spawned.
+func (f *Fleet) member(c actor.Context, name string) *member {
+	r := f.racks[name]
+	if r == nil {
+		pid, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &rackProxy{o: &f.o, name: name} }), "rack-"+name)
+		if err != nil {
+			panic(fmt.Sprintf("spawn the proxy of rack %s: %v", name, err)) // a name twice: a bug
+		}
+		r = &member{pid: pid, stand: &stands{rack: name, status: rack.Idle, message: &messages.FleetRack{Name: messages.RackName(name), Status: string(rack.Idle)}}}
+		f.racks[name] = r
+		if f.caughtUp {
+			c.Send(pid, &load{})
+		}
+	}
+	return r
+}
+
+// logged hands on what the log holds, by rack. What a rack did before the claim of
+// a later epoch may be out of date: it was the word of an agent that is lost.
+func (f *Fleet) logged(c actor.Context, m *Logged) {
+	for i := range m.Entries {
+		e := &m.Entries[i]
+		c.Send(f.member(c, e.Rack).pid, &inLog{epoch: e.Epoch, claim: e.Claim, events: e.Events})
+	}
+	if m.Done != nil {
+		m.Done()
+	}
+}
+
+// next begins the racks whose turn it is.
+func (f *Fleet) next(c actor.Context) {
+	if f.desired == nil || !f.caughtUp || f.desired.Halted != "" {
+		return
+	}
+	states := f.states()
+	if states == nil {
+		return
+	}
+	begin, halt := fleet.Next(f.desired.Spec, states)
+	system, self, d := c.ActorSystem(), c.Self(), f.desired
+	if halt != "" && !f.halting {
+		f.halting = true
+		go func() { system.Root.Send(self, &haltKept{f.o.Halted(f.ctx, d.ID, halt)}) }()
+		return
+	}
+	for _, name := range begin {
+		if f.pending[name] {
+			continue
+		}
+		f.pending[name] = true
+		o := &messages.Order{Id: d.OrderID(name), Verb: messages.VerbApply, Rack: name, By: d.By, PlanHash: d.Plans[name], Only: d.Only[name]}
+		go func() { system.Root.Send(self, &begun{d.ID, name, f.o.Order(f.ctx, o)}) }()
+	}
+}
+
+// states is what the rules of a fleet need to know; nil when some of it is not
+// known yet.
+func (f *Fleet) states() []fleet.State {
+	var out []fleet.State
+	for _, name := range f.desired.Spec.Racks {
+		r := f.racks[name]
+		if r == nil {
+			out = append(out, fleet.State{Rack: name, Status: rack.Idle, Ordered: f.begun[name] || f.pending[name]})
+			continue
+		}
+		if !r.stand.known {
+			return nil
+		}
+		id := f.desired.OrderID(name)
+		out = append(out, fleet.State{Rack: name, Status: r.stand.status, Connected: r.stand.message.GetAgent().GetConnected(),
+			Ordered: f.begun[name] || f.pending[name] || slices.Contains(r.stand.orders, id)})
+	}
+	return out
+}
+
+// names are the racks, sorted.
+func (f *Fleet) names() []string {
+	var out []string
+	for name := range f.racks {
+		out = append(out, name)
+	}
+	if f.desired != nil {
+		for _, name := range f.desired.Spec.Racks {
+			if f.racks[name] == nil {
+				out = append(out, name)
+			}
+		}
+	}
+	slices.SortFunc(out, strings.Compare)
+	return out
+}

@@ -1,0 +1,168 @@
+package actors
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/rackreach/rackreach/internal/fleet"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// stands is where one rack stands, as its RackProxy tells the Fleet. It is not
+// changed once it was sent.
+type stands struct {
+	rack    string
+	known   bool // the log was read to its end
+	status  rack.Status
+	orders  []string // ids of those that are not answered
+	message *messages.FleetRack
+	devices map[DeviceCount]int
+	ended   time.Duration // how long the last run took; 0: it has not ended
+	ends    *fleet.Member // what its inter-rack links need to be judged; nil: nothing is planned
+}
+
+// DeviceCount is a role and where a device of it stands.
+type DeviceCount struct {
+	Role   rack.Role
+	Status string
+}
+
+// RackCount is what the metrics say of one rack.
+type RackCount struct {
+	Rack      string
+	Status    rack.Status
+	Connected bool
+	Lag       uint64
+	Orders    int
+	Heard     time.Time     // zero: never
+	Run       time.Duration // of its last run; 0: it has not ended
+}
+
+// Counts are what the metrics say of a fleet.
+type Counts struct {
+	Racks     []RackCount
+	Devices   map[DeviceCount]int
+	Backplane map[rack.LinkState]int
+}
+
+// standing is where this rack stands.
+func (p *rackProxy) standing() *stands {
+	s := &stands{rack: p.name, known: p.run != nil || p.head == 0 && p.planned == "", status: rack.Idle}
+	m := &messages.FleetRack{Name: messages.RackName(p.name), Agent: p.agent(), LastSeq: p.head, PlanHash: p.planned}
+	for _, x := range p.orders {
+		s.orders = append(s.orders, x.order.GetId())
+	}
+	m.Orders = uint32(len(p.orders))
+	if p.run != nil {
+		s.status = p.run.Status
+		s.devices = map[DeviceCount]int{}
+		progress := 0.0
+		for i := range p.run.Rack.Devices {
+			dev := &p.run.Rack.Devices[i]
+			d := p.run.Device(dev.Name)
+			status := string(d.Status)
+			if p.run.Uncertain(dev.Name) {
+				status = "uncertain"
+			}
+			s.devices[DeviceCount{dev.Role, status}]++
+			progress += p.run.Progress(dev.Name, 0, 0)
+			switch d.Status {
+			case rack.Ready:
+				m.Ready++
+			case rack.Failed:
+				m.Failed++
+			case rack.Skipped:
+				m.Skipped++
+			}
+		}
+		m.Devices = uint32(len(p.run.Rack.Devices))
+		m.Progress = progress / float64(max(m.Devices, 1))
+		m.Cause = p.run.Cause
+		if p.run.PlanHash != "" {
+			m.PlanHash = p.run.PlanHash
+		}
+		s.ends = fleet.MemberOf(p.run)
+	}
+	m.Status = string(s.status)
+	if !p.life.started.IsZero() {
+		m.Started = timestamppb.New(p.life.started)
+	}
+	if !p.life.ended.IsZero() {
+		m.Ended = timestamppb.New(p.life.ended)
+		s.ended = p.life.ended.Sub(p.life.started)
+	}
+	s.message = m
+	return s
+}
+
+// state is where the whole fleet stands.
+func (f *Fleet) state() *messages.Fleet {
+	out := &messages.Fleet{Status: string(rack.Idle)}
+	var states []fleet.State
+	if d := f.desired; d != nil {
+		out.Name, out.AtOnce, out.HaltAfter, out.Cause = d.Spec.Name, uint32(d.Spec.AtOnce), uint32(d.Spec.HaltAfter), d.Halted
+		states = f.states()
+	}
+	links := f.backplane()
+	for _, name := range f.names() {
+		m := &messages.FleetRack{Name: messages.RackName(name), Status: string(rack.Idle), Agent: &messages.AgentState{}}
+		if r := f.racks[name]; r != nil {
+			m = r.stand.message
+		}
+		if f.waits(name, m) {
+			w := &messages.FleetRack{Name: m.Name, Status: "waiting", Devices: m.Devices, PlanHash: f.desired.Plans[name], LastSeq: m.LastSeq, Agent: m.Agent, Orders: m.Orders}
+			m = w
+		}
+		out.Racks = append(out.Racks, m)
+	}
+	for _, l := range links {
+		out.Backplane = append(out.Backplane, &messages.BackplaneLink{A: l.A, B: l.B, State: string(l.State), Note: l.Note})
+	}
+	if f.desired != nil {
+		out.Status = string(fleet.Status(f.desired.Spec, states, links, f.desired.Halted != ""))
+	}
+	return out
+}
+
+// waits reports whether the turn of a rack has not come.
+func (f *Fleet) waits(name string, m *messages.FleetRack) bool {
+	return f.desired != nil && m.GetStatus() == string(rack.Idle) && slices.Contains(f.desired.Spec.Racks, name)
+}
+
+// backplane is every link between two racks, and how it stands.
+func (f *Fleet) backplane() []fleet.Link {
+	var members []*fleet.Member
+	for _, name := range f.names() {
+		if r := f.racks[name]; r != nil && r.stand.ends != nil {
+			members = append(members, r.stand.ends)
+		}
+	}
+	return fleet.Backplane(members)
+}
+
+// counts are for the metrics.
+func (f *Fleet) counts() Counts {
+	out := Counts{Devices: map[DeviceCount]int{}, Backplane: map[rack.LinkState]int{}}
+	for _, name := range f.names() {
+		r := f.racks[name]
+		if r == nil {
+			continue
+		}
+		m := r.stand.message
+		c := RackCount{Rack: name, Status: r.stand.status, Connected: m.GetAgent().GetConnected(), Lag: m.GetAgent().GetLag(), Orders: len(r.stand.orders), Run: r.stand.ended}
+		if at := m.GetAgent().GetLastHeard(); at != nil {
+			c.Heard = at.AsTime()
+		}
+		out.Racks = append(out.Racks, c)
+		for k, n := range r.stand.devices {
+			out.Devices[k] += n
+		}
+	}
+	for _, l := range f.backplane() {
+		out.Backplane[l.State]++
+	}
+	return out
+}

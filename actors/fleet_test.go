@@ -1,0 +1,329 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/rackreach/rackreach/internal/fleet"
+	"github.com/rackreach/rackreach/internal/platform"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// records is a log of record in memory, with a coordinator's actors on it.
+type records struct {
+	t      *testing.T
+	system *actor.ActorSystem
+	fleet  *actor.PID
+
+	mu       sync.Mutex
+	events   map[string][]*messages.Event
+	orders   []*messages.Order
+	answered []string
+	halted   string
+	fail     error // of reading
+}
+
+var proxyRack = testRack("r1", 2, 0, 2)
+
+// newRecords starts a Fleet that has caught up with an empty log.
+func newRecords(t *testing.T) *records {
+	r := &records{t: t, system: newSystem(), events: map[string][]*messages.Event{}}
+	r.start()
+	r.send(&CaughtUp{})
+	return r
+}
+
+func (r *records) start() {
+	r.fleet = r.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor {
+		return NewFleet(FleetOptions{Read: r.read, Plan: r.plan, Order: r.keep, Answered: r.drop, Halted: r.halt, Now: time.Now})
+	}))
+}
+
+func (r *records) stop() {
+	if err := r.system.Root.StopFuture(r.fleet).Wait(); err != nil {
+		r.t.Error(err)
+	}
+	time.Sleep(5 * time.Second) // the library's dead-letter throttle ends (virtual time)
+}
+
+func (r *records) send(m any) {
+	r.system.Root.Send(r.fleet, m)
+	synctest.Wait()
+}
+
+func (r *records) read(_ context.Context, name string, from uint64, limit int) ([]*messages.Event, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail != nil {
+		return nil, r.fail
+	}
+	all := r.events[name]
+	if from > uint64(len(all)) {
+		return nil, nil
+	}
+	return slices.Clone(all[from-1 : min(len(all), int(from)-1+limit)]), nil
+}
+
+func (r *records) plan(_ context.Context, name, hash string) (*FleetPlan, error) {
+	if hash != "aa" {
+		return nil, errors.New("no such plan")
+	}
+	x := *proxyRack
+	x.Name = name
+	return &FleetPlan{Rack: &x, Platforms: platform.All(), JSON: []byte("plan of " + name)}, nil
+}
+
+func (r *records) keep(_ context.Context, o *messages.Order) error {
+	r.mu.Lock()
+	twice := slices.ContainsFunc(r.orders, func(x *messages.Order) bool { return x.GetId() == o.GetId() })
+	if !twice {
+		r.orders = append(r.orders, o)
+	}
+	r.mu.Unlock()
+	if !twice {
+		r.system.Root.Send(r.fleet, &Ordered{o})
+	}
+	return nil
+}
+
+func (r *records) drop(_ context.Context, _, id string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answered = append(r.answered, id)
+	return nil
+}
+
+func (r *records) halt(_ context.Context, _, cause string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.halted = cause
+	return nil
+}
+
+// append puts events into the log, and lets the Fleet know.
+func (r *records) append(name string, events ...rack.Event) {
+	r.mu.Lock()
+	var out []*messages.Event
+	for _, e := range events {
+		e.Rack, e.Seq, e.Time = name, uint64(len(r.events[name])+1), time.Now()
+		m := messages.FromEvent(e)
+		r.events[name] = append(r.events[name], m)
+		out = append(out, m)
+	}
+	r.mu.Unlock()
+	r.send(&Logged{Entries: []LogEntry{{Rack: name, Epoch: 1, Events: out}}})
+}
+
+// attach connects an agent.
+func (r *records) attach(name string) *Line {
+	l := NewLine()
+	r.send(&AgentAttached{Rack: name, Hello: &messages.Hello{Rack: name, Version: "v1"}, Epoch: 1, Line: l})
+	return l
+}
+
+func ask[T any](r *records, m any) T {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	v, err := Ask[T](ctx, r.system, r.fleet, m)
+	if err != nil {
+		r.t.Errorf("%T: %v", m, err)
+	}
+	return v
+}
+
+// given are the orders that were given on a line so far.
+func given(l *Line) (ids []string) {
+	for {
+		select {
+		case o := <-l.Orders():
+			ids = append(ids, o.GetId())
+		default:
+			return ids
+		}
+	}
+}
+
+var begins = rack.Event{Kind: rack.RackStarted, Detail: rack.Detail{PlanHash: "aa", Run: "x"}}
+
+// inFleet runs a test of the coordinator's actors in virtual time.
+func inFleet(t *testing.T, fn func(t *testing.T, r *records)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecords(t)
+		fn(t, r)
+		r.stop()
+	})
+}
+
+func TestARackIsWhatItsLogSays(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		r.append("r1", begins)
+		ready := rack.Event{Device: "mgmt-1", Role: rack.ManagementSwitch, Kind: rack.DeviceReady}
+		r.append("r1", ready)
+		m := ask[*messages.Rack](r, &GetRack{Rack: "r1"})
+		if m.GetStatus() != "imaging" || m.GetLastSeq() != 2 || m.GetDevices()[0].GetStatus() != "ready" || m.GetAgent().GetConnected() {
+			t.Errorf("%v", m)
+		}
+		// A second coordinator on the same log says the same, whatever it has read when it is asked.
+		first := r.fleet
+		r.start()
+		second := r.fleet
+		r.send(&Logged{Entries: []LogEntry{{Rack: "r1", Epoch: 1, Events: r.events["r1"]}}})
+		n := ask[*messages.Rack](r, &GetRack{Rack: "r1"})
+		if n.GetStatus() != m.GetStatus() || n.GetDevices()[0].GetStatus() != "ready" {
+			t.Errorf("%v", n)
+		}
+		r.fleet = first
+		if err := r.system.Root.StopFuture(second).Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAnOrderIsGivenUntilItIsAnswered(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		r.append("r1", begins)
+		o := &messages.Order{Id: "o1", Rack: "r1", Verb: "halt"}
+		if err := r.keep(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		first := r.attach("r1")
+		if got := given(first); !slices.Equal(got, []string{"o1"}) {
+			t.Fatalf("on the first line: %v", got)
+		}
+		r.send(&AgentHeard{Rack: "r1", Line: first, Heartbeat: &messages.Heartbeat{LastSeq: 1}})
+		if got := given(first); len(got) > 0 {
+			t.Errorf("given twice on one line: %v", got)
+		}
+		second := r.attach("r1")
+		select {
+		case <-first.Kicked():
+		default:
+			t.Error("two lines of one agent live")
+		}
+		if got := given(second); !slices.Equal(got, []string{"o1"}) {
+			t.Errorf("on the second line: %v", got)
+		}
+		r.append("r1", rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "o1", Reason: "so already"}})
+		third := r.attach("r1")
+		if got := given(third); len(got) > 0 || !slices.Contains(r.answered, "o1") {
+			t.Errorf("given after its answer: %v, dropped %v", got, r.answered)
+		}
+		// The queue may tell of it once more, behind the answer.
+		r.send(&Ordered{o})
+		if got := given(third); len(got) > 0 {
+			t.Errorf("given after its answer: %v", got)
+		}
+	})
+}
+
+func TestWhoOrdersHearsTheAnswer(t *testing.T) {
+	for _, x := range []struct {
+		name  string
+		event rack.Event
+		want  string
+	}{
+		{"obeyed", rack.Event{Kind: rack.RackDraining, Detail: rack.Detail{Order: "o1"}}, ""},
+		{"so already", rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "o1", Reason: "so already"}}, ""},
+		{"refused", rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "o1", Error: "halt: no", Next: "wait"}}, "halt: no. Next: wait"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			inFleet(t, func(t *testing.T, r *records) {
+				r.append("r1", begins)
+				got := make(chan error, 1)
+				go func() {
+					a, err := Ask[*Answer](context.Background(), r.system, r.fleet, &Await{Rack: "r1", ID: "o1"})
+					if err == nil && a.Event.GetDetail().GetOrder() != "o1" {
+						err = fmt.Errorf("another event: %v", a.Event)
+					}
+					got <- err
+				}()
+				synctest.Wait()
+				r.append("r1", rack.Event{Kind: rack.Observed, Device: "mgmt-1", Detail: rack.Detail{Seen: &rack.Observation{Source: rack.FromBMC, Device: "mgmt-1"}}})
+				r.append("r1", x.event)
+				err := <-got
+				if text := fmt.Sprint(err); err == nil && x.want != "" || err != nil && text != x.want {
+					t.Errorf("%v", err)
+				}
+			})
+		})
+	}
+}
+
+// TestAnAdoptedRackIsInDoubt: what a lost agent said of devices that were not ready
+// may be out of date.
+func TestAnAdoptedRackIsInDoubt(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		r.append("r1", begins, rack.Event{Device: "mgmt-1", Role: rack.ManagementSwitch, Kind: rack.DeviceReady})
+		r.send(&Logged{Entries: []LogEntry{{Rack: "r1", Epoch: 2, Claim: true}}})
+		m := ask[*messages.Rack](r, &GetRack{Rack: "r1"})
+		if m.GetDevices()[0].GetStatus() != "ready" || m.GetDevices()[1].GetStatus() != "uncertain" || m.GetAgent().GetEpoch() != 2 {
+			t.Errorf("%v", m)
+		}
+	})
+}
+
+// TestALogThatCannotBeRead is told, and is no reason to show an idle rack.
+func TestALogThatCannotBeRead(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		r.fail = errors.New("the disk has gone")
+		r.append("r1", begins)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if m, err := Ask[*messages.Rack](ctx, r.system, r.fleet, &GetRack{Rack: "r1"}); err == nil {
+			t.Errorf("%v", m)
+		}
+		r.mu.Lock()
+		r.fail = nil
+		r.mu.Unlock()
+		if m := ask[*messages.Rack](r, &GetRack{Rack: "r1"}); m.GetStatus() != "imaging" {
+			t.Errorf("%v", m)
+		}
+	})
+}
+
+// TestAFleetBeginsAsManyAsItMay, and the next one when one has ended.
+func TestAFleetBeginsAsManyAsItMay(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		spec := fleet.Spec{Name: "f", AtOnce: 2, Racks: []string{"r3", "r1", "r2"}}
+		lines := map[string]*Line{}
+		for _, n := range spec.Racks {
+			r.send(&Planned{Rack: n, Hash: "aa"})
+			lines[n] = r.attach(n)
+		}
+		r.send(&Want{&Desired{ID: "7", Spec: spec, By: "ada", Plans: map[string]string{"r1": "aa", "r2": "aa", "r3": "aa"}}})
+		var ids []string
+		for _, o := range r.orders {
+			ids = append(ids, o.GetId())
+		}
+		slices.Sort(ids)
+		if !slices.Equal(ids, []string{"fleet-7-r1", "fleet-7-r3"}) {
+			t.Fatalf("%v", ids)
+		}
+		if o := <-lines["r3"].Orders(); string(o.GetPlan()) != "plan of r3" || o.GetVerb() != messages.VerbApply || o.GetBy() != "ada" {
+			t.Errorf("%v", o)
+		}
+		for _, n := range []string{"r3", "r1"} {
+			e := begins
+			e.Detail.Order = "fleet-7-" + n
+			r.append(n, e)
+		}
+		if len(r.orders) != 2 {
+			t.Fatalf("three at once: %v", r.orders)
+		}
+		r.append("r1", rack.Event{Kind: rack.RackCompleted})
+		if len(r.orders) != 3 || r.orders[2].GetId() != "fleet-7-r2" {
+			t.Fatalf("%v", r.orders)
+		}
+	})
+}

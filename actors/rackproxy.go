@@ -1,0 +1,347 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// rackProxy stands for one rack in a coordinator: what the log says of it, whether
+// its agent is connected, and the orders that its agent has not answered.
+//
+// Its run is loaded from the log when somebody needs it, and follows the log from
+// then on. An order is given to the agent at each of its connections until an
+// event with its id comes back through the log.
+type rackProxy struct {
+	o     *FleetOptions
+	name  string
+	fleet *actor.PID
+	self  *actor.PID
+	root  *actor.RootContext
+
+	head     uint64 // newest event in the log
+	epoch    uint64
+	salvaged uint64 // what is older may be out of date: the agent was adopted, or its journal salvaged
+	planned  string // hash of the plan that was handed in last
+	run      *rack.Run
+	life     life
+	loading  bool
+	stale    bool              // load once more when this load has ended
+	behind   []*messages.Event // came while the run was loaded
+	askers   []*actor.PID      // wait for the run
+	again    *time.Timer       // loads once more what could not be loaded; nil: nothing
+
+	orders   []*pendingAnswer // not answered, in their order
+	awaiting map[string][]*actor.PID
+
+	line  *Line // of its agent; nil: it is not connected
+	hello *messages.Hello
+	heard time.Time
+	beat  *messages.Heartbeat
+
+	ctx    context.Context // of what it started; ends with it
+	cancel context.CancelFunc
+}
+
+// life is when the run of a rack began and ended.
+type life struct {
+	started, ended time.Time
+	last           time.Time // of its newest event
+}
+
+func (l *life) apply(e rack.Event) {
+	l.last = e.Time
+	switch e.Kind {
+	case rack.RackStarted:
+		l.started = e.Time
+	case rack.RackResumed:
+		l.ended = time.Time{}
+	case rack.RackHalted, rack.RackCompleted:
+		l.ended = e.Time
+	}
+}
+
+// pendingAnswer is an order that its agent has not answered.
+type pendingAnswer struct {
+	order  *messages.Order
+	given  *Line // that it was given to
+	asking bool  // its plan is being fetched
+}
+
+// Messages of a RackProxy.
+type (
+	inLog struct {
+		epoch  uint64
+		claim  bool
+		events []*messages.Event
+	}
+	load   struct{} // somebody will need its run
+	loaded struct {
+		run  *rack.Run
+		life life
+		err  error
+	}
+	filled struct {
+		id   string
+		plan []byte
+		err  error
+	}
+)
+
+var _ actor.Actor = (*rackProxy)(nil)
+
+// Receive implements actor.Actor.
+func (p *rackProxy) Receive(c actor.Context) {
+	switch m := c.Message().(type) {
+	case *actor.Started:
+		p.fleet, p.self, p.root = c.Parent(), c.Self(), c.ActorSystem().Root
+		p.ctx, p.cancel = context.WithCancel(context.Background())
+		p.awaiting = map[string][]*actor.PID{}
+	case *actor.Stopping:
+		p.cancel()
+		if p.again != nil {
+			p.again.Stop()
+		}
+		p.lose(errors.New("the coordinator ends"))
+	case *inLog:
+		p.logged(m)
+	case *load:
+		p.load()
+	case *loaded:
+		p.loaded(m)
+	case *Planned:
+		p.planned = m.Hash
+		if p.run == nil || p.run.Status == rack.Idle {
+			p.load()
+		}
+	case *AgentAttached:
+		p.attached(m)
+	case *AgentHeard:
+		if m.Line == p.line {
+			p.beat, p.heard = m.Heartbeat, p.o.Now()
+			p.give()
+			p.tell()
+		}
+	case *Kick:
+		p.lose(m.Why)
+		p.tell()
+	case *AgentDetached:
+		if m.Line == p.line {
+			p.line = nil
+			p.tell()
+		}
+	case *Ordered:
+		p.ordered(m.Order)
+	case *filled:
+		p.filled(m)
+	case *Await:
+		p.awaiting[m.ID] = append(p.awaiting[m.ID], c.Sender())
+	case *Forget:
+		delete(p.awaiting, m.ID)
+	case *GetRack:
+		p.asked(c)
+	}
+}
+
+// logged takes in what the log holds since.
+func (p *rackProxy) logged(m *inLog) {
+	p.epoch = max(p.epoch, m.epoch)
+	if m.claim && m.epoch > 1 {
+		p.doubt(p.head) // the word of an agent that is lost
+	}
+	for _, e := range m.events {
+		if e.GetSeq() <= p.head {
+			continue
+		}
+		p.head = e.GetSeq()
+		if id := e.GetDetail().GetOrder(); id != "" {
+			p.answered(id, e)
+		}
+		switch {
+		case p.run != nil:
+			p.apply(p.run, &p.life, e)
+		case p.loading:
+			p.behind = append(p.behind, e)
+		}
+	}
+	p.tell()
+}
+
+// doubt says that what the log holds up to a sequence may be out of date.
+func (p *rackProxy) doubt(seq uint64) {
+	p.salvaged = max(p.salvaged, seq)
+	if p.run != nil {
+		p.run.Salvaged = p.salvaged
+	}
+}
+
+// apply takes one event into a run. A door lets in only events that can be read.
+func (p *rackProxy) apply(run *rack.Run, l *life, m *messages.Event) {
+	e, err := messages.ToEvent(m)
+	if err != nil {
+		p.o.Logger.Error("an event in the log cannot be read, and was left out", "rack", p.name, "seq", m.GetSeq(), "error", err)
+		return
+	}
+	run.Apply(e)
+	l.apply(e)
+}
+
+// load rebuilds the run from the log, outside of the mailbox.
+func (p *rackProxy) load() {
+	if p.loading {
+		p.stale = true
+		return
+	}
+	if p.again != nil {
+		p.again.Stop()
+	}
+	p.loading, p.stale, p.run, p.behind = true, false, nil, nil
+	name, planned := p.name, p.planned
+	go func() {
+		m := &loaded{}
+		m.run, m.err = p.replayed(p.ctx, name, planned, &m.life)
+		p.root.Send(p.self, m)
+	}()
+}
+
+// replayed is the run of a rack as the log says; nil when nothing is planned.
+func (p *rackProxy) replayed(ctx context.Context, name, planned string, l *life) (*rack.Run, error) {
+	select {
+	case p.o.loads <- struct{}{}:
+		defer func() { <-p.o.loads }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	events, err := p.o.Read(ctx, name, 1, readBatch)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		if e.GetKind() == string(rack.RackStarted) {
+			planned = e.GetDetail().GetPlanHash()
+		}
+	}
+	if planned == "" {
+		return nil, nil
+	}
+	plan, err := p.o.Plan(ctx, name, planned)
+	if err != nil {
+		return nil, err
+	}
+	run := rack.NewRun(plan.Rack, plan.Platforms)
+	for len(events) > 0 {
+		for _, e := range events {
+			p.apply(run, l, e)
+		}
+		if events, err = p.o.Read(ctx, name, events[len(events)-1].GetSeq()+1, readBatch); err != nil {
+			return nil, err
+		}
+	}
+	return run, nil
+}
+
+// loadAgain is how long a run that could not be loaded is left alone.
+const loadAgain = 30 * time.Second
+
+// readBatch is how many events are read from the log at once.
+const readBatch = 512
+
+func (p *rackProxy) loaded(m *loaded) {
+	p.loading = false
+	if p.stale && m.err == nil {
+		p.load()
+		return
+	}
+	if m.err != nil {
+		p.o.Logger.Warn("what a rack did cannot be told", "rack", p.name, "error", m.err)
+		for _, to := range p.askers {
+			p.root.Send(to, fmt.Errorf("rack %s: %w", p.name, m.err))
+		}
+		p.askers, p.behind = nil, nil
+		p.tell()
+		p.again = time.AfterFunc(loadAgain, func() { p.root.Send(p.self, &load{}) })
+		return
+	}
+	if p.run, p.life = m.run, m.life; p.run != nil {
+		p.run.Salvaged = p.salvaged
+		for _, e := range p.behind {
+			p.apply(p.run, &p.life, e) // one that the load has met is refused
+		}
+		p.head = max(p.head, p.run.Seq())
+	}
+	p.behind = nil
+	for _, to := range p.askers {
+		p.root.Send(to, p.state())
+	}
+	p.askers = nil
+	for _, x := range slices.Clone(p.orders) {
+		if p.run != nil && p.run.Answered(x.order.GetId()) {
+			p.answered(x.order.GetId(), nil)
+		}
+	}
+	p.give()
+	p.tell()
+}
+
+// asked answers a question for the state of the rack.
+func (p *rackProxy) asked(c actor.Context) {
+	if p.run == nil && (p.head > 0 || p.planned != "") {
+		p.askers = append(p.askers, c.Sender())
+		if !p.loading {
+			p.load()
+		}
+		return
+	}
+	c.Respond(p.state())
+}
+
+// attached takes a new connection of the agent for the old one.
+func (p *rackProxy) attached(m *AgentAttached) {
+	p.lose(errors.New("the agent connected anew"))
+	p.line, p.hello, p.heard, p.beat = m.Line, m.Hello, p.o.Now(), nil
+	p.epoch = max(p.epoch, m.Epoch)
+	p.doubt(m.Hello.GetSalvaged())
+	p.give()
+	p.tell()
+}
+
+// lose ends the connection of the agent, if there is one.
+func (p *rackProxy) lose(why error) {
+	if p.line != nil {
+		p.line.kick(why)
+		p.line = nil
+	}
+}
+
+// FleetPlan is what the run of a rack carries out.
+type FleetPlan struct {
+	Rack      *rack.Rack
+	Platforms map[string]rack.Platform
+	JSON      []byte // as the agent takes it
+}
+
+// FleetOptions are what a Fleet is built from. All fields must be set.
+type FleetOptions struct {
+	// Read is at most limit events of a rack in the log, from a sequence on.
+	Read func(ctx context.Context, rackName string, from uint64, limit int) ([]*messages.Event, error)
+	// Plan is the plan of a rack with that hash.
+	Plan func(ctx context.Context, rackName, hash string) (*FleetPlan, error)
+	// Order keeps an order for the agent of its rack. One with the same id is kept once.
+	Order func(ctx context.Context, o *messages.Order) error
+	// Answered drops an order that was answered.
+	Answered func(ctx context.Context, rackName, id string) error
+	// Halted keeps that the fleet of that id was halted, and why.
+	Halted func(ctx context.Context, id, cause string) error
+	Now    func() time.Time
+	Logger *slog.Logger
+
+	loads chan struct{} // bounds how many racks are loaded at once
+}

@@ -1,0 +1,82 @@
+// Package fleet holds the rules of many racks: which is begun next, when none is
+// any more, and how the cables between racks stand. Like internal/rack it is pure.
+package fleet
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// Spec is what a fleet is to become.
+type Spec struct {
+	Name      string   `json:"name"`
+	AtOnce    int      `json:"atOnce"`    // racks that are imaged at once; 0: all
+	HaltAfter int      `json:"haltAfter"` // no further rack is begun when so many have halted; 0: always
+	Racks     []string `json:"racks"`     // in the order in which they are begun
+}
+
+// State is where a rack of a fleet stands.
+type State struct {
+	Rack      string
+	Status    rack.Status
+	Ordered   bool // it was ordered to begin
+	Connected bool // its agent is
+}
+
+// busy reports whether a rack is being imaged, or will be: an order that was kept
+// is carried out, also when the agent comes back late.
+func (s State) busy() bool {
+	return s.Status == rack.Imaging || s.Status == rack.Draining || s.Status == rack.Idle && s.Ordered
+}
+
+// Next decides which racks are to be begun now, or why none is any more. A rack
+// whose agent is not connected keeps its place, and holds up nobody behind it.
+func Next(spec Spec, states []State) (begin []string, halt string) {
+	busy, halted := 0, 0
+	for _, s := range states {
+		if s.busy() {
+			busy++
+		}
+		if s.Status == rack.Halted {
+			halted++
+		}
+	}
+	if spec.HaltAfter > 0 && halted >= spec.HaltAfter {
+		return nil, fmt.Sprintf("%d racks have halted", halted)
+	}
+	for _, s := range states {
+		if s.Status != rack.Idle || s.Ordered || !s.Connected {
+			continue
+		}
+		if spec.AtOnce > 0 && busy >= spec.AtOnce {
+			break
+		}
+		begin = append(begin, s.Rack)
+		busy++
+	}
+	return begin, ""
+}
+
+// Status is where a fleet stands: it is completed once every rack is, and every
+// link between them is open.
+func Status(spec Spec, states []State, links []Link, halted bool) rack.Status {
+	completed, begun := 0, false
+	for _, s := range states {
+		if s.Status == rack.Completed {
+			completed++
+		}
+		begun = begun || s.busy() || s.Status != rack.Idle
+	}
+	open := !slices.ContainsFunc(links, func(l Link) bool { return l.State != rack.LinkIsOpen })
+	switch {
+	case len(states) > 0 && completed == len(spec.Racks) && open:
+		return rack.Completed
+	case halted:
+		return rack.Halted
+	case begun:
+		return rack.Imaging
+	}
+	return rack.Idle
+}

@@ -1,0 +1,233 @@
+package fleet
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+func TestNext(t *testing.T) {
+	idle := func(n string) State { return State{Rack: n, Status: rack.Idle, Connected: true} }
+	in := func(n string, s rack.Status) State { return State{Rack: n, Status: s, Connected: true, Ordered: true} }
+	away := func(n string) State { return State{Rack: n, Status: rack.Idle} }
+	kept := func(n string) State { return State{Rack: n, Status: rack.Idle, Ordered: true} }
+	for _, x := range []struct {
+		name   string
+		spec   Spec
+		states []State
+		begin  string
+		halt   bool
+	}{
+		{"all at once", Spec{}, []State{idle("a"), idle("b"), idle("c")}, "a b c", false},
+		{"two at once, in their order", Spec{AtOnce: 2}, []State{idle("c"), idle("a"), idle("b")}, "c a", false},
+		{"one ended", Spec{AtOnce: 2}, []State{in("a", rack.Completed), in("b", rack.Imaging), idle("c"), idle("d")}, "c", false},
+		{"one drains", Spec{AtOnce: 1}, []State{in("a", rack.Draining), idle("b")}, "", false},
+		{"an order that was not carried out yet", Spec{AtOnce: 1}, []State{kept("a"), idle("b")}, "", false},
+		{"an agent that is away keeps its place", Spec{AtOnce: 1}, []State{away("a"), idle("b"), idle("c")}, "b", false},
+		{"as many halted as may", Spec{HaltAfter: 2}, []State{in("a", rack.Halted), idle("b")}, "b", false},
+		{"too many halted", Spec{HaltAfter: 1}, []State{in("a", rack.Halted), idle("b")}, "", true},
+		{"halted, and no limit", Spec{}, []State{in("a", rack.Halted), idle("b")}, "b", false},
+		{"nothing is left", Spec{AtOnce: 1}, []State{in("a", rack.Completed)}, "", false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			begin, halt := Next(x.spec, x.states)
+			if strings.Join(begin, " ") != x.begin || (halt != "") != x.halt {
+				t.Errorf("%v %q", begin, halt)
+			}
+		})
+	}
+}
+
+// TestAFleetEnds: whatever happens, never more than AtOnce are imaged, and unless
+// it is halted every rack is begun once, the first of those that can before others.
+func TestAFleetEnds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 12).Draw(t, "racks")
+		spec := Spec{AtOnce: rapid.IntRange(0, 4).Draw(t, "at once"), HaltAfter: rapid.IntRange(0, 3).Draw(t, "halt after")}
+		var states []State
+		for i := range n {
+			spec.Racks = append(spec.Racks, fmt.Sprint("r", i))
+			states = append(states, State{Rack: fmt.Sprint("r", i), Status: rack.Idle, Connected: rapid.Bool().Draw(t, "connected")})
+		}
+		began, halted := map[string]int{}, false
+		for range 200 {
+			begin, halt := Next(spec, states)
+			if halt != "" {
+				halted = true
+				break
+			}
+			for _, name := range begin {
+				began[name]++
+				states[slices.Index(spec.Racks, name)].Ordered = true
+			}
+			busy := 0
+			for _, s := range states {
+				if s.busy() {
+					busy++
+				}
+			}
+			if spec.AtOnce > 0 && busy > spec.AtOnce {
+				t.Fatalf("%d racks at once, %d may be", busy, spec.AtOnce)
+			}
+			i := rapid.IntRange(0, n-1).Draw(t, "which")
+			switch s := &states[i]; {
+			case !s.Connected:
+				s.Connected = true
+			case s.Status == rack.Idle && s.Ordered:
+				s.Status = rack.Imaging
+			case s.Status == rack.Imaging:
+				s.Status = rapid.SampledFrom([]rack.Status{rack.Completed, rack.Completed, rack.Halted}).Draw(t, "end")
+			}
+		}
+		for i, s := range states {
+			if began[s.Rack] > 1 {
+				t.Fatalf("%s was begun %d times", s.Rack, began[s.Rack])
+			}
+			if s.Status != rack.Idle && began[s.Rack] == 0 {
+				t.Fatalf("%s was never begun and is %s", s.Rack, s.Status)
+			}
+			_ = i
+		}
+		if begin, _ := Next(spec, states); !halted && len(begin) > 0 && spec.AtOnce == 0 {
+			for _, name := range begin {
+				if began[name] > 0 {
+					t.Fatalf("%s is begun again", name)
+				}
+			}
+		}
+	})
+}
+
+func port(device, name string) rack.Port { return rack.Port{Device: device, Name: name} }
+
+// pair is two racks with one cable between them.
+func pair() (r1, r2 *Member) {
+	r1 = &Member{Rack: "r1", Ready: map[string]bool{"tor-1": true}, Heard: map[rack.Port]string{port("tor-1", "49"): "r2/inter-rack-1:7"}}
+	r2 = &Member{Rack: "r2", Ready: map[string]bool{"inter-rack-1": true}, Heard: map[rack.Port]string{port("inter-rack-1", "7"): "r1/tor-1:49"},
+		Links: []rack.Link{{A: port("inter-rack-1", "7"), B: port("rack:r1/tor-1", "49")}}}
+	return r1, r2
+}
+
+func TestBackplane(t *testing.T) {
+	for _, x := range []struct {
+		name   string
+		change func(r1, r2 *Member)
+		state  rack.LinkState
+		note   string
+	}{
+		{"both hear each other", func(_, _ *Member) {}, rack.LinkIsOpen, ""},
+		{"one switch is not ready", func(r1, _ *Member) { r1.Ready["tor-1"] = false }, rack.LinkIsClosed, "r1/tor-1 is not ready"},
+		{"the other is not ready", func(_, r2 *Member) { r2.Ready["inter-rack-1"] = false }, rack.LinkIsClosed, "r2/inter-rack-1 is not ready"},
+		{"one end hears nothing", func(r1, _ *Member) { clear(r1.Heard) }, rack.LinkIsReady, "r1/tor-1:49 hears nothing"},
+		{"the other hears nothing", func(_, r2 *Member) { clear(r2.Heard) }, rack.LinkIsReady, "r2/inter-rack-1:7 hears nothing"},
+		{"crossed", func(r1, _ *Member) { r1.Heard[port("tor-1", "49")] = "r2/inter-rack-2:7" }, rack.LinkIsReady,
+			"cables crossed? r1/tor-1:49 hears r2/inter-rack-2:7, not r2/inter-rack-1:7"},
+		{"no such rack", func(r1, _ *Member) { r1.Rack = "r9" }, rack.LinkIsClosed, "rack r1 is not known here"},
+		{"no such switch", func(r1, _ *Member) { clear(r1.Ready) }, rack.LinkIsClosed, "rack r1 has no switch tor-1"},
+		{"both files name it", func(r1, _ *Member) {
+			r1.Links = []rack.Link{{A: port("tor-1", "49"), B: port("rack:r2/inter-rack-1", "7")}}
+		}, rack.LinkIsOpen, ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			r1, r2 := pair()
+			x.change(r1, r2)
+			links := Backplane([]*Member{r1, r2})
+			if len(links) != 1 || links[0].State != x.state || links[0].Note != x.note {
+				t.Errorf("%+v", links)
+			}
+		})
+	}
+}
+
+func TestAFleetIsCompletedWithItsBackplane(t *testing.T) {
+	spec := Spec{Racks: []string{"r1", "r2"}}
+	done := []State{{Rack: "r1", Status: rack.Completed}, {Rack: "r2", Status: rack.Completed}}
+	open, ready := Link{State: rack.LinkIsOpen}, Link{State: rack.LinkIsReady}
+	for _, x := range []struct {
+		states []State
+		links  []Link
+		halted bool
+		want   rack.Status
+	}{
+		{done, []Link{open, open}, false, rack.Completed},
+		{done, nil, false, rack.Completed},
+		{done, []Link{open, ready}, false, rack.Imaging},
+		{[]State{{Status: rack.Completed}, {Status: rack.Imaging}}, nil, false, rack.Imaging},
+		{[]State{{Status: rack.Halted}, {Status: rack.Idle}}, nil, true, rack.Halted},
+		{[]State{{Status: rack.Idle}, {Status: rack.Idle}}, nil, false, rack.Idle},
+		{nil, nil, false, rack.Idle},
+	} {
+		if got := Status(spec, x.states, x.links, x.halted); got != x.want {
+			t.Errorf("%v: %s", x, got)
+		}
+	}
+}
+
+func TestMemberOf(t *testing.T) {
+	r := &rack.Rack{Name: "r2", Devices: []rack.Device{{Name: "inter-rack-1", Role: rack.InterRackSwitch}, {Name: "server-01", Role: rack.Server}},
+		Links: []rack.Link{{A: port("inter-rack-1", "7"), B: port("rack:r1/tor-1", "49")}, {A: port("inter-rack-1", "1"), B: port("external", "datacenter")}}}
+	run := rack.NewRun(r, nil)
+	run.Apply(rack.Event{Device: "inter-rack-1", Kind: rack.DeviceReady})
+	run.Apply(rack.Event{Device: "inter-rack-1", Kind: rack.NeighbourSeen, Detail: rack.Detail{Seen: &rack.Observation{Via: port("inter-rack-1", "7"), Message: "r1/tor-1:49"}}})
+	m := MemberOf(run)
+	if len(m.Links) != 1 || !m.Ready["inter-rack-1"] || len(m.Ready) != 1 || m.Heard[port("inter-rack-1", "7")] != "r1/tor-1:49" {
+		t.Errorf("%+v", m)
+	}
+	run.Apply(rack.Event{Device: "inter-rack-1", Kind: rack.NeighbourSeen, Detail: rack.Detail{Seen: &rack.Observation{Via: port("inter-rack-1", "7")}}})
+	if m := MemberOf(run); len(m.Heard) > 0 {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	racks := func() []*rack.Rack {
+		return []*rack.Rack{
+			{Name: "r1", Number: 1, Devices: []rack.Device{{Name: "tor-1", Role: rack.ToRSwitch}, {Name: "mgmt-1", Role: rack.ManagementSwitch}, {Name: "server-01", Role: rack.Server, Address: netip.MustParseAddr("10.0.1.1")}}},
+			{Name: "r2", Number: 2, Devices: []rack.Device{{Name: "inter-rack-1", Role: rack.InterRackSwitch}, {Name: "server-01", Role: rack.Server, Address: netip.MustParseAddr("10.0.2.1")}},
+				Links: []rack.Link{{A: port("inter-rack-1", "7"), B: port("rack:r1/tor-1", "49")}}},
+		}
+	}
+	for _, x := range []struct {
+		name   string
+		change func(r1, r2 *rack.Rack)
+		want   string
+	}{
+		{"sound", func(_, _ *rack.Rack) {}, ""},
+		{"one name", func(_, r2 *rack.Rack) { r2.Name = "r1" }, "twice"},
+		{"one number", func(_, r2 *rack.Rack) { r2.Number = 1 }, "number 1 is that of rack r1"},
+		{"a rack outside", func(r1, _ *rack.Rack) { r1.Name = "r9" }, "not in the fleet"},
+		{"no such device", func(r1, _ *rack.Rack) { r1.Devices[0].Name = "tor-9" }, "has no tor-1"},
+		{"no place for a trunk", func(_, r2 *rack.Rack) { r2.Links[0].B.Device = "rack:r1/mgmt-1" }, "which is a management-switch"},
+		{"cabled twice", func(_, r2 *rack.Rack) {
+			r2.Links = append(r2.Links, rack.Link{A: port("inter-rack-1", "8"), B: port("rack:r1/tor-1", "49")})
+		}, "cabled twice"},
+		{"in use", func(r1, _ *rack.Rack) {
+			r1.Links = []rack.Link{{A: port("tor-1", "49"), B: port("external", "datacenter")}}
+		}, "uses for another cable"},
+		{"named by both", func(r1, _ *rack.Rack) {
+			r1.Links = []rack.Link{{A: port("tor-1", "49"), B: port("rack:r2/inter-rack-1", "7")}}
+		}, ""},
+		{"one address", func(_, r2 *rack.Rack) { r2.Devices[1].Address = netip.MustParseAddr("10.0.1.1") }, "has the address 10.0.1.1 of r1/server-01"},
+		{"one address, not joined", func(_, r2 *rack.Rack) {
+			r2.Devices[1].Address, r2.Links = netip.MustParseAddr("10.0.1.1"), nil
+		}, ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			rs := racks()
+			x.change(rs[0], rs[1])
+			got := Validate(rs)
+			switch {
+			case x.want == "" && len(got) > 0:
+				t.Errorf("%v", got)
+			case x.want != "" && (len(got) == 0 || !slices.ContainsFunc(got, func(p Problem) bool { return strings.Contains(p.What, x.want) })):
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
