@@ -123,7 +123,7 @@ func (a *Agent) Receive(c actor.Context) {
 		a.leave(c)
 		<-a.credit
 	case *tailEnded:
-		a.end(fmt.Errorf("read the journal: %w", m.err))
+		a.fail(fmt.Errorf("read the journal: %w", m.err))
 	case *seen:
 		a.inFlight.Add(-1)
 		a.observe(m.message)
@@ -190,16 +190,19 @@ func (a *Agent) start(c actor.Context) {
 	a.head, a.born = head, head
 	a.offer()
 	a.warn()
-	if a.run.Status == rack.Halted || a.run.Status == rack.Completed {
+	ended := a.run.Status == rack.Halted || a.run.Status == rack.Completed
+	if ended {
 		a.startTail(system, self) // what devices still have to say is taken in, and answered
 		a.end(nil)
+	}
+	if ended && !a.o.Stay {
 		return
 	}
 	if _, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &dhcpActor{open: a.o.DHCP} }), dhcpName); err != nil {
 		a.end(fmt.Errorf("spawn the DHCPActor: %w", err))
 		return
 	}
-	if a.goOn(c) {
+	if !ended && a.goOn(c) {
 		a.startTail(system, self)
 	}
 }
@@ -361,14 +364,23 @@ func (a *Agent) conclude() {
 func (a *Agent) journal(events ...rack.Event) []rack.Event {
 	stored, err := a.o.Log.Append(events...)
 	if err != nil {
-		a.broken = true
-		a.end(fmt.Errorf("write the journal: %w", err))
+		a.fail(fmt.Errorf("write the journal: %w", err))
 		return nil
 	}
 	if n := len(stored); n > 0 {
 		a.o.At(Appended, stored[n-1].Seq)
 	}
 	return stored
+}
+
+// fail ends the agent because of its journal, also when it stays behind the end
+// of its run.
+func (a *Agent) fail(err error) {
+	if a.ended && a.o.Stay && !a.broken {
+		a.o.Ended(err)
+	}
+	a.broken = true
+	a.end(err)
 }
 
 // end tells once how the run ended.

@@ -8,7 +8,7 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// Options are what an Agent is built from. All fields but the last five must be
+// Options are what an Agent is built from. All fields but the last ones must be
 // set.
 type Options struct {
 	Log       journal.Log
@@ -29,7 +29,8 @@ type Options struct {
 	// called on Agent's goroutine and must not block for long.
 	Announce func(rack.Event)
 	// Ended is told once how the run ended: by rack-completed, by rack-halted,
-	// or by an error of the agent itself.
+	// or by an error of the agent itself; with Stay also of such an error behind
+	// the end.
 	Ended func(error)
 
 	DiscoveryLimit time.Duration // from a route becoming ready until its device must have been seen
@@ -41,6 +42,9 @@ type Options struct {
 	Only []string
 	// Salvaged is the last sequence that came from a damaged journal; 0: none.
 	Salvaged uint64
+	// Stay lets an Agent go on answering devices once the run has ended, until it is
+	// stopped.
+	Stay bool
 	// Inject is called inside a DeviceActor before it decides, with its phase;
 	// it may panic. It is how a simulation puts a bug into the code that drives
 	// a device.

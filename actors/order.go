@@ -95,8 +95,7 @@ func (a *Agent) obey(c actor.Context) {
 	o := a.order.order
 	run := a.o.newRun()
 	if _, err := replay(a.o.Log, 1, func(e rack.Event) { run.Apply(e) }); err != nil {
-		a.broken = true
-		a.end(fmt.Errorf("read the journal: %w", err))
+		a.fail(fmt.Errorf("read the journal: %w", err))
 		a.answer(c, ErrEnding)
 		return
 	}

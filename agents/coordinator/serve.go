@@ -145,18 +145,18 @@ func validTarget(at string) bool {
 }
 
 // health says whether the actors answer. It tells nothing else.
-func (c *Coordinator) health(w http.ResponseWriter, q *http.Request) {
-	if !c.Healthy(q.Context()) {
+func (c *Coordinator) health(w http.ResponseWriter, _ *http.Request) {
+	if c.Alive(headerLimit) != nil {
 		http.Error(w, "not healthy", http.StatusServiceUnavailable)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// Healthy reports whether the actors answer.
-func (c *Coordinator) Healthy(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, headerLimit)
+// Alive returns why the actors do not answer within a time; nil: they do.
+func (c *Coordinator) Alive(within time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	_, err := actors.Ask[actors.Counts](ctx, c.system, c.fleet, &actors.GetCounts{})
-	return err == nil
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,9 @@ type Options struct {
 	Only []string
 	// Salvaged is the last sequence that came from a damaged journal; 0: none.
 	Salvaged uint64
+	// Stay lets the agent go on answering devices once the run has ended, until the
+	// context of Run ends.
+	Stay bool
 
 	ListenDHCP func() (net.PacketConn, error) // called again when the DHCP service is restarted
 	TFTP       net.PacketConn
@@ -88,6 +92,8 @@ type Agent struct {
 	actor   *actors.Agent
 	pid     *actor.PID
 	ended   chan error
+	up      chan struct{} // closed by born: orders find the actor, or that it is gone
+	born    func()
 
 	offered bool          // offer was called; what the first call knows is of an earlier life
 	tickets []boot.Ticket // every ticket of this run, by its order of issue; used by offer only
@@ -108,7 +114,8 @@ func New(o Options) (*Agent, error) {
 	if len(o.Secret) == 0 {
 		o.Secret = []byte(rand.Text())
 	}
-	a := &Agent{o: o, ended: make(chan error, 1)}
+	a := &Agent{o: o, ended: make(chan error, 1), up: make(chan struct{})}
+	a.born = sync.OnceFunc(func() { close(a.up) })
 	a.metrics = newMetrics(o.Rack, o.Platforms, a.Transferred)
 	if o.BaseURL == "" {
 		o.BaseURL = "http://" + o.HTTP.Addr().String()
@@ -157,27 +164,37 @@ func (a *Agent) images() map[string]rack.Image {
 
 // Run images the rack. It returns when the run has ended and everything is shut
 // down: nil after rack-completed and after rack-halted (the events say which),
-// otherwise why the agent could not go on.
+// otherwise why the agent could not go on. With Stay it returns when ctx ends,
+// and that is no error.
 func (a *Agent) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)
 	go func() { served <- a.boot.Serve(serving) }()
 
+	defer a.born() // whatever becomes of it
 	if err := a.spawn(); err != nil {
 		stop()
 		return errors.Join(err, <-served)
 	}
+	a.born()
 	told := make(chan error, 1)
 	go func() { told <- a.serveAPI(serving) }()
 	var err error
-	select {
-	case err = <-a.ended:
-	case <-ctx.Done():
-		err = fmt.Errorf("stopped before the rack was done: %w", context.Cause(ctx))
-	case err = <-served:
-		served <- nil
-		err = fmt.Errorf("the boot services ended: %w", err)
+	for staying := true; staying; {
+		select {
+		case err = <-a.ended:
+			staying = err == nil && a.o.Stay
+		case <-ctx.Done():
+			if !a.o.Stay {
+				err = fmt.Errorf("stopped before the rack was done: %w", context.Cause(ctx))
+			}
+			staying = false
+		case err = <-served:
+			served <- nil
+			err = fmt.Errorf("the boot services ended: %w", err)
+			staying = false
+		}
 	}
 	if stopErr := a.system.Root.StopFuture(a.pid).Wait(); stopErr != nil {
 		err = errors.Join(err, fmt.Errorf("stop the actors: %w", stopErr))
@@ -199,7 +216,7 @@ func (a *Agent) build() *actors.Agent {
 	}
 	return actors.NewAgent(actors.Options{
 		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: a.images(), PlanHash: a.o.Plan.Hash, RunID: a.o.RunID,
-		Only: a.o.Only, Salvaged: a.o.Salvaged, At: a.o.At,
+		Only: a.o.Only, Salvaged: a.o.Salvaged, Stay: a.o.Stay, At: a.o.At,
 		Executor: a.exec, Scanner: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
 		DiscoveryLimit: a.o.DiscoveryLimit, ScanEvery: a.o.ScanEvery,
 		Supervision: supervision, Inject: a.o.Inject, Logger: a.o.Logger,

@@ -40,8 +40,14 @@ func (a *Agent) Speed() float64 { return max(a.o.Speed, 1) }
 
 // Order implements api.Backend: it hands an operator's order to the run and
 // returns the events that were journalled for it. Errors: a *rack.Refusal;
-// actors.ErrEnding or actors.ErrGone when the run ends; the context's.
+// actors.ErrEnding or actors.ErrGone when the run ends; the context's. One that
+// comes before Run waits for it.
 func (a *Agent) Order(ctx context.Context, o rack.Order) ([]rack.Event, error) {
+	select {
+	case <-a.up:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	obeyed, err := actors.Ask[actors.Obeyed](ctx, a.system, a.pid, &actors.Order{Order: o})
 	return obeyed.Events, err
 }

@@ -111,19 +111,19 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if a.socket == "" {
 		now.Simulated.Socket = home.Simulated(r.Name)
 	}
-	k, err := openKept(home.Rack(r.Name), r.Name, now)
+	k, err := rackagent.OpenKept(home.Rack(r.Name), r.Name, now)
 	if err != nil {
 		return stateError(err)
 	}
-	defer func() { err = errors.Join(err, k.close()) }()
-	if k.plan.Plan.Hash != now.Plan.Hash {
+	defer func() { err = errors.Join(err, k.Close()) }()
+	if k.Carried.Plan.Hash != now.Plan.Hash {
 		return badInput(fmt.Errorf("apply %s: rack %s was begun with plan %s, and this is plan %s:\n  %s\nNothing was done. Next: rackreach resume %s goes on with what was begun; or put the file back",
-			a.file, r.Name, k.plan.Plan.Hash, now.Plan.Hash, strings.Join(state.Changes(k.plan, now), "\n  "), r.Name))
+			a.file, r.Name, k.Carried.Plan.Hash, now.Plan.Hash, strings.Join(state.Changes(k.Carried, now), "\n  "), r.Name))
 	}
-	if k.run.Status != rack.Idle && len(a.only) > 0 {
+	if k.Run.Status != rack.Idle && len(a.only) > 0 {
 		return badInput(fmt.Errorf("--only: the run of rack %s was begun already. Next: rackreach resume %s --only %s", r.Name, r.Name, a.only[0]))
 	}
-	return k.drive(ctx, t, driving{only: a.only, json: a.json, metrics: a.metrics})
+	return drive(ctx, k, t, driving{only: a.only, json: a.json, metrics: a.metrics})
 }
 
 func (a *apply) checkOnly(r *rack.Rack) error {
@@ -179,26 +179,26 @@ var applyAdvice = adviser{
 }
 
 // drive images the rack until its run ends, unless it has ended already.
-func (k *kept) drive(ctx context.Context, t terminal, d driving) (err error) {
-	s := &imaging{rack: k.plan.Rack, platforms: k.plan.Platforms, real: k.plan.Platforms, plan: k.plan.Plan, log: k.log, salvaged: k.log.Meta().Salvaged}
+func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err error) {
+	s := &imaging{rack: k.Carried.Rack, platforms: k.Carried.Platforms, real: k.Carried.Platforms, plan: k.Carried.Plan, log: k.Journal, salvaged: k.Journal.Meta().Salvaged}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if k.run.Status == rack.Halted || k.run.Status == rack.Completed {
+	if k.Run.Status == rack.Halted || k.Run.Status == rack.Completed {
 		o := s.outcome(applyAdvice, nil)
 		return o.exit(printLines(t.out, o.last))
 	}
-	for i := range k.plan.Rack.Devices {
-		if n := k.plan.Rack.Devices[i].Name; k.run.Uncertain(n) {
+	for i := range k.Carried.Rack.Devices {
+		if n := k.Carried.Rack.Devices[i].Name; k.Run.Uncertain(n) {
 			return badInput(fmt.Errorf("%s is uncertain: its journal was salvaged, and what came after its last event is not known. Nothing was done. Next: look at it, then rackreach retry %s to go on where the journal ends, or rackreach reimage %s", n, n, n))
 		}
 	}
-	if k.plan.Simulated == nil {
+	if k.Carried.Simulated == nil {
 		return errors.New("this run images real hardware, which this rackreach cannot do: use the one that began it")
 	}
-	secret, err := k.dir.Secret()
+	secret, err := k.Dir.Secret()
 	if err != nil {
 		return err
 	}
-	remote, err := sim.Join(ctx, k.plan.Simulated.Socket)
+	remote, err := sim.Join(ctx, k.Carried.Simulated.Socket)
 	if err != nil {
 		return badInput(fmt.Errorf("%w. Start it with: rackreach simulated-rack FILE, and leave it running", err))
 	}
@@ -208,18 +208,18 @@ func (k *kept) drive(ctx context.Context, t terminal, d driving) (err error) {
 	go func() {
 		select {
 		case <-remote.Done():
-			stop(fmt.Errorf("the simulated rack at %s has gone", k.plan.Simulated.Socket))
+			stop(fmt.Errorf("the simulated rack at %s has gone", k.Carried.Simulated.Socket))
 		case <-ctx.Done():
 		}
 	}()
-	if remote.Rack != k.plan.Rack.Name {
-		return badInput(fmt.Errorf("%s is the simulated rack %s, not %s: give its --socket", k.plan.Simulated.Socket, remote.Rack, k.plan.Rack.Name))
+	if remote.Rack != k.Carried.Rack.Name {
+		return badInput(fmt.Errorf("%s is the simulated rack %s, not %s: give its --socket", k.Carried.Simulated.Socket, remote.Rack, k.Carried.Rack.Name))
 	}
 	s.platforms = map[string]rack.Platform{}
-	for name, p := range k.plan.Platforms {
+	for name, p := range k.Carried.Platforms {
 		s.platforms[name] = p.Scaled(remote.Speed, stepFloor)
 	}
-	l, err := api.Listen(k.dir.Socket())
+	l, err := api.Listen(k.Dir.Socket())
 	if err != nil {
 		return err
 	}
@@ -228,16 +228,16 @@ func (k *kept) drive(ctx context.Context, t terminal, d driving) (err error) {
 		return errors.Join(err, l.Close())
 	}
 	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
-	o := rackagent.Options{Images: images, Secret: secret, RunID: k.log.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env)}
+	o := rackagent.Options{Images: images, Secret: secret, RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env)}
 	if err := s.plug(ctx, w, o, t.notes, d.metrics); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	how, after := "begins", k.log.Last()
+	how, after := "begins", k.Journal.Last()
 	if after > 0 {
 		how = fmt.Sprintf("goes on after event %d", after)
 	}
 	s.preamble = []string{
-		fmt.Sprintf("rack %s, %d devices, plan %s, simulated at %gx, run %s %s", s.rack.Name, len(s.rack.Devices), s.plan.Hash, remote.Speed, k.log.Meta().Run, how),
+		fmt.Sprintf("rack %s, %d devices, plan %s, simulated at %gx, run %s %s", s.rack.Name, len(s.rack.Devices), s.plan.Hash, remote.Speed, k.Journal.Meta().Run, how),
 		"metrics: " + s.url, "",
 	}
 	outcome, trouble := s.image(ctx, newView(d.json, t, s.rack, s.platforms, s.agent.Transferred, after), applyAdvice, func(context.Context) {})

@@ -168,14 +168,19 @@ func (k *coordinating) run(ctx context.Context, t terminal) (err error) {
 	p := printer{w: t.out}
 	o.Ready = func() {
 		p.line("coordinator, serving at %s and %s", url, home.Coordinator())
-		notifyReady()
+		notify("READY=1")
 	}
 	c, err := coordinator.New(ctx, o)
 	if err != nil {
 		return errors.Join(err, unix.Close(), network.Close())
 	}
-	go watchdog(ctx, c.Healthy)
-	return errors.Join(c.Run(ctx), p.err)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	unwatched := watchdog(ctx, c.Alive, log)
+	err = errors.Join(c.Run(ctx), p.err)
+	stop()
+	unwatched()
+	return err
 }
 
 // reachedAs is the URL by which agents reach this coordinator.

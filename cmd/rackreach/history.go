@@ -56,6 +56,9 @@ func (c *reached) carriedOut(ctx context.Context) (*state.Plan, error) {
 	if err != nil {
 		return nil, c.explain(err)
 	}
+	if len(a.Msg.GetPlan()) == 0 {
+		return nil, badInput(fmt.Errorf("the agent of rack %s has no plan yet: rackreach apply FILE, by the coordinator of its agent", c.rack))
+	}
 	return state.Decode(a.Msg.GetPlan())
 }
 

@@ -59,9 +59,18 @@ type wires struct {
 	user, password string
 }
 
-// plug builds the agent and plugs it into the wires. o has what the two ways to
-// do this differ in.
+// plug builds the agent, plugs it into the wires and serves its metrics. o has
+// what the ways to do this differ in.
 func (s *imaging) plug(ctx context.Context, w wires, o rackagent.Options, notes io.Writer, metricsListen string) error {
+	registry := prometheus.NewRegistry()
+	if err := s.build(ctx, w, o, registry, notes); err != nil {
+		return err
+	}
+	return s.serveMetrics(metricsListen, registry)
+}
+
+// build builds the agent and plugs it into the wires.
+func (s *imaging) build(ctx context.Context, w wires, o rackagent.Options, registry *prometheus.Registry, notes io.Writer) error {
 	web, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("open the HTTP service of the agent: %w", err)
@@ -70,7 +79,6 @@ func (s *imaging) plug(ctx context.Context, w wires, o rackagent.Options, notes 
 	if err != nil {
 		return errors.Join(fmt.Errorf("open the TFTP service of the agent: %w", err), web.Close())
 	}
-	registry := prometheus.NewRegistry()
 	o.Rack, o.Platforms, o.Plan, o.Log, o.Salvaged = s.rack, s.platforms, s.plan, s.log, s.salvaged
 	s.speed, o.Speed = w.speed, w.speed
 	o.ListenDHCP, o.Dial = w.listenDHCP, w.dial
@@ -86,7 +94,7 @@ func (s *imaging) plug(ctx context.Context, w wires, o rackagent.Options, notes 
 	if err != nil {
 		return errors.Join(fmt.Errorf("build the agent: %w", err), web.Close(), tftp.Close())
 	}
-	return s.serveMetrics(metricsListen, registry)
+	return nil
 }
 
 // image runs the agent to the end of its run and shows it. The error is trouble
@@ -159,7 +167,7 @@ func loopback(host string) bool {
 	return err == nil && a.IsLoopback()
 }
 
-func (s *imaging) serveMetrics(address string, registry *prometheus.Registry) error {
+func (s *imaging) serveMetrics(address string, registry prometheus.Gatherer) error {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return badInput(fmt.Errorf("--metrics-listen: %w: take another port, or 127.0.0.1:0 for any free one", err))

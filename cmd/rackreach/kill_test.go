@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rackreach/rackreach/actors"
+	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/audit"
 	"github.com/rackreach/rackreach/internal/journal"
@@ -61,6 +62,7 @@ type victim struct {
 	record  lockedBuffer
 	seen    map[uint64][]byte // events that were delivered to a subscriber
 	mu      sync.Mutex
+	command []string // that images the rack
 	lives   int
 	log     bytes.Buffer // what the lives said
 	stopSim func()
@@ -106,7 +108,7 @@ func newVictim(t *testing.T, binary string, seed uint64) *victim {
 			t.Error(err)
 		}
 	})
-	v := &victim{t: t, binary: binary, file: file, yaml: yaml, rack: r, home: state.Home(dir), socket: filepath.Join(dir, "sim.sock"), seen: map[uint64][]byte{}}
+	v := &victim{t: t, binary: binary, file: file, yaml: yaml, rack: r, home: state.Home(dir), socket: filepath.Join(dir, "sim.sock"), command: []string{"apply", file}, seen: map[uint64][]byte{}}
 	s, err := sim.New(sim.Options{Rack: r, Platforms: platform.All(), Speed: killSpeed, Record: &v.record, Seed: seed, User: simUser, Password: simPassword})
 	if err != nil {
 		t.Fatal(err)
@@ -137,7 +139,7 @@ func (v *victim) life(crash string, after time.Duration) (killed bool) {
 	v.lives++
 	ctx, cancel := context.WithTimeout(context.Background(), killPatience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, v.binary, "apply", v.file, "--simulate", "--socket", v.socket, "--state", string(v.home))
+	cmd := exec.CommandContext(ctx, v.binary, append(v.command, "--simulate", "--socket", v.socket, "--state", string(v.home))...)
 	cmd.Env = append(os.Environ(), "RACKREACH_CRASH="+crash, "RACKREACH_STATE=")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -155,6 +157,9 @@ func (v *victim) life(crash string, after time.Duration) (killed bool) {
 	listening, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); v.subscribe(listening) }()
+	if v.command[0] == "agent" {
+		go v.endOnceCompleted(listening, cmd.Process)
+	}
 	err := cmd.Wait()
 	stop()
 	<-done
@@ -170,6 +175,26 @@ func (v *victim) life(crash string, after time.Duration) (killed bool) {
 	}
 	v.t.Fatalf("life %d ended with %v", v.lives, err)
 	return false
+}
+
+// endOnceCompleted tells an agent that lives on to stop once its run has ended.
+func (v *victim) endOnceCompleted(ctx context.Context, agent *os.Process) {
+	for ctx.Err() == nil {
+		if c, err := api.Dial(ctx, v.home.Rack(v.rack.Name).Socket()); err == nil {
+			a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: "racks/" + v.rack.Name}))
+			c.Close()
+			if err == nil && a.Msg.GetRack().GetStatus() == string(rack.Completed) {
+				if err := agent.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
+					v.t.Error(err)
+				}
+				return
+			}
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // subscribe reads events through the API for as long as the agent lives.
@@ -214,31 +239,31 @@ func (v *victim) read(ctx context.Context, c *api.Client) {
 func (v *victim) judge() {
 	v.t.Helper()
 	v.stopSim()
-	k, err := openKept(v.home.Rack(v.rack.Name), v.rack.Name, nil)
+	k, err := rackagent.OpenKept(v.home.Rack(v.rack.Name), v.rack.Name, nil)
 	if err != nil {
 		v.t.Fatal(err)
 	}
 	defer func() {
-		if err := k.close(); err != nil {
+		if err := k.Close(); err != nil {
 			v.t.Error(err)
 		}
 	}()
-	events, err := k.log.Read(1, logLimit)
+	events, err := k.Journal.Read(1, logLimit)
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	if s := k.run.Status; s != rack.Completed {
+	if s := k.Run.Status; s != rack.Completed {
 		v.t.Errorf("the rack is %s", s)
 	}
 	for i := range v.rack.Devices {
-		if d := k.run.Device(v.rack.Devices[i].Name); d.Status != rack.Ready {
+		if d := k.Run.Device(v.rack.Devices[i].Name); d.Status != rack.Ready {
 			v.t.Errorf("%s is %s: %s", v.rack.Devices[i].Name, d.Status, d.Error)
 		}
 	}
-	if _, err := audit.Prove(v.rack, k.plan.Platforms, events); err != nil {
+	if _, err := audit.Prove(v.rack, k.Carried.Platforms, events); err != nil {
 		v.t.Error("the journal does not prove the order:", err)
 	}
-	if _, err := journal.Verify(string(k.dir)); err != nil && !errors.As(err, new(*journal.InUse)) {
+	if _, err := journal.Verify(string(k.Dir)); err != nil && !errors.As(err, new(*journal.InUse)) {
 		v.t.Error(err)
 	}
 	v.delivered(events)
@@ -346,12 +371,12 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 		t.Fatal("it was killed by somebody else")
 	}
 	v.judge()
-	k, err := openKept(v.home.Rack(v.rack.Name), v.rack.Name, nil)
+	k, err := rackagent.OpenKept(v.home.Rack(v.rack.Name), v.rack.Name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	last := k.log.Last()
-	if err := k.close(); err != nil {
+	last := k.Journal.Last()
+	if err := k.Close(); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d events, %d points each", last, len(points))
@@ -414,6 +439,32 @@ func TestKilledAtRandom(t *testing.T) {
 			if t.Failed() {
 				t.Logf("replay: KILL_SEED=%d KILL_ONLY=%d go test -tags kill -run TestKilledAtRandom ./cmd/rackreach", seed, n)
 			}
+		})
+	}
+}
+
+// agentStep is how many events lie between two kills of an agent that lives on:
+// what it does at each boundary is what apply does.
+const agentStep = 5
+
+// TestKilledAgent kills an agent that lives on between its runs, again and again
+// in one run, and lets the last one end.
+func TestKilledAgent(t *testing.T) {
+	binary := crashBinary(t)
+	for _, p := range []actors.Point{actors.Appended, actors.Applied, actors.Acted} {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			v := newVictim(t, binary, 1)
+			if !v.life(fmt.Sprintf("%s:1", actors.Appended), 0) {
+				t.Fatal("apply was not killed as it began")
+			}
+			v.command = []string{"agent", "--rack", v.rack.Name}
+			for n := agentStep; v.life(fmt.Sprintf("%s:%d", p, n), 0); n += agentStep {
+			}
+			if v.lives < 10 {
+				t.Errorf("only %d lives", v.lives)
+			}
+			v.judge()
 		})
 	}
 }

@@ -10,7 +10,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,7 +69,7 @@ func TestScripts(t *testing.T) {
 		data[at] ^= 1
 		ts.Check(os.WriteFile(name, data, 0o600))
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served, "until": until}, Setup: func(e *testscript.Env) error {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served, "until": until, "rackis": rackIs, "leftover": leftover, "endleftover": endLeftover}, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		if err != nil {
 			return err
@@ -140,6 +142,50 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("%s is %s, not %s", args[2], last, args[3])
 		}
 	}
+}
+
+// rackIs waits until an agent says that its rack has a status: STATE RACK STATUS.
+func rackIs(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for last := "without an agent"; last != args[2]; {
+		if c, err := api.Dial(ctx, state.Home(ts.MkAbs(args[0])).Rack(args[1]).Socket()); err == nil {
+			if a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: "racks/" + args[1]})); err == nil {
+				last = a.Msg.GetRack().GetStatus()
+			}
+			c.Close()
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			ts.Fatalf("rack %s is %s, not %s", args[1], last, args[2])
+		}
+	}
+}
+
+// leftover remembers the process of the simulated rack that the agent whose
+// output is at hand started, and left running. It is ended with the test.
+func leftover(ts *testscript.TestScript, _ bool, _ []string) {
+	said := regexp.MustCompile(`the simulated rack is process ([0-9]+)`).FindStringSubmatch(ts.ReadFile("stdout"))
+	if said == nil {
+		ts.Fatalf("the agent did not say which process its simulated rack is")
+	}
+	ts.Setenv("LEFTOVER", said[1])
+	ts.Defer(func() { endLeftover(ts, false, nil) })
+}
+
+// endLeftover ends that process.
+func endLeftover(ts *testscript.TestScript, _ bool, _ []string) {
+	pid, err := strconv.Atoi(ts.Getenv("LEFTOVER"))
+	if err != nil {
+		return // it was ended
+	}
+	ts.Setenv("LEFTOVER", "")
+	p, err := os.FindProcess(pid)
+	ts.Check(err)
+	ts.Check(p.Signal(os.Interrupt))
 }
 
 // event is one line of --json, read without the product's own types.

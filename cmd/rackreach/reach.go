@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/pflag"
 
+	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/state"
 	"github.com/rackreach/rackreach/messages"
@@ -29,8 +30,8 @@ func driveFlags(f *pflag.FlagSet, json *bool, metrics *string) {
 type reached struct {
 	*api.Client
 	rack  string
-	kept  *kept        // nil: an agent drives the rack, or its journal can only be read
-	local func() error // ends the API of this process; nil when there is none
+	kept  *rackagent.Kept // nil: an agent drives the rack, or its journal can only be read
+	local func() error    // ends the API of this process; nil when there is none
 }
 
 // driven reports whether an agent drives the rack.
@@ -133,7 +134,7 @@ func reachRack(ctx context.Context, dir state.Dir, name string) (*reached, error
 	if !errors.Is(err, api.ErrNobody) {
 		return nil, err
 	}
-	k, openErr := openKept(dir, name, nil)
+	k, openErr := rackagent.OpenKept(dir, name, nil)
 	if openErr != nil {
 		// An agent may have taken it over meanwhile.
 		if client, err := api.Dial(ctx, dir.Socket()); err == nil {
@@ -167,7 +168,7 @@ func (c *reached) letGo() error {
 func (c *reached) close() error {
 	err := c.letGo()
 	if c.kept != nil {
-		err = errors.Join(err, c.kept.close())
+		err = errors.Join(err, c.kept.Close())
 	}
 	return err
 }

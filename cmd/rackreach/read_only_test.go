@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -29,12 +30,12 @@ func TestReadOnlyState(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := state.Home(t.TempDir()).Rack("r1")
-	k, err := openKept(dir, "r1", plan)
+	k, err := rackagent.OpenKept(dir, "r1", plan)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = k.log.Append(rack.Event{Rack: "r1", Kind: rack.RackStarted, Detail: rack.Detail{Run: "x7", PlanHash: plan.Plan.Hash}})
-	if err := errors.Join(err, k.close()); err != nil {
+	_, err = k.Journal.Append(rack.Event{Rack: "r1", Kind: rack.RackStarted, Detail: rack.Detail{Run: "x7", PlanHash: plan.Plan.Hash}})
+	if err := errors.Join(err, k.Close()); err != nil {
 		t.Fatal(err)
 	}
 	before := names(t, dir)

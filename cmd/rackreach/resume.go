@@ -7,6 +7,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
 
@@ -49,21 +50,37 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.ResumeRack(ctx, connect.NewRequest(&messages.ResumeRackRequest{Name: messages.RackName(c.rack), Only: r.only}))
+	a, err := c.ResumeRack(ctx, connect.NewRequest(&messages.ResumeRackRequest{Name: messages.RackName(c.rack), Only: r.only}))
 	if err != nil {
 		return errors.Join(c.explain(err), c.close())
 	}
 	if c.kept == nil { // an agent drives it, and goes on by itself
+		if len(a.Msg.GetEvents()) == 0 {
+			return errors.Join(c.soAlready(ctx, t), c.close())
+		}
 		return errors.Join(printLines(t.out, []string{c.rack + ": it is being imaged. Next: rackreach watch"}), c.close())
 	}
 	k := c.kept
 	if err := c.letGo(); err != nil {
-		return errors.Join(err, k.close())
+		return errors.Join(err, k.Close())
 	}
-	run, err := k.replay()
+	run, err := k.Replay()
 	if err != nil {
-		return errors.Join(err, k.close())
+		return errors.Join(err, k.Close())
 	}
-	k.run = run
-	return errors.Join(k.drive(ctx, t, driving{only: r.only, json: r.json, metrics: r.metrics}), k.close())
+	k.Run = run
+	return errors.Join(drive(ctx, k, t, driving{only: r.only, json: r.json, metrics: r.metrics}), k.Close())
+}
+
+// soAlready says where a rack stands that has nothing to resume.
+func (c *reached) soAlready(ctx context.Context, t terminal) error {
+	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)}))
+	if err != nil {
+		return c.explain(err)
+	}
+	what := "it is being imaged. Next: rackreach watch"
+	if s := a.Msg.GetRack().GetStatus(); s == string(rack.Completed) {
+		what = "it is completed, and nothing is left to do"
+	}
+	return printLines(t.out, []string{c.rack + ": " + what})
 }

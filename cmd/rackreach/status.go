@@ -186,6 +186,11 @@ func printRack(w io.Writer, r *messages.Rack) error {
 	}
 	n := len(r.GetDevices())
 	p := printer{w: w}
+	if n == 0 {
+		p.line("rack %s  waits for a plan  event %d", name, r.GetLastSeq())
+		p.line("  next: rackreach apply FILE, by the coordinator of its agent")
+		return p.err
+	}
 	line := fmt.Sprintf("rack %s  %s  %.0f%%  %d/%d ready  plan %s  event %d", name, r.GetStatus(), 100*sum/float64(max(n, 1)), ready, n, r.GetPlanHash(), r.GetLastSeq())
 	if !r.GetDriven() {
 		line += "  no agent"

@@ -17,6 +17,9 @@ import (
 // pollEvery is how often watch asks how many bytes were sent.
 const pollEvery = 500 * time.Millisecond
 
+// errSeen ends a stream whose run has ended.
+var errSeen = errors.New("the run has ended")
+
 func newWatch(env func(string) (string, bool)) *cobra.Command {
 	var stateDir string
 	var asJSON bool
@@ -42,9 +45,6 @@ estimates; rackreach simulate shows more of it.`,
 	return cmd
 }
 
-// errSeen ends a watching.
-var errSeen = errors.New("the run has ended")
-
 // watch shows a rack until its run ends, or until the watcher has seen enough.
 func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
 	_, err := c.watchRun(ctx, t, asJSON)
@@ -61,6 +61,7 @@ func (c *reached) watchRun(ctx context.Context, t terminal, asJSON bool) (*rack.
 	if err != nil {
 		return nil, c.explain(err)
 	}
+	last := a.Msg.GetRack().GetLastSeq() // what is behind it happens while somebody watches
 	f, err := newForecaster(h.plan.Rack, h.plan.Platforms, h.plan.Plan, a.Msg.GetRack().GetSpeed())
 	if err != nil {
 		return nil, err
@@ -87,8 +88,8 @@ func (c *reached) watchRun(ctx context.Context, t terminal, asJSON bool) (*rack.
 		if err := v.show(events); err != nil {
 			return err
 		}
-		// Whoever serves this lives on when the run has ended.
-		if over := end.Status == rack.Halted || end.Status == rack.Completed; over && end.Seq() >= a.Msg.GetRack().GetLastSeq() {
+		// An agent that keeps the rack goes on behind the end of a run.
+		if ended := end.Status == rack.Halted || end.Status == rack.Completed; ended && end.Seq() >= last {
 			return errSeen
 		}
 		return nil
@@ -99,11 +100,11 @@ func (c *reached) watchRun(ctx context.Context, t terminal, asJSON bool) (*rack.
 	cancel()
 	wg.Wait()
 	ready, failed := end.Tally()
-	last := fmt.Sprintf("%s: %s, %d of %d devices are ready, %d failed", c.rack, end.Status, ready, len(h.plan.Rack.Devices), failed)
+	line := fmt.Sprintf("%s: %s, %d of %d devices are ready, %d failed", c.rack, end.Status, ready, len(h.plan.Rack.Devices), failed)
 	if !c.driven() {
-		last += "; no agent drives it"
+		line += "; no agent drives it"
 	}
-	return end, errors.Join(err, v.end(outcome{last: []string{last}}))
+	return end, errors.Join(err, v.end(outcome{last: []string{line}}))
 }
 
 // foretold is how an outlook is shown: in the table, or as a line when it says

@@ -54,6 +54,8 @@ type UplinkOptions struct {
 	// Obey is given orders, one at a time, in their order. It answers by an event.
 	Obey      func(ctx context.Context, o *messages.Order)
 	Heartbeat func() *messages.Heartbeat
+	// Explain finds a better word for why a connection failed; nil: there is none.
+	Explain func(ctx context.Context, err error) error
 
 	HeartbeatEvery time.Duration // 0: HeartbeatEvery
 	BackoffMin     time.Duration // 0: 500 ms
@@ -108,6 +110,9 @@ func (u *Uplink) Run(ctx context.Context) error {
 		var fatal *fatalError
 		if errors.As(err, &fatal) {
 			return fatal.err
+		}
+		if u.o.Explain != nil {
+			err = u.o.Explain(ctx, err)
 		}
 		u.tell(State{Err: err})
 		if time.Since(at) > u.o.BackoffMax {

@@ -13,11 +13,12 @@ type Meta struct {
 	Rack    string    `json:"rack"`    // whose events these are
 	Run     string    `json:"run"`     // id of the run; empty when a salvage could not find it
 	Created time.Time `json:"created"` // UTC
-	// Salvaged is the last sequence that was taken from a damaged journal, 0 for
-	// one that never was damaged. What the events up to it say of a device may be
-	// out of date: it is to be looked at before anything is done to it.
+	// Salvaged is the last sequence that was taken from a damaged journal, or from
+	// the copy of a lost one; 0 for one that never was either. What the events up to
+	// it say of a device may be out of date: it is to be looked at before anything is
+	// done to it.
 	Salvaged uint64 `json:"salvaged,omitempty"`
-	// SalvagedFrom is the directory of the damaged journal.
+	// SalvagedFrom is the directory of the damaged journal, or who had the copy.
 	SalvagedFrom string `json:"salvagedFrom,omitempty"`
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -14,6 +15,9 @@ import (
 
 // reconnectLimit bounds telling the rack of a DHCP socket that had to move.
 const reconnectLimit = 5 * time.Second
+
+// ErrNobody says that there is no rack behind a socket. It is wrapped.
+var ErrNobody = errors.New("nobody serves a simulated rack")
 
 // Remote is a simulated rack in another process, as its agent sees it. Its
 // methods are safe for concurrent use.
@@ -40,7 +44,7 @@ func Join(ctx context.Context, path string) (*Remote, error) {
 		return nil, err
 	}
 	r := &Remote{path: path, gone: make(chan struct{})}
-	f, a, err := r.ask(ctx, request{Op: opJoin})
+	f, a, err := r.ask(ctx, request{Op: opJoin, PID: os.Getpid()})
 	if err != nil {
 		return nil, fmt.Errorf("join the simulated rack: %w", err)
 	}
@@ -58,6 +62,15 @@ func Join(ctx context.Context, path string) (*Remote, error) {
 	return r, nil
 }
 
+// Look is what the simulated rack that serves at a unix socket says of itself.
+func Look(ctx context.Context, path string) (Hello, error) {
+	r, err := Join(ctx, path)
+	if err != nil {
+		return Hello{}, err
+	}
+	return r.Hello, r.Close()
+}
+
 // Done is closed when the rack has gone, and after Close.
 func (r *Remote) Done() <-chan struct{} { return r.gone }
 
@@ -69,7 +82,7 @@ func (r *Remote) ask(ctx context.Context, q request) (*framed, answer, error) {
 	c, err := d.DialContext(ctx, "unix", r.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, a, fmt.Errorf("nobody serves a simulated rack at %s: start one with rackreach simulated-rack FILE: %w", r.path, err)
+		return nil, a, fmt.Errorf("%w at %s: start one with rackreach simulated-rack FILE: %w", ErrNobody, r.path, err)
 	case err != nil:
 		return nil, a, err
 	}

@@ -110,7 +110,7 @@ func (a *agent) die(r *Remote) {
 func TestJoinedRackIsImaged(t *testing.T) {
 	a, r, _ := joined(t)
 	defer a.die(r)
-	if want := (Hello{"r1", testSpeed, 1, testUser, testPassword}); r.Hello != want {
+	if want := (Hello{"r1", testSpeed, 1, testUser, testPassword, 0}); r.Hello != want {
 		t.Errorf("hello %+v, want %+v", r.Hello, want)
 	}
 	a.imageSwitches()
@@ -323,6 +323,9 @@ func TestRackGoesAway(t *testing.T) {
 func TestTwoAgents(t *testing.T) {
 	a, r, path := joined(t)
 	other := join(t, path)
+	if got, err := Look(t.Context(), path); err != nil || got.Agent != os.Getpid() || got.Rack != "r1" {
+		t.Errorf("%+v %v", got, err)
+	}
 	if err := other.Connect(t.Context(), Services{}); err == nil || !strings.Contains(err.Error(), "another agent is at work on the simulated rack r1") {
 		t.Errorf("a second agent: %v", err)
 	}

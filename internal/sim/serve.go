@@ -32,6 +32,7 @@ type request struct {
 	Version int    `json:"version"`
 	Op      string `json:"op"`
 	Session int    `json:"session,omitempty"` // of the join
+	PID     int    `json:"pid,omitempty"`     // of the agent that joins, as it says itself
 
 	Network string `json:"network,omitempty"`
 	Address string `json:"address,omitempty"`
@@ -57,6 +58,9 @@ type Hello struct {
 	Seed     uint64  `json:"seed"`
 	User     string  `json:"user"` // that BMCs accept
 	Password string  `json:"password"`
+	// Agent is the process whose services the devices use at this moment; 0: there
+	// is no such agent.
+	Agent int `json:"agent,omitempty"`
 }
 
 // gateway is a rack that agents in other processes join.
@@ -73,6 +77,7 @@ type gateway struct {
 // session is one agent's life, as its join connection tells it.
 type session struct {
 	id       int
+	pid      int
 	ctx      context.Context // ends with the agent
 	end      context.CancelFunc
 	services *Services // guarded by gateway.mu
@@ -132,7 +137,7 @@ func (v *gateway) serve(ctx context.Context, f *framed) {
 		return
 	}
 	if q.Op == opJoin {
-		v.join(ctx, f)
+		v.join(ctx, f, q.PID)
 		return
 	}
 	n := v.session(q.Session)
@@ -162,16 +167,20 @@ func (v *gateway) session(id int) *session {
 }
 
 // join holds an agent's session until its connection ends.
-func (v *gateway) join(ctx context.Context, f *framed) {
+func (v *gateway) join(ctx context.Context, f *framed, pid int) {
 	ctx, end := context.WithCancel(ctx)
 	v.mu.Lock()
 	v.last++
-	n := &session{id: v.last, ctx: ctx, end: end}
+	n := &session{id: v.last, pid: pid, ctx: ctx, end: end}
 	v.sessions[n.id] = n
+	agent := 0
+	if v.owner != nil {
+		agent = v.owner.pid
+	}
 	v.mu.Unlock()
 	defer v.leave(n)
 	s := v.sim
-	a := answer{Session: n.id, Hello: &Hello{s.rack.Name, s.tempo.speed, s.tempo.seed, s.user, s.password}}
+	a := answer{Session: n.id, Hello: &Hello{s.rack.Name, s.tempo.speed, s.tempo.seed, s.user, s.password, agent}}
 	for _, to := range s.wires.cable() {
 		a.Cable = append(a.Cable, to.AddrPort())
 	}

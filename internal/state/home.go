@@ -5,8 +5,12 @@
 //	DIR/racks/RACK/journal.db   the journal (internal/journal)
 //	DIR/racks/RACK/plan.json    what the run carries out; written before its first event
 //	DIR/racks/RACK/secret       of the tickets' tokens
+//	DIR/racks/RACK/epoch        whose turn it is to write the rack's history, as a coordinator said
 //	DIR/racks/RACK/api.sock     of the agent that drives the rack (internal/api)
 //	DIR/simulated/RACK.sock     of a simulated rack
+//	DIR/adopting/RACK           the state of a rack that is taken over, until it is whole
+//	DIR/aside/RACK-TIME         the state that stood in the place of one that was taken over
+//	DIR/identities/RACK         key and certificate of the rack's agent (internal/pki)
 //	DIR/coordinator.sock        of a coordinator on this machine
 //	DIR/coordinator/            what a coordinator keeps
 //	DIR/plans/HASH.json         plans that were shown, to tell what changed since
@@ -56,6 +60,10 @@ func (h Home) Simulated(rack string) string {
 
 // Coordinator is the socket of a coordinator on this machine.
 func (h Home) Coordinator() string { return filepath.Join(string(h), "coordinator.sock") }
+
+// Identity is where the agent of a rack keeps its key and certificate. It stays when
+// the rack's own directory is replaced.
+func (h Home) Identity(rack string) string { return filepath.Join(string(h), "identities", rack) }
 
 // CoordinatorDir is what a coordinator keeps.
 func (h Home) CoordinatorDir() string { return filepath.Join(string(h), "coordinator") }

@@ -142,7 +142,7 @@ func (d Dir) Secret() ([]byte, error) {
 // CopyTo copies what stands beside a journal to another directory; what is not
 // there is left out.
 func (d Dir) CopyTo(to Dir) error {
-	for _, name := range []string{"plan.json", "secret"} {
+	for _, name := range []string{"plan.json", "secret", "epoch"} {
 		b, err := read(d.file(name))
 		if errors.Is(err, ErrNone) {
 			continue
@@ -219,11 +219,7 @@ func write(path string, b []byte) (err error) {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncDir(dir)
 }
 
 func read(path string) ([]byte, error) {

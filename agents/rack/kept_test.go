@@ -1,35 +1,54 @@
-package main
+package rackagent
 
 import (
 	"context"
 	"testing"
 
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/rackfile"
+	"github.com/rackreach/rackreach/internal/simimage"
 	"github.com/rackreach/rackreach/internal/state"
 )
+
+// resolved is everything that a run of the rack of a file carries out.
+func resolved(t *testing.T, file string) *state.Plan {
+	t.Helper()
+	r, err := rackfile.Read(file, platform.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := simimage.New(simimage.Specs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := rack.NewPlan(r, platform.All(), images.Describe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &state.Plan{Rack: r, Plan: plan, Platforms: map[string]rack.Platform{}}
+	for i := range r.Devices {
+		p.Platforms[r.Devices[i].Platform] = platform.All()[r.Devices[i].Platform]
+	}
+	return p
+}
 
 // TestOrdersOfARackThatDrainedInVain: its agent was killed while it drained, and
 // nobody would ever end that: it counts as halted.
 func TestOrdersOfARackThatDrainedInVain(t *testing.T) {
-	r, err := load("../../examples/rack-1.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := resolved(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	fresh := resolved(t, example)
+	r := fresh.Rack
 	dir := state.Home(t.TempDir()).Rack(r.Name)
-	k, err := openKept(dir, r.Name, fresh)
+	k, err := OpenKept(dir, r.Name, fresh)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := k.close(); err != nil {
+		if err := k.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
-	if _, err := k.log.Append(
+	if _, err := k.Journal.Append(
 		rack.Event{Rack: r.Name, Kind: rack.RackStarted, Detail: rack.Detail{PlanHash: fresh.Plan.Hash}},
 		rack.Event{Rack: r.Name, Kind: rack.RackDraining, Detail: rack.Detail{By: "ada"}},
 	); err != nil {
@@ -48,27 +67,21 @@ func TestOrdersOfARackThatDrainedInVain(t *testing.T) {
 // TestReimageOfAnInterruptedPush: the agent died while it pushed a
 // configuration. Nothing is being pushed any more, so the order is taken.
 func TestReimageOfAnInterruptedPush(t *testing.T) {
-	r, err := load("../../examples/rack-1.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := resolved(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	k, err := openKept(state.Home(t.TempDir()).Rack(r.Name), r.Name, fresh)
+	fresh := resolved(t, example)
+	r := fresh.Rack
+	k, err := OpenKept(state.Home(t.TempDir()).Rack(r.Name), r.Name, fresh)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := k.close(); err != nil {
+		if err := k.Close(); err != nil {
 			t.Error(err)
 		}
 	}()
 	event := func(kind rack.Kind, p rack.Phase, d rack.Detail) rack.Event {
 		return rack.Event{Rack: r.Name, Device: "mgmt-1", Role: rack.ManagementSwitch, Kind: kind, Phase: p, Detail: d}
 	}
-	if _, err := k.log.Append(
+	if _, err := k.Journal.Append(
 		rack.Event{Rack: r.Name, Kind: rack.RackStarted, Detail: rack.Detail{PlanHash: fresh.Plan.Hash}},
 		event(rack.Observed, "", rack.Detail{Seen: &rack.Observation{Source: rack.FromBMC, Device: "mgmt-1"}}),
 		event(rack.PhaseStarted, rack.Configuration, rack.Detail{}),

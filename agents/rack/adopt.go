@@ -1,0 +1,178 @@
+package rackagent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/state"
+	"github.com/rackreach/rackreach/messages"
+	"github.com/rackreach/rackreach/messages/messagesconnect"
+)
+
+// AdoptOptions say which rack is taken over, and from whom.
+type AdoptOptions struct {
+	Home   state.Home
+	Rack   string
+	Client messagesconnect.BusServiceClient
+	// Force takes the rack over although an agent of it seems to be alive.
+	Force bool
+	// Living names an agent that is at work on the rack's own wires; empty: there is
+	// none, as far as can be seen.
+	Living func(ctx context.Context) (who string, err error)
+}
+
+// Adopted is what became of taking a rack over.
+type Adopted struct {
+	Epoch uint64
+	Last  uint64 // the newest event that the coordinator held; 0: none
+	Aside string // where the state that stood here before lies now; empty: there was none
+}
+
+// Adopt makes this machine the agent of a rack whose agent is lost: it takes the
+// next epoch, so that the lost one can write no more, and writes the rack's state
+// anew from what the coordinator holds. Every device that was not ready by then is
+// uncertain. The state gets its place once it is whole; after an error, or a crash,
+// Adopt is done again from the beginning. Errors say what to do.
+func Adopt(ctx context.Context, o AdoptOptions) (_ *Adopted, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("take over rack %s: %w", o.Rack, err)
+		}
+	}()
+	if err := mayBeReplaced(o.Home.Rack(o.Rack)); err != nil {
+		return nil, err
+	}
+	if err := nobodyLives(ctx, o, "Nothing was changed"); err != nil {
+		return nil, err
+	}
+	dir, err := o.Home.Fresh(o.Rack)
+	if err != nil {
+		return nil, err
+	}
+	a, err := claim(ctx, o, dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(string(dir)))
+	}
+	// It may have come to life, or lives on without its coordinator.
+	if err := nobodyLives(ctx, o, fmt.Sprintf("Epoch %d was taken, so that it can tell its coordinator no more, and it was left in peace", a.Epoch)); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(string(dir)))
+	}
+	if err := mayBeReplaced(o.Home.Rack(o.Rack)); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(string(dir)))
+	}
+	a.Aside, err = o.Home.Place(dir, o.Rack, time.Now())
+	return a, err
+}
+
+func nobodyLives(ctx context.Context, o AdoptOptions, so string) error {
+	who, err := o.Living(ctx)
+	if err != nil {
+		return fmt.Errorf("look for a living agent: %w", err)
+	}
+	if who == "" || o.Force {
+		return nil
+	}
+	return fmt.Errorf("%s is at work on it. %s. Next: stop that one, then do this again; or give --force, if you know that it is not an agent of this rack", who, so)
+}
+
+// mayBeReplaced refuses a directory whose journal says what nobody else knows.
+func mayBeReplaced(dir state.Dir) error {
+	if _, err := os.Stat(filepath.Join(string(dir), "journal.db")); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	log, err := journal.Open(string(dir), journal.Options{})
+	if err != nil {
+		return err
+	}
+	epoch, err := dir.ReadEpoch()
+	if err = errors.Join(err, log.Close()); err != nil {
+		return err
+	}
+	if log.Last() > 0 && epoch.Superseded == nil {
+		return fmt.Errorf("this machine is its agent already: %s holds its journal, up to event %d. Nothing was changed. Next: the same command without --adopt", dir, log.Last())
+	}
+	return nil
+}
+
+// claim takes the next epoch and writes what the coordinator holds into a directory.
+func claim(ctx context.Context, o AdoptOptions, dir state.Dir) (*Adopted, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	name := rand.Text()
+	stream, err := o.Client.Adopt(ctx, connect.NewRequest(&messages.AdoptRequest{Rack: o.Rack, Journal: name, Force: o.Force}))
+	if err != nil {
+		return nil, err
+	}
+	c := &copied{stream: stream, rack: o.Rack}
+	meta := journal.Meta{Rack: o.Rack, Run: name, Created: time.Now().UTC().Round(0), SalvagedFrom: "the copy of a coordinator"}
+	last, err := journal.Seed(string(dir), meta, c.events())
+	if err = errors.Join(err, stream.Close()); err != nil {
+		return nil, err
+	}
+	if c.epoch == 0 || last != c.last {
+		return nil, fmt.Errorf("the coordinator sent %d of %d events, for epoch %d: do it again", last, c.last, c.epoch)
+	}
+	if err := c.keepPlan(dir); err != nil {
+		return nil, err
+	}
+	return &Adopted{Epoch: c.epoch, Last: last}, dir.WriteEpoch(state.Epoch{Number: c.epoch})
+}
+
+// copied is what a coordinator sends of a rack.
+type copied struct {
+	stream *connect.ServerStreamForClient[messages.AdoptResponse]
+	rack   string
+	epoch  uint64
+	plan   []byte
+	last   uint64
+	begun  bool
+}
+
+func (c *copied) events() iter.Seq2[rack.Event, error] {
+	return func(yield func(rack.Event, error) bool) {
+		for c.stream.Receive() {
+			m := c.stream.Msg()
+			c.epoch, c.last = max(c.epoch, m.GetEpoch()), max(c.last, m.GetLastSeq())
+			if len(m.GetPlan()) > 0 {
+				c.plan = m.GetPlan()
+			}
+			for _, x := range m.GetEvents() {
+				e, err := messages.ToEvent(x)
+				c.begun = c.begun || e.Kind == rack.RackStarted
+				if !yield(e, err) || err != nil {
+					return
+				}
+			}
+		}
+		if err := c.stream.Err(); err != nil {
+			yield(rack.Event{}, err)
+		}
+	}
+}
+
+// keepPlan keeps what the run carries out.
+func (c *copied) keepPlan(dir state.Dir) error {
+	if !c.begun {
+		return nil // the agent waits for a plan
+	}
+	p, err := state.Decode(c.plan)
+	if err != nil {
+		return fmt.Errorf("its run was begun, and what it carries out the coordinator does not say: %w", err)
+	}
+	if p.Rack.Name != c.rack {
+		return fmt.Errorf("the plan that the coordinator holds is of rack %.80q", p.Rack.Name)
+	}
+	p.Simulated = nil // how the agent reaches its rack is the agent's own matter
+	return dir.WritePlan(p)
+}

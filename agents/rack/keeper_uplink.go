@@ -1,0 +1,145 @@
+package rackagent
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/state"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// Superseded is the end of an agent whose rack belongs to another one.
+type Superseded struct {
+	Rack    string
+	Epoch   uint64    // of the other
+	Journal string    // the name of its journal
+	Heard   time.Time // when it was heard of last; zero: never
+}
+
+// Error says what to do.
+func (s *Superseded) Error() string {
+	heard := ""
+	if !s.Heard.IsZero() {
+		heard = ", heard of last at " + s.Heard.UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	return fmt.Sprintf("the rack %s belongs to another agent by now (epoch %d, journal %.80s%s), so this one leaves it alone. To take it back, stop that one, then: rackreach agent --rack %s --adopt",
+		s.Rack, s.Epoch, s.Journal, heard, s.Rack)
+}
+
+// link is what is known of the way to a coordinator.
+type link struct {
+	epoch     state.Epoch // as it is kept
+	siblings  []string
+	connected bool
+	acked     uint64 // the newest event that is durable in the coordinator's log, as far as it was told
+}
+
+// supersede makes the end by another agent last: this one does not start again.
+func (k *Keeper) supersede(err error) error {
+	var s *Superseded
+	if !errors.As(err, &s) {
+		return err
+	}
+	k.side.Lock()
+	defer k.side.Unlock()
+	s.Rack = k.Name()
+	k.link.epoch.Superseded = &state.Successor{Epoch: s.Epoch, Journal: s.Journal, Time: time.Now().UTC().Round(0)}
+	return errors.Join(s, k.Kept().Dir.WriteEpoch(k.link.epoch))
+}
+
+// Epoch is the epoch that the agent writes in; 0: it was never welcomed.
+func (k *Keeper) Epoch() uint64 {
+	k.side.Lock()
+	defer k.side.Unlock()
+	return k.link.epoch.Number
+}
+
+// Welcomed keeps the epoch that a coordinator said, durably, and the addresses
+// that the agents of other racks serve from.
+func (k *Keeper) Welcomed(epoch uint64, siblings []string) error {
+	k.side.Lock()
+	defer k.side.Unlock()
+	k.link.siblings = slices.Clone(siblings)
+	if epoch == k.link.epoch.Number {
+		return nil
+	}
+	k.link.epoch.Number = epoch
+	return k.Kept().Dir.WriteEpoch(k.link.epoch)
+}
+
+// Siblings are the addresses that the agents of other racks serve from.
+func (k *Keeper) Siblings() []string {
+	k.side.Lock()
+	defer k.side.Unlock()
+	return slices.Clone(k.link.siblings)
+}
+
+// Linked says how the connection to the coordinator is, and which event is the
+// newest that it acknowledged.
+func (k *Keeper) Linked(connected bool, acked uint64) {
+	k.side.Lock()
+	defer k.side.Unlock()
+	k.link.connected, k.link.acked = connected, max(acked, k.link.acked)
+}
+
+// Lag reports whether a coordinator is connected, and how many events it did not
+// acknowledge yet.
+func (k *Keeper) Lag() (connected bool, events uint64) {
+	last := k.Journal().Last()
+	k.side.Lock()
+	defer k.side.Unlock()
+	return k.link.connected, last - min(last, k.link.acked)
+}
+
+// Metrics are those of the way to a coordinator.
+func (k *Keeper) Metrics() []prometheus.Collector {
+	gauge := func(name, help string, value func(connected bool, behind uint64) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: prometheus.Labels{"rack": k.Name()}},
+			func() float64 { return value(k.Lag()) })
+	}
+	return []prometheus.Collector{
+		gauge("rackreach_uplink_connected", "1 while the agent is connected to a coordinator, else 0.", func(connected bool, _ uint64) float64 {
+			if connected {
+				return 1
+			}
+			return 0
+		}),
+		gauge("rackreach_uplink_lag_events", "Events of the agent's journal that its coordinator did not acknowledge yet.", func(_ bool, behind uint64) float64 {
+			return float64(behind)
+		}),
+	}
+}
+
+// Heartbeat is what is worth no event.
+func (k *Keeper) Heartbeat() *messages.Heartbeat {
+	m := &messages.Heartbeat{Time: timestamppb.Now(), LastSeq: k.Journal().Last(), Driven: k.Driven(), Speed: k.Speed()}
+	if p := k.Kept().Carried; p != nil {
+		for i := range p.Rack.Devices {
+			name := p.Rack.Devices[i].Name
+			if sent, size := k.Transferred(name); size > 0 {
+				m.Transfers = append(m.Transfers, &messages.Transfer{Device: name, Sent: sent, Size: size})
+			}
+		}
+	}
+	return m
+}
+
+// Summary is where the rack stands, in a line for people.
+func (k *Keeper) Summary() (out string) {
+	if k.Kept().Carried == nil {
+		return "rack " + k.Name() + " waits for a plan"
+	}
+	if err := k.look(func(run *rack.Run) {
+		ready, failed := run.Tally()
+		out = fmt.Sprintf("rack %s is %s: %d of %d devices are ready, %d failed", k.Name(), run.Status, ready, len(run.Rack.Devices), failed)
+	}); err != nil {
+		return err.Error()
+	}
+	return out
+}

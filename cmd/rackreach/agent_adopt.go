@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+
+	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/internal/sim"
+	"github.com/rackreach/rackreach/internal/state"
+)
+
+// takeOver makes this machine the agent of the rack.
+func (a *agent) takeOver(ctx context.Context, t terminal, home state.Home, d *door) error {
+	got, err := rackagent.Adopt(ctx, rackagent.AdoptOptions{Home: home, Rack: a.rack, Client: d.Client, Force: a.force, Living: a.living})
+	var refused *connect.Error
+	if errors.As(err, &refused) && refused.Code() == connect.CodeFailedPrecondition || ctx.Err() == nil && err != nil && refused == nil {
+		return badInput(err)
+	}
+	if err != nil {
+		return err
+	}
+	lines := []string{fmt.Sprintf("rack %s is taken over: epoch %d, %d events", a.rack, got.Epoch, got.Last)}
+	if got.Aside != "" {
+		lines = append(lines, "  what stood here before lies in "+got.Aside)
+	}
+	if got.Last > 0 {
+		lines = append(lines, "  devices that were not ready are uncertain: rackreach status names them, and what to do")
+	}
+	if a.json {
+		return printLines(t.notes, lines)
+	}
+	return printLines(t.out, lines)
+}
+
+// living names an agent that is at work on the rack's own wires.
+func (a *agent) living(ctx context.Context) (string, error) {
+	if !a.simulate {
+		return "", nil
+	}
+	rack, err := sim.Look(ctx, a.socket)
+	if errors.Is(err, sim.ErrNobody) || err == nil && rack.Agent == 0 {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("another agent (process %d)", rack.Agent), nil
+}

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/sim"
+	"github.com/rackreach/rackreach/internal/simimage"
+	"github.com/rackreach/rackreach/internal/state"
+)
+
+const (
+	joinEvery = 500 * time.Millisecond // between two looks for a simulated rack that is not there
+	joinSaid  = 30 * time.Second       // for one that was just started, to be there
+	endLimit  = 10 * time.Second       // for one that is told to end
+)
+
+// can says why this agent cannot carry out a plan; nil: it can.
+func (a *agent) can(*state.Plan) error {
+	if !a.simulate {
+		return errors.New("none of its platforms installs on real hardware yet, and the agent was started without --simulate")
+	}
+	return nil
+}
+
+// open waits for the simulated rack and makes a life of the agent in front of it.
+func (a *agent) open(ctx context.Context, t terminal, kept *rackagent.Kept, shown *lifeMetrics, say *printer) (rackagent.Life, error) {
+	socket := a.socket
+	if socket == "" && kept.Carried.Simulated != nil {
+		socket = kept.Carried.Simulated.Socket // it was begun with apply --simulate
+	}
+	if socket == "" {
+		return nil, badInput(errors.New("this run images real hardware, which this rackreach cannot do: use the one that began it, or give --simulate"))
+	}
+	remote, err := a.join(ctx, socket, say)
+	if err != nil {
+		return nil, err
+	}
+	p := kept.Carried
+	s := &imaging{rack: p.Rack, platforms: map[string]rack.Platform{}, plan: p.Plan, log: kept.Journal, salvaged: kept.Journal.Meta().Salvaged}
+	s.closers = append(s.closers, remote.Close)
+	for name, x := range p.Platforms {
+		s.platforms[name] = x.Scaled(remote.Speed, stepFloor)
+	}
+	secret, err := kept.Dir.Secret()
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	images, err := simimage.New(simimage.Specs())
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
+	o := rackagent.Options{Images: images, Secret: secret, RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env)}
+	registry := prometheus.NewRegistry()
+	if err := s.build(ctx, w, o, registry, t.notes); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	shown.life.Store(registry)
+	return &plugged{Agent: s.agent, gone: remote.Done(), socket: socket, close: s.close}, nil
+}
+
+// join joins the simulated rack, and waits for it as long as ctx lasts.
+func (a *agent) join(ctx context.Context, socket string, say *printer) (*sim.Remote, error) {
+	again := time.NewTicker(joinEvery)
+	defer again.Stop()
+	for said := false; ; {
+		remote, err := sim.Join(ctx, socket)
+		switch {
+		case err == nil && remote.Rack != a.rack:
+			return nil, errors.Join(badInput(fmt.Errorf("%s is the simulated rack %s, not %s: give its --socket", socket, remote.Rack, a.rack)), remote.Close())
+		case err == nil:
+			return remote, nil
+		case !errors.Is(err, sim.ErrNobody):
+			return nil, err
+		case !said:
+			said = true
+			say.line("waiting for the simulated rack at %s: rackreach simulated-rack FILE", socket)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// plugged is a life with its wires.
+type plugged struct {
+	*rackagent.Agent
+	gone   <-chan struct{} // closed once the simulated rack has gone
+	socket string
+	close  func() error
+}
+
+// Run implements rackagent.Life.
+func (p *plugged) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	lost := make(chan bool, 1)
+	go func() {
+		select {
+		case <-p.gone:
+			stop()
+			lost <- true
+		case <-ctx.Done():
+			lost <- false
+		}
+	}()
+	err := p.Agent.Run(ctx)
+	stop()
+	gone := <-lost
+	err = errors.Join(err, p.close())
+	if gone {
+		return errors.Join(fmt.Errorf("%w: the simulated rack at %s has gone", rackagent.ErrUnplugged, p.socket), err)
+	}
+	return err
+}
+
+// startRack starts the simulated rack as a process of its own, unless somebody
+// serves it. end ends it if the agent was told to stop; whatever else ends the
+// agent, the devices live on. An agent that is told to stop meanwhile is no error.
+func (a *agent) startRack(ctx context.Context, dir state.Dir, say *printer) (end func() error, err error) {
+	if _, err := sim.Look(ctx, a.socket); err == nil {
+		return func() error { return nil }, nil
+	} else if !errors.Is(err, sim.ErrNobody) {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("start the simulated rack: %w", err)
+	}
+	log := filepath.Join(string(dir), "simulated.log")
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("start the simulated rack: %w", err)
+	}
+	rack := exec.Command(self, "simulated-rack", a.file, "--socket", a.socket, "--speed", strconv.FormatFloat(a.speed, 'g', -1, 64))
+	rack.Args[0] = "rackreach"
+	rack.Stdout, rack.Stderr = out, out
+	rack.SysProcAttr = apart() // an interrupt from the terminal is the agent's alone
+	err = rack.Start()
+	if err = errors.Join(err, out.Close()); err != nil {
+		return nil, fmt.Errorf("start the simulated rack: %w", err)
+	}
+	say.line("the simulated rack is process %d, its log %s", rack.Process.Pid, log)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = rack.Wait() // how it ended stands in its log
+	}()
+	finish := func() error {
+		if err := rack.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			return fmt.Errorf("end the simulated rack: %w", err)
+		}
+		late := time.NewTimer(endLimit)
+		defer late.Stop()
+		select {
+		case <-ended:
+			return nil
+		case <-late.C:
+			return fmt.Errorf("the simulated rack, process %d, did not end within %s: %s says why", rack.Process.Pid, endLimit, log)
+		}
+	}
+	if err := a.served(ctx, ended, log); err != nil && ctx.Err() == nil {
+		return nil, errors.Join(err, finish())
+	}
+	return func() error {
+		if ctx.Err() == nil {
+			return nil
+		}
+		return finish()
+	}, nil
+}
+
+// served waits until the rack that was started is there.
+func (a *agent) served(ctx context.Context, ended <-chan struct{}, log string) error {
+	ctx, cancel := context.WithTimeout(ctx, joinSaid)
+	defer cancel()
+	again := time.NewTicker(joinEvery / 10)
+	defer again.Stop()
+	for {
+		if _, err := sim.Look(ctx, a.socket); err == nil {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ended:
+			return fmt.Errorf("the simulated rack ended at once: %s says why", log)
+		case <-ctx.Done():
+			return fmt.Errorf("the simulated rack is not there: %w: %s says why", context.Cause(ctx), log)
+		}
+	}
+}
