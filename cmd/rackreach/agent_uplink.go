@@ -108,7 +108,10 @@ func (a *agent) uplink(ctx context.Context, k *rackagent.Keeper, d *door, metric
 		},
 		Heartbeat: k.Heartbeat,
 		State:     func(s bus.State) { k.Linked(s.Connected, s.Acked) },
-		Logger:    log}
+		Logger:    log, Away: slog.LevelWarn}
+	if a.coordinator == "" && d.id == nil {
+		o.Away = slog.LevelDebug // nobody said that there is one
+	}
 	if d.id != nil {
 		o.Explain = func(ctx context.Context, err error) error { return d.id.Explain(ctx, d.url, err) }
 		renewing, stop := context.WithCancel(ctx)

@@ -62,6 +62,9 @@ type UplinkOptions struct {
 	BackoffMax     time.Duration // 0: 30 s
 	State          func(State)   // told of every change; nil: nobody is
 	Logger         *slog.Logger  // nil: discarded
+	// Away is how loud it is that the coordinator is not connected: once when it goes
+	// away or is not there; further tries are told at the debug level.
+	Away slog.Level
 }
 
 // Uplink is the agent's end of the stream.
@@ -72,6 +75,7 @@ type Uplink struct {
 	mu    sync.Mutex
 	known map[string]bool // ids that wait, or are being carried out
 	state State
+	said  bool // that the coordinator is away; of Run alone
 }
 
 // NewUplink makes an Uplink.
@@ -119,13 +123,23 @@ func (u *Uplink) Run(ctx context.Context) error {
 			tries = 0
 		}
 		wait := backoff(u.o.BackoffMin, u.o.BackoffMax, tries)
-		u.o.Logger.Warn("the coordinator is not connected; the rack is imaged on, and its events are sent later", "error", err, "again", wait.Round(time.Millisecond))
+		u.away(ctx, err, wait)
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// away says that the coordinator is not connected.
+func (u *Uplink) away(ctx context.Context, err error, wait time.Duration) {
+	level := u.o.Away
+	if u.said {
+		level = slog.LevelDebug
+	}
+	u.said = true
+	u.o.Logger.Log(ctx, level, "the coordinator is not connected; the rack is imaged on, and its events are sent later", "error", err, "again", wait.Round(time.Millisecond))
 }
 
 // backoff is a wait that doubles up to a limit, half of it by chance, so that
@@ -273,6 +287,10 @@ func (u *Uplink) welcome(w *messages.Welcome) error {
 		return &fatalError{fmt.Errorf("keep the epoch: %w", err)}
 	}
 	u.o.Epoch = w.GetEpoch()
+	if u.said {
+		u.o.Logger.Log(context.Background(), u.o.Away, "the coordinator is connected", "epoch", w.GetEpoch(), "event", w.GetAckedSeq())
+	}
+	u.said = false
 	u.tell(State{Connected: true, Acked: w.GetAckedSeq()})
 	return nil
 }

@@ -220,4 +220,3 @@ func give(n *yaml.Node, key, value string) {
 	}
 	n.Content = append(n.Content, scalar(key), scalar(value))
 }
-
