@@ -1,6 +1,7 @@
 package rackagent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,9 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/rackreach/rackreach/internal/bus"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
 	"github.com/rackreach/rackreach/messages"
+	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
 
 // Superseded is the end of an agent whose rack belongs to another one.
@@ -38,6 +41,41 @@ type link struct {
 	siblings  []string
 	connected bool
 	acked     uint64 // the newest event that is durable in the coordinator's log, as far as it was told
+}
+
+// Connect keeps the agent connected to a coordinator until ctx ends, as the Uplink
+// of KeeperOptions. metrics is where the agent serves them, serverID what its
+// devices take for their DHCP server. Errors: *Superseded; that histories went
+// apart; that the epoch could not be kept.
+func (k *Keeper) Connect(ctx context.Context, client messagesconnect.BusServiceClient, version, metrics, serverID string) error {
+	hello := func() *messages.Hello {
+		h := &messages.Hello{Version: version, MetricsAddress: metrics, ServerId: serverID, Salvaged: k.Journal().Meta().Salvaged}
+		if p := k.Kept().Carried; p != nil {
+			h.PlanHash = p.Plan.Hash
+		}
+		return h
+	}
+	obey := func(ctx context.Context, m *messages.Order) {
+		if err := k.Obey(ctx, m); err != nil && ctx.Err() == nil {
+			k.o.Logger.Warn("an order is not answered; the coordinator gives it again", "order", m.GetId(), "verb", m.GetVerb(), "error", err)
+		}
+	}
+	err := bus.NewUplink(bus.UplinkOptions{Client: client, Rack: k.Name(), Name: k.Journal().Meta().Run, Epoch: k.Epoch(), Hello: hello, Journal: k.Journal(),
+		Welcomed: k.Welcomed, Plan: k.Plan, Obey: obey, Heartbeat: k.Heartbeat, Logger: k.o.Logger,
+		State: func(s bus.State) { k.Linked(s.Connected, s.Acked) }}).Run(ctx)
+	var other *bus.Superseded
+	if errors.As(err, &other) {
+		s := &Superseded{Rack: k.Name(), Epoch: other.By.GetEpoch(), Journal: other.By.GetJournal()}
+		if at := other.By.GetLastHeard(); at != nil {
+			s.Heard = at.AsTime()
+		}
+		return s
+	}
+	var apart *bus.Diverged
+	if errors.As(err, &apart) {
+		return fmt.Errorf("%w. One of the two came out of a backup. To go on with what the coordinator holds, move %s away, then: rackreach agent --rack %s --adopt", err, k.Kept().Dir, k.Name())
+	}
+	return err
 }
 
 // supersede makes the end by another agent last: this one does not start again.

@@ -14,6 +14,7 @@ import (
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/state"
 )
 
 // agent is the process that keeps a rack, as the flags ask for it.
@@ -63,7 +64,7 @@ running. What it says is in simulated.log in the rack's state directory.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&a.rack, "rack", "", "the rack that this agent keeps; required")
-	f.StringVar(&a.coordinator, "coordinator", "", "URL of the coordinator, or unix://PATH (default: coordinator.sock in the state directory)")
+	f.StringVar(&a.coordinator, "coordinator", "", "URL of the coordinator, or unix://PATH (default: coordinator.sock in the state directory, once it is there)")
 	stateFlag(f, &a.state)
 	f.BoolVar(&a.simulate, "simulate", false, "keep the simulated rack that rackreach simulated-rack runs")
 	f.StringVar(&a.socket, "socket", "", "unix socket of the simulated rack (default: its own default)")
@@ -132,13 +133,23 @@ func (a *agent) run(ctx context.Context, t terminal) (err error) {
 		}
 		defer func() { err = errors.Join(err, end()) }()
 	}
-	return a.keep(ctx, t, kept, say)
+	return a.keep(ctx, t, home, kept, say)
 }
 
 // keep keeps the rack until ctx ends.
-func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept, say *printer) (err error) {
+func (a *agent) keep(ctx context.Context, t terminal, home state.Home, kept *rackagent.Kept, say *printer) (err error) {
 	log := slog.New(slog.NewTextHandler(t.notes, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	life := &lifeMetrics{own: prometheus.NewRegistry()}
+	client, err := a.dialCoordinator(home)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	web := &imaging{}
+	defer func() { err = errors.Join(err, web.close()) }()
+	if err := web.serveMetrics(a.metrics, life); err != nil {
+		return err
+	}
 	l, err := api.Listen(kept.Dir.Socket())
 	if err != nil {
 		return err
@@ -146,6 +157,9 @@ func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept, say 
 	k, err := rackagent.NewKeeper(rackagent.KeeperOptions{Kept: kept, API: l, Logger: log, Check: a.can, At: crashPoint(t.env),
 		Open: func(ctx context.Context, kept *rackagent.Kept) (rackagent.Life, error) {
 			return a.open(ctx, t, kept, life, say)
+		},
+		Uplink: func(ctx context.Context, k *rackagent.Keeper) error {
+			return a.uplink(ctx, home, client, k, web.address)
 		}})
 	if err != nil {
 		err = errors.Join(err, l.Close())
@@ -155,10 +169,10 @@ func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept, say 
 		}
 		return err
 	}
-	web := &imaging{}
-	defer func() { err = errors.Join(err, web.close()) }()
-	if err := web.serveMetrics(a.metrics, life); err != nil {
-		return errors.Join(err, l.Close())
+	for _, m := range k.Metrics() {
+		if err := life.own.Register(m); err != nil {
+			return errors.Join(fmt.Errorf("register the metrics: %w", err), l.Close())
+		}
 	}
 	say.line("agent of rack %s, journal %s, event %d", a.rack, kept.Journal.Meta().Run, kept.Journal.Last())
 	say.line("metrics: %s", web.url)

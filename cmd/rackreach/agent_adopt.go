@@ -4,26 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/url"
-	"strings"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
 
 	"connectrpc.com/connect"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/internal/bus"
 	"github.com/rackreach/rackreach/internal/sim"
 	"github.com/rackreach/rackreach/internal/state"
-	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
 
 // takeOver makes this machine the agent of the rack.
 func (a *agent) takeOver(ctx context.Context, t terminal, home state.Home) error {
-	client, hangUp, err := dialCoordinator(home, a.coordinator)
+	client, err := a.dialCoordinator(home)
 	if err != nil {
 		return err
 	}
-	defer hangUp()
+	defer client.Close()
 	got, err := rackagent.Adopt(ctx, rackagent.AdoptOptions{Home: home, Rack: a.rack, Client: client, Force: a.force, Living: a.living})
 	var refused *connect.Error
 	if errors.As(err, &refused) && refused.Code() == connect.CodeFailedPrecondition || ctx.Err() == nil && err != nil && refused == nil {
@@ -60,26 +60,51 @@ func (a *agent) living(ctx context.Context) (string, error) {
 	return fmt.Sprintf("another agent (process %d)", rack.Agent), nil
 }
 
-// dialCoordinator is the way to a coordinator: unix://PATH, http://HOST:PORT on
-// this machine, or, when at is empty, the socket in the state directory. Nothing is
-// sent before the first call.
-func dialCoordinator(home state.Home, at string) (_ messagesconnect.BusServiceClient, hangUp func(), err error) {
-	var protocols http.Protocols
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: &protocols, DisableCompression: true}
-	base := at
-	path, unix := strings.CutPrefix(at, "unix://")
+// dialCoordinator is the way to the coordinator that --coordinator names: a URL, or
+// unix://PATH; without it, the socket in the state directory. Nothing is sent
+// before the first call.
+func (a *agent) dialCoordinator(home state.Home) (*bus.Client, error) {
+	at := a.coordinator
 	if at == "" {
-		path, unix = home.Coordinator(), true
-	}
-	if unix {
-		base = "http://coordinator"
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
+		path, err := filepath.Abs(home.Coordinator())
+		if err != nil {
+			return nil, fmt.Errorf("find the coordinator's socket: %w", err)
 		}
-	} else if u, err := url.Parse(at); err != nil || u.Scheme != "http" || !loopback(u.Hostname()) {
-		return nil, nil, badInput(fmt.Errorf("--coordinator %s: write unix://PATH, or http://127.0.0.1:PORT for a coordinator on this machine", at))
+		at = "unix://" + path
 	}
-	return messagesconnect.NewBusServiceClient(&http.Client{Transport: transport}, base), transport.CloseIdleConnections, nil
+	client, err := bus.Dial(at, nil)
+	if err != nil {
+		return nil, badInput(fmt.Errorf("--coordinator: %w", err))
+	}
+	return client, nil
+}
+
+// localEvery is how often a coordinator on this machine is looked for that was
+// not named.
+const localEvery = 2 * time.Second
+
+// uplink connects the agent to its coordinator until ctx ends. One that was not
+// named may come at any time, or never: nothing is said until it is there.
+func (a *agent) uplink(ctx context.Context, home state.Home, client *bus.Client, k *rackagent.Keeper, metrics string) error {
+	for again := time.NewTicker(localEvery); a.coordinator == ""; {
+		if _, err := os.Stat(home.Coordinator()); err == nil {
+			again.Stop()
+			break
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			again.Stop()
+			return nil
+		}
+	}
+	return k.Connect(ctx, client, release(), metrics, agentServerID)
+}
+
+// release is which one this is, as the build says.
+func release() string {
+	if b, ok := debug.ReadBuildInfo(); ok {
+		return b.Main.Version
+	}
+	return ""
 }
