@@ -11,12 +11,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"connectrpc.com/connect"
-
+	"github.com/rackreach/rackreach/internal/bus"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
-	"github.com/rackreach/rackreach/messages"
 	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
 
@@ -107,23 +105,13 @@ func mayBeReplaced(dir state.Dir) error {
 
 // claim takes the next epoch and writes what the coordinator holds into a directory.
 func claim(ctx context.Context, o AdoptOptions, dir state.Dir) (*Adopted, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	name := rand.Text()
-	stream, err := o.Client.Adopt(ctx, connect.NewRequest(&messages.AdoptRequest{Rack: o.Rack, Journal: name, Force: o.Force}))
+	c := &copied{options: o, journal: rand.Text()}
+	meta := journal.Meta{Rack: o.Rack, Run: c.journal, Created: time.Now().UTC().Round(0), SalvagedFrom: "the copy of a coordinator"}
+	last, err := journal.Seed(string(dir), meta, c.events(ctx))
+	if err == nil {
+		err = c.keepPlan(dir)
+	}
 	if err != nil {
-		return nil, err
-	}
-	c := &copied{stream: stream, rack: o.Rack}
-	meta := journal.Meta{Rack: o.Rack, Run: name, Created: time.Now().UTC().Round(0), SalvagedFrom: "the copy of a coordinator"}
-	last, err := journal.Seed(string(dir), meta, c.events())
-	if err = errors.Join(err, stream.Close()); err != nil {
-		return nil, err
-	}
-	if c.epoch == 0 || last != c.last {
-		return nil, fmt.Errorf("the coordinator sent %d of %d events, for epoch %d: do it again", last, c.last, c.epoch)
-	}
-	if err := c.keepPlan(dir); err != nil {
 		return nil, err
 	}
 	return &Adopted{Epoch: c.epoch, Last: last}, dir.WriteEpoch(state.Epoch{Number: c.epoch})
@@ -131,31 +119,32 @@ func claim(ctx context.Context, o AdoptOptions, dir state.Dir) (*Adopted, error)
 
 // copied is what a coordinator sends of a rack.
 type copied struct {
-	stream *connect.ServerStreamForClient[messages.AdoptResponse]
-	rack   string
-	epoch  uint64
-	plan   []byte
-	last   uint64
-	begun  bool
+	options AdoptOptions
+	journal string // the name of the new one
+	epoch   uint64
+	plan    []byte
+	begun   bool
 }
 
-func (c *copied) events() iter.Seq2[rack.Event, error] {
+// errNoMore is why nobody takes the rest of the events.
+var errNoMore = errors.New("no more events are taken")
+
+func (c *copied) events(ctx context.Context) iter.Seq2[rack.Event, error] {
 	return func(yield func(rack.Event, error) bool) {
-		for c.stream.Receive() {
-			m := c.stream.Msg()
-			c.epoch, c.last = max(c.epoch, m.GetEpoch()), max(c.last, m.GetLastSeq())
-			if len(m.GetPlan()) > 0 {
-				c.plan = m.GetPlan()
+		err := bus.Adopt(ctx, c.options.Client, c.options.Rack, c.journal, c.options.Force, func(plan []byte, epoch, _ uint64, events []rack.Event) error {
+			c.epoch = max(c.epoch, epoch) // the first part has it
+			if len(plan) > 0 {
+				c.plan = plan
 			}
-			for _, x := range m.GetEvents() {
-				e, err := messages.ToEvent(x)
+			for _, e := range events {
 				c.begun = c.begun || e.Kind == rack.RackStarted
-				if !yield(e, err) || err != nil {
-					return
+				if !yield(e, nil) {
+					return errNoMore
 				}
 			}
-		}
-		if err := c.stream.Err(); err != nil {
+			return nil
+		})
+		if err != nil && !errors.Is(err, errNoMore) {
 			yield(rack.Event{}, err)
 		}
 	}
@@ -170,7 +159,7 @@ func (c *copied) keepPlan(dir state.Dir) error {
 	if err != nil {
 		return fmt.Errorf("its run was begun, and what it carries out the coordinator does not say: %w", err)
 	}
-	if p.Rack.Name != c.rack {
+	if p.Rack.Name != c.options.Rack {
 		return fmt.Errorf("the plan that the coordinator holds is of rack %.80q", p.Rack.Name)
 	}
 	p.Simulated = nil // how the agent reaches its rack is the agent's own matter

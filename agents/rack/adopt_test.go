@@ -162,11 +162,11 @@ func TestAdoptIsRefused(t *testing.T) {
 				return "", nil
 			}
 		}, "is at work on it. Epoch 7 was taken", 1},
-		"cut short":         {func(h *holder, _ *AdoptOptions) { h.short = true }, "the coordinator sent 2 of 3 events", 1},
+		"cut short":         {func(h *holder, _ *AdoptOptions) { h.short = true }, "ended after event 2 of 3", 1},
 		"torn":              {func(h *holder, _ *AdoptOptions) { h.torn = 2 }, "gone", 1},
-		"a gap":             {func(h *holder, _ *AdoptOptions) { h.events = append(h.events[:1], h.events[2:]...) }, "event 3 follows event 1", 1},
+		"a gap":             {func(h *holder, _ *AdoptOptions) { h.events = append(h.events[:1], h.events[2:]...) }, "event 3 of rack", 1},
 		"no plan":           {func(h *holder, _ *AdoptOptions) { h.plan = nil }, "what it carries out the coordinator does not say", 1},
-		"of another rack":   {func(h *holder, _ *AdoptOptions) { h.events[2].Rack = "r5" }, `is of the rack "r5"`, 1},
+		"of another rack":   {func(h *holder, _ *AdoptOptions) { h.events[2].Rack = "r5" }, `of rack "r5" came`, 1},
 		"plan of another":   {func(h *holder, _ *AdoptOptions) { h.plan = otherPlan(t) }, "is of rack", 1},
 		"cannot look there": {func(_ *holder, o *AdoptOptions) { o.Living = cannotLook }, "look for a living agent: no cable", 0},
 	} {

@@ -40,6 +40,8 @@ type house struct {
 	k    *Keeper
 	stop func() error // ends the keeper; its error
 
+	ended chan error // holds the error of the keeper once it has ended
+
 	mu    sync.Mutex
 	lives int
 }
@@ -84,9 +86,9 @@ func (h *house) begin(change func(*KeeperOptions)) {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- errors.Join(h.k.Run(ctx), kept.Close()) }()
-	h.stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	h.ended = make(chan error, 1)
+	go func() { h.ended <- errors.Join(h.k.Run(ctx), kept.Close()) }()
+	h.stop = sync.OnceValue(func() error { cancel(); return <-h.ended })
 }
 
 // open makes a life of real actors in front of the simulated rack.

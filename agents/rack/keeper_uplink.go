@@ -1,6 +1,7 @@
 package rackagent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/rackreach/rackreach/internal/bus"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
 	"github.com/rackreach/rackreach/messages"
@@ -38,6 +40,42 @@ type link struct {
 	siblings  []string
 	connected bool
 	acked     uint64 // the newest event that is durable in the coordinator's log, as far as it was told
+}
+
+// Connect keeps the agent connected to a coordinator until ctx ends, as the Uplink
+// of KeeperOptions. hello has what the Keeper does not know: version, metrics
+// address, server id; o the client, and what else is special about the way. Errors:
+// *Superseded; that histories went apart; that the epoch could not be kept.
+func (k *Keeper) Connect(ctx context.Context, hello *messages.Hello, o bus.UplinkOptions) error {
+	o.Hello = func() *messages.Hello {
+		h := &messages.Hello{Version: hello.GetVersion(), MetricsAddress: hello.GetMetricsAddress(), ServerId: hello.GetServerId(), Salvaged: k.Journal().Meta().Salvaged}
+		if p := k.Kept().Carried; p != nil {
+			h.PlanHash = p.Plan.Hash
+		}
+		return h
+	}
+	o.Obey = func(ctx context.Context, m *messages.Order) {
+		if err := k.Obey(ctx, m); err != nil && ctx.Err() == nil {
+			k.o.Logger.Warn("an order is not answered; the coordinator gives it again", "order", m.GetId(), "verb", m.GetVerb(), "error", err)
+		}
+	}
+	o.Rack, o.Name, o.Epoch, o.Journal = k.Name(), k.Journal().Meta().Run, k.Epoch(), k.Journal()
+	o.Welcomed, o.Plan, o.Heartbeat, o.Logger = k.Welcomed, k.Plan, k.Heartbeat, k.o.Logger
+	o.State = func(s bus.State) { k.Linked(s.Connected, s.Acked) }
+	err := bus.NewUplink(o).Run(ctx)
+	var other *bus.Superseded
+	if errors.As(err, &other) {
+		s := &Superseded{Rack: k.Name(), Epoch: other.By.GetEpoch(), Journal: other.By.GetJournal()}
+		if at := other.By.GetLastHeard(); at != nil {
+			s.Heard = at.AsTime()
+		}
+		return s
+	}
+	var apart *bus.Diverged
+	if errors.As(err, &apart) {
+		return fmt.Errorf("%w. One of the two came out of a backup. To go on with what the coordinator holds, move %s away, then: rackreach agent --rack %s --adopt", err, k.Kept().Dir, k.Name())
+	}
+	return err
 }
 
 // supersede makes the end by another agent last: this one does not start again.

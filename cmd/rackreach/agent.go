@@ -196,6 +196,11 @@ func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept, door
 	if err := web.serveMetrics(a.metrics, life); err != nil {
 		return errors.Join(err, l.Close())
 	}
+	for _, m := range k.Metrics() {
+		if err := life.own.Register(m); err != nil {
+			return errors.Join(fmt.Errorf("register the metrics: %w", err), l.Close())
+		}
+	}
 	say.line("agent of rack %s, journal %s, event %d", a.rack, kept.Journal.Meta().Run, kept.Journal.Last())
 	say.line("metrics: %s", web.url)
 	say.line("%s", k.Summary())

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"path/filepath"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/bus"
@@ -44,7 +45,11 @@ func (a *agent) door(ctx context.Context, home state.Home) (_ *door, err error) 
 		return nil, badInput(fmt.Errorf("the certificate in %s is of the agent of rack %s, not of %s: give --rack %s, or a token for %s", dir, d.id.Rack(), a.rack, d.id.Rack(), a.rack))
 	}
 	if d.url == "" {
-		d.url = "unix://" + home.Coordinator()
+		path, err := filepath.Abs(home.Coordinator())
+		if err != nil {
+			return nil, fmt.Errorf("find the coordinator's socket: %w", err)
+		}
+		d.url = "unix://" + path
 		if d.id != nil {
 			d.url = d.id.Server()
 		}
@@ -91,24 +96,7 @@ func (a *agent) trust(d *door) (*tls.Config, error) {
 
 // uplink keeps the agent connected to its coordinator until ctx ends.
 func (a *agent) uplink(ctx context.Context, k *rackagent.Keeper, d *door, metrics string, log *slog.Logger) error {
-	o := bus.UplinkOptions{Client: d.Client, Rack: a.rack, Name: k.Kept().Journal.Meta().Run, Epoch: k.Epoch(), Journal: k.Kept().Journal,
-		Hello: func() *messages.Hello {
-			h := &messages.Hello{Version: version(), MetricsAddress: metrics, Salvaged: k.Kept().Journal.Meta().Salvaged}
-			if p := k.Kept().Carried; p != nil {
-				h.PlanHash = p.Plan.Hash
-			}
-			return h
-		},
-		Plan:     k.Plan,
-		Welcomed: k.Welcomed,
-		Obey: func(ctx context.Context, m *messages.Order) {
-			if err := k.Obey(ctx, m); err != nil && ctx.Err() == nil {
-				log.Warn("an order of the coordinator was not answered; it is given again", "order", m.GetId(), "verb", m.GetVerb(), "error", err)
-			}
-		},
-		Heartbeat: k.Heartbeat,
-		State:     func(s bus.State) { k.Linked(s.Connected, s.Acked) },
-		Logger:    log, Away: slog.LevelWarn}
+	o := bus.UplinkOptions{Client: d.Client, Away: slog.LevelWarn}
 	if a.coordinator == "" && d.id == nil {
 		o.Away = slog.LevelDebug // nobody said that there is one
 	}
@@ -119,18 +107,5 @@ func (a *agent) uplink(ctx context.Context, k *rackagent.Keeper, d *door, metric
 		go func() { defer close(renewed); d.id.RenewLoop(renewing, func() string { return d.url }, log) }()
 		defer func() { stop(); <-renewed }()
 	}
-	err := bus.NewUplink(o).Run(ctx)
-	var other *bus.Superseded
-	var apart *bus.Diverged
-	switch {
-	case errors.As(err, &other):
-		s := &rackagent.Superseded{Epoch: other.By.GetEpoch(), Journal: other.By.GetJournal()}
-		if at := other.By.GetLastHeard(); at != nil {
-			s.Heard = at.AsTime()
-		}
-		return s
-	case errors.As(err, &apart):
-		return fmt.Errorf("%w. One of the two came out of a backup. This agent stops, so that nothing is done twice. Next: restore its newest journal (%s), or take the rack over from what the coordinator holds: rackreach agent --rack %s --adopt", err, k.Kept().Dir, a.rack)
-	}
-	return err
+	return k.Connect(ctx, &messages.Hello{Version: version(), MetricsAddress: metrics, ServerId: agentServerID}, o)
 }

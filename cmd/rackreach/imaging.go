@@ -31,7 +31,8 @@ type imaging struct {
 	salvaged  uint64 // last sequence from a damaged journal
 	agent     *rackagent.Agent
 	web       *http.Server
-	url       string // of the metrics
+	address   string // of the metrics, "host:port"
+	url       string // of them
 	preamble  []string
 	real      map[string]rack.Platform // the platforms with the limits of real hardware; nil: no forecast
 	speed     float64
@@ -69,6 +70,9 @@ func (s *imaging) plug(ctx context.Context, w wires, o rackagent.Options, notes 
 	return s.serveMetrics(metricsListen, registry)
 }
 
+// agentServerID is what simulated devices take for their DHCP server.
+const agentServerID = "127.0.0.1"
+
 // build builds the agent and plugs it into the wires.
 func (s *imaging) build(ctx context.Context, w wires, o rackagent.Options, registry *prometheus.Registry, notes io.Writer) error {
 	web, err := net.Listen("tcp", "127.0.0.1:0")
@@ -82,7 +86,7 @@ func (s *imaging) build(ctx context.Context, w wires, o rackagent.Options, regis
 	o.Rack, o.Platforms, o.Plan, o.Log, o.Salvaged = s.rack, s.platforms, s.plan, s.log, s.salvaged
 	s.speed, o.Speed = w.speed, w.speed
 	o.ListenDHCP, o.Dial = w.listenDHCP, w.dial
-	o.TFTP, o.HTTP, o.BaseURL, o.ServerID = tftp, web, "http://"+sim.AgentHTTP, netip.MustParseAddr("127.0.0.1")
+	o.TFTP, o.HTTP, o.BaseURL, o.ServerID = tftp, web, "http://"+sim.AgentHTTP, netip.MustParseAddr(agentServerID)
 	o.Credentials = func(string) (string, string, error) { return w.user, w.password, nil }
 	// Simulated BMCs answer at once and need no pause between two looks.
 	o.Power = power.Options{Poll: scaled(power.DefaultPoll, w.speed, pollFloor)}
@@ -174,7 +178,8 @@ func (s *imaging) serveMetrics(address string, registry prometheus.Gatherer) err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	s.url = "http://" + l.Addr().String() + "/metrics"
+	s.address = l.Addr().String()
+	s.url = "http://" + s.address + "/metrics"
 	s.web = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	done := make(chan error, 1)
 	go func() { done <- s.web.Serve(l) }()

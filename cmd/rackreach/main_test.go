@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -176,8 +177,9 @@ func leftover(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Defer(func() { endLeftover(ts, false, nil) })
 }
 
-// endLeftover ends that process.
-func endLeftover(ts *testscript.TestScript, _ bool, _ []string) {
+// endLeftover ends that process, and waits until nobody serves the socket that is
+// given.
+func endLeftover(ts *testscript.TestScript, _ bool, args []string) {
 	pid, err := strconv.Atoi(ts.Getenv("LEFTOVER"))
 	if err != nil {
 		return // it was ended
@@ -186,6 +188,20 @@ func endLeftover(ts *testscript.TestScript, _ bool, _ []string) {
 	p, err := os.FindProcess(pid)
 	ts.Check(err)
 	ts.Check(p.Signal(os.Interrupt))
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for len(args) > 0 {
+		if _, err := sim.Look(ctx, ts.MkAbs(args[0])); errors.Is(err, sim.ErrNobody) {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			ts.Fatalf("the simulated rack, process %d, does not end", pid)
+		}
+	}
 }
 
 // event is one line of --json, read without the product's own types.
