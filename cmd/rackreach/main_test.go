@@ -70,7 +70,7 @@ func TestScripts(t *testing.T) {
 		data[at] ^= 1
 		ts.Check(os.WriteFile(name, data, 0o600))
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served, "until": until, "rackis": rackIs, "leftover": leftover, "endleftover": endLeftover}, Setup: func(e *testscript.Env) error {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served, "until": until, "rackis": rackIs, "joined": joined, "leftover": leftover, "endleftover": endLeftover}, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		if err != nil {
 			return err
@@ -162,6 +162,24 @@ func rackIs(ts *testscript.TestScript, _ bool, args []string) {
 		case <-again.C:
 		case <-ctx.Done():
 			ts.Fatalf("rack %s is %s, not %s", args[1], last, args[2])
+		}
+	}
+}
+
+// joined waits until an agent is at work on the simulated rack at a socket.
+func joined(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if r, err := sim.Look(ctx, ts.MkAbs(args[0])); err == nil && r.Agent != 0 {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			ts.Fatalf("no agent joined the simulated rack at %s", args[0])
 		}
 	}
 }
