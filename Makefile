@@ -26,11 +26,15 @@ soak: ## the same at every boundary of a rack of 9 devices, and at 2000 random m
 	KILL_RACK=testdata/rack-9.yaml $(KILL) -run TestKilledAtEveryBoundary
 	KILL_RANDOM=2000 $(KILL) -run TestKilledAtRandom
 
+.PHONY: bench-fleet
+bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minutes)
+	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags kill,crashtest ./cmd/rackreach
+	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 	$(GO) tool buf lint
