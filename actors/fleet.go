@@ -26,6 +26,7 @@ type Fleet struct {
 	caughtUp bool
 	begun    map[string]bool // racks whose first order of this fleet was kept
 	pending  map[string]bool // whose order is being kept
+	askers   []*actor.PID    // wait until where every rack stands is known
 	halting  bool            // that the fleet was halted is being kept
 	ctx      context.Context
 	cancel   context.CancelFunc
@@ -143,8 +144,10 @@ func (f *Fleet) Receive(c actor.Context) {
 	case *CaughtUp:
 		f.caughtUp = true
 		for _, r := range f.racks {
+			r.stand.known = false // until it has told where it stands by now
 			c.Send(r.pid, &load{})
 		}
+		f.answer(c)
 	case *Ordered:
 		c.Send(f.member(c, m.Order.GetRack()).pid, m)
 	case *Planned:
@@ -166,6 +169,7 @@ func (f *Fleet) Receive(c actor.Context) {
 	case *stands:
 		f.racks[m.rack].stand = m
 		f.next(c)
+		f.answer(c)
 	case *Want:
 		if f.desired == nil || m.Desired == nil || f.desired.ID != m.Desired.ID {
 			clear(f.begun)
@@ -186,10 +190,28 @@ func (f *Fleet) Receive(c actor.Context) {
 			f.o.Logger.Warn("that the fleet is halted could not be kept; it is tried again", "error", m.err)
 		}
 	case *GetFleet:
-		c.Respond(f.state())
+		f.askers = append(f.askers, c.Sender())
+		f.answer(c)
 	case *GetCounts:
 		c.Respond(f.counts())
 	}
+}
+
+// answer answers those who ask for the whole fleet, once where every rack stands is
+// known.
+func (f *Fleet) answer(c actor.Context) {
+	if len(f.askers) == 0 || !f.caughtUp {
+		return
+	}
+	for _, r := range f.racks {
+		if !r.stand.known {
+			return
+		}
+	}
+	for _, to := range f.askers {
+		c.Send(to, f.state())
+	}
+	f.askers = nil
 }
 
 // forward hands a question to the proxy of a rack, if there is one.

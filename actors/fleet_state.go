@@ -11,8 +11,8 @@ import (
 	"github.com/rackreach/rackreach/messages"
 )
 
-// stands is where one rack stands, as its RackProxy tells the Fleet. It is not
-// changed once it was sent.
+// stands is where one rack stands, as its RackProxy tells the Fleet. Only the Fleet
+// changes it once it was sent.
 type stands struct {
 	rack    string
 	known   bool // the log was read to its end
@@ -50,7 +50,7 @@ type Counts struct {
 
 // standing is where this rack stands.
 func (p *rackProxy) standing() *stands {
-	s := &stands{rack: p.name, known: p.run != nil || p.head == 0 && p.planned == "", status: rack.Idle}
+	s := &stands{rack: p.name, known: p.run != nil || p.lost || p.head == 0 && p.planned == "", status: rack.Idle}
 	m := &messages.FleetRack{Name: messages.RackName(p.name), Agent: p.agent(), LastSeq: p.head, PlanHash: p.planned}
 	for _, x := range p.orders {
 		s.orders = append(s.orders, x.order.GetId())
@@ -87,6 +87,9 @@ func (p *rackProxy) standing() *stands {
 		s.ends = fleet.MemberOf(p.run)
 	}
 	m.Status = string(s.status)
+	if p.lost {
+		m.Cause = "what it did cannot be read from the log, or its plan is not known: see the coordinator's messages"
+	}
 	if !p.life.started.IsZero() {
 		m.Started = timestamppb.New(p.life.started)
 	}

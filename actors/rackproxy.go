@@ -37,6 +37,7 @@ type rackProxy struct {
 	stale    bool              // load once more when this load has ended
 	behind   []*messages.Event // came while the run was loaded
 	askers   []*actor.PID      // wait for the run
+	lost     bool              // it could not be loaded
 	again    *time.Timer       // loads once more what could not be loaded; nil: nothing
 
 	orders   []*pendingAnswer // not answered, in their order
@@ -114,7 +115,12 @@ func (p *rackProxy) Receive(c actor.Context) {
 	case *inLog:
 		p.logged(m)
 	case *load:
-		p.load()
+		switch {
+		case p.run != nil:
+			p.tell()
+		case !p.loading:
+			p.load()
+		}
 	case *loaded:
 		p.loaded(m)
 	case *Planned:
@@ -157,6 +163,9 @@ func (p *rackProxy) logged(m *inLog) {
 	if m.claim && m.epoch > 1 {
 		p.doubt(p.head) // the word of an agent that is lost
 	}
+	if p.head == 0 && p.run == nil && !p.loading && len(m.events) > 0 && m.events[0].GetSeq() == 1 {
+		p.follow(m.events)
+	}
 	for _, e := range m.events {
 		if e.GetSeq() <= p.head {
 			continue
@@ -192,6 +201,25 @@ func (p *rackProxy) apply(run *rack.Run, l *life, m *messages.Event) {
 	}
 	run.Apply(e)
 	l.apply(e)
+}
+
+// follow takes the run in as the log tells it from its first event on: only its plan
+// is read besides.
+func (p *rackProxy) follow(events []*messages.Event) {
+	n := slices.IndexFunc(events, func(e *messages.Event) bool { return e.GetKind() == string(rack.RackStarted) })
+	if n < 0 {
+		return // it is loaded later
+	}
+	p.loading, p.stale, p.behind = true, false, nil
+	name, planned := p.name, events[n].GetDetail().GetPlanHash()
+	go func() {
+		m := &loaded{}
+		var plan *FleetPlan
+		if plan, m.err = p.o.Plan(p.ctx, name, planned); m.err == nil {
+			m.run = rack.NewRun(plan.Rack, plan.Platforms)
+		}
+		p.root.Send(p.self, m)
+	}()
 }
 
 // load rebuilds the run from the log, outside of the mailbox.
@@ -265,11 +293,12 @@ func (p *rackProxy) loaded(m *loaded) {
 		for _, to := range p.askers {
 			p.root.Send(to, fmt.Errorf("rack %s: %w", p.name, m.err))
 		}
-		p.askers, p.behind = nil, nil
+		p.askers, p.behind, p.lost = nil, nil, true
 		p.tell()
 		p.again = time.AfterFunc(loadAgain, func() { p.root.Send(p.self, &load{}) })
 		return
 	}
+	p.lost = false
 	if p.run, p.life = m.run, m.life; p.run != nil {
 		p.run.Salvaged = p.salvaged
 		for _, e := range p.behind {

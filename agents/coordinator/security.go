@@ -177,11 +177,12 @@ type port struct {
 	tls      *tls.Config
 	gate     *access.Gate
 	rack     func(ctx context.Context) (string, error)
+	local    bool // only the owner of this process can open it
 }
 
 // local is the port of this machine: whoever may open the socket is an admin.
 func (k *keeper) local(l net.Listener) port {
-	return port{listener: l, gate: access.NewGate(access.GateOptions{Tokens: k.tokens, Audit: k.audit, LoopbackAgents: true, Log: k.log}), rack: believe}
+	return port{listener: l, local: true, gate: access.NewGate(access.GateOptions{Tokens: k.tokens, Audit: k.audit, LoopbackAgents: true, Log: k.log}), rack: believe}
 }
 
 // network is the port of all others; on loopback when there are no certificates.

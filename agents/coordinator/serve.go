@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"sync"
 	"time"
 
@@ -83,6 +84,10 @@ func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
 	mux.Handle("GET /metrics", p.gate.Look(promhttp.HandlerFor(c.o.Registry, promhttp.HandlerOpts{})))
 	mux.Handle("GET /sd/agents", p.gate.Look(http.HandlerFunc(c.listAgents)))
 	mux.HandleFunc("GET /healthz", c.health)
+	if p.local {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index) // for whoever may open the socket
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	}
 	return pki.WithConnection(mux)
 }
 

@@ -70,7 +70,7 @@ func TestScripts(t *testing.T) {
 		data[at] ^= 1
 		ts.Check(os.WriteFile(name, data, 0o600))
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served, "until": until, "rackis": rackIs, "joined": joined, "leftover": leftover, "endleftover": endLeftover}, Setup: func(e *testscript.Env) error {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served, "until": until, "rackis": rackIs, "joined": joined, "asked": asked, "fromfile": fromFile, "serverurl": serverURL, "findca": findCA, "leftover": leftover, "endleftover": endLeftover}, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		if err != nil {
 			return err

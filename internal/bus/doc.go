@@ -12,7 +12,7 @@
 //     agent itself obeys one id once.
 //   - Which rack speaks is what the certificate says. A message that names another
 //     rack ends the stream.
-//   - Both ends hold at most a window of events, and end a stream on which nothing
+//   - Both ends hold at most one batch of events, and end a stream on which nothing
 //     was heard for silenceOf heartbeats.
 //
 // Heartbeats may be lost; nothing else is.
@@ -32,7 +32,6 @@ const (
 	MaxMessage     = 20 << 20  // bytes
 	maxBatch       = 256       // events of one message
 	maxBytes       = 256 << 10 // bytes of one message, but for an event that is larger by itself
-	window         = 1024      // events that were sent and not acknowledged
 	ordersInFlight = 64        // orders that wait for those before them
 	silenceOf      = 3         // heartbeats that may be missing
 	helloLimit     = 10 * time.Second

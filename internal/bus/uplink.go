@@ -337,8 +337,10 @@ func (u *Uplink) send(ctx context.Context, stream *clientStream, acked uint64, a
 	if err := u.beat(stream); err != nil {
 		return err
 	}
+	// One batch is on its way at a time: what comes meanwhile goes with the next one,
+	// so that a log that is slow is written less often, not more.
 	for sent := acked; ; {
-		if sent < u.o.Journal.Last() && sent-acked < window {
+		if sent == acked && sent < u.o.Journal.Last() {
 			events, err := u.batch(sent + 1)
 			if err != nil {
 				return &fatalError{fmt.Errorf("read the journal: %w", err)}
@@ -348,23 +350,10 @@ func (u *Uplink) send(ctx context.Context, stream *clientStream, acked uint64, a
 			}
 			sent += uint64(len(events))
 		}
-		if sent < u.o.Journal.Last() && sent-acked < window {
-			select {
-			case acked = <-acks:
-				u.acked(acked)
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-beat.C:
-				if err := u.beat(stream); err != nil {
-					return err
-				}
-			default:
-			}
-			continue
-		}
 		select {
 		case acked = <-acks:
 			u.acked(acked)
+			sent = max(sent, acked)
 		case <-grown:
 		case <-beat.C:
 			if err := u.beat(stream); err != nil {
