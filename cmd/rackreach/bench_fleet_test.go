@@ -71,14 +71,15 @@ func TestFleetBench(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	agentCPU := agentCPUPerDevice(t, binary)
+	agentCPUPerDevice(t, binary)
+	control := controlCPUPerDevice(t)
 	for i, size := range sizes {
 		n, err := strconv.Atoi(size)
 		if err != nil {
 			t.Fatal(err)
 		}
 		b := newBenched(t, binary)
-		b.image(n, time.Duration(seconds)*time.Second, agentCPU, i == len(sizes)-1)
+		b.image(n, time.Duration(seconds)*time.Second, control, i == len(sizes)-1)
 	}
 }
 
@@ -161,7 +162,7 @@ func (l *lines) Write(p []byte) (int, error) {
 }
 
 // image lets n racks be imaged at once, and says what it cost.
-func (b *benched) image(n int, takes time.Duration, agentCPU float64, last bool) {
+func (b *benched) image(n int, takes time.Duration, control float64, last bool) {
 	t := b.t
 	var names []string
 	for i := range n {
@@ -186,7 +187,7 @@ func (b *benched) image(n int, takes time.Duration, agentCPU float64, last bool)
 	var agents, runs sync.WaitGroup
 	begin := time.Now()
 	for i, name := range names {
-		log := journal.NewMemory()
+		log := &counted{Memory: journal.NewMemory()}
 		agents.Go(func() { b.agent(ctx, name, log, tls[name]) })
 		// Racks do not begin at one moment: as many wait their first tenth as there are.
 		offset := takes / 10 * time.Duration(i) / time.Duration(n)
@@ -221,7 +222,7 @@ func (b *benched) image(n int, takes time.Duration, agentCPU float64, last bool)
 	restart := b.restart(names, total)
 	cancel()
 	agents.Wait()
-	fmt.Printf("RESULT event_p99_seconds %.3f\nRESULT memory_per_rack_kb %.0f\nRESULT restart_seconds %.2f\nRESULT cpu_ms_per_device %.2f\n", p99.Seconds(), memory, restart.Seconds(), perDevice+agentCPU)
+	fmt.Printf("RESULT event_p99_seconds %.3f\nRESULT memory_per_rack_kb %.0f\nRESULT restart_seconds %.2f\nRESULT cpu_ms_per_device %.2f\n", p99.Seconds(), memory, restart.Seconds(), perDevice+control)
 }
 
 // each does something for every rack, a few at once.
@@ -262,19 +263,18 @@ func (b *benched) enroll(name string) *tls.Config {
 }
 
 // agent is the agent's end of the stream, over a connection of its own.
-func (b *benched) agent(ctx context.Context, name string, log *journal.Memory, config *tls.Config) {
+func (b *benched) agent(ctx context.Context, name string, log *counted, config *tls.Config) {
 	client, err := bus.Dial(b.url, config)
 	if err != nil {
 		b.t.Error(err)
 		return
 	}
 	defer client.Close()
-	j := &counted{Memory: log}
-	err = bus.NewUplink(bus.UplinkOptions{Client: client, Rack: name, Name: "j-" + name, Journal: j,
+	err = bus.NewUplink(bus.UplinkOptions{Client: client, Rack: name, Name: "j-" + name, Journal: log,
 		Hello:     func() *messages.Hello { return &messages.Hello{Version: "bench", PlanHash: b.plan.Plan.Hash} },
 		Welcomed:  func(uint64, []string) error { return nil },
 		Obey:      func(context.Context, *messages.Order) {},
-		Heartbeat: func() *messages.Heartbeat { return &messages.Heartbeat{LastSeq: j.Last(), Driven: true, Speed: 1} },
+		Heartbeat: func() *messages.Heartbeat { return &messages.Heartbeat{LastSeq: log.Last(), Driven: true, Speed: 1} },
 	}).Run(ctx)
 	if err != nil {
 		b.t.Errorf("%s: %v", name, err)
@@ -282,26 +282,16 @@ func (b *benched) agent(ctx context.Context, name string, log *journal.Memory, c
 }
 
 // counted is a journal in memory that knows its newest event.
-type counted struct{ *journal.Memory }
-
-func (c *counted) Last() uint64 {
-	low, high := uint64(0), uint64(1)
-	has := func(n uint64) bool { e, err := c.Read(n, 1); return err == nil && len(e) > 0 }
-	for has(high) {
-		low, high = high, 2*high
-	}
-	for low+1 < high {
-		if mid := (low + high) / 2; has(mid) {
-			low = mid
-		} else {
-			high = mid
-		}
-	}
-	return low
+type counted struct {
+	*journal.Memory
+	last atomic.Uint64
 }
 
+// Last implements bus.Journal.
+func (c *counted) Last() uint64 { return c.last.Load() }
+
 // live journals the events of a run at the pace of the bench.
-func (b *benched) live(name string, log *journal.Memory, offset, takes time.Duration) {
+func (b *benched) live(name string, log *counted, offset, takes time.Duration) {
 	b.mu.Lock()
 	b.at[name] = make([]time.Time, len(b.events)+1)
 	at := b.at[name]
@@ -325,6 +315,7 @@ func (b *benched) live(name string, log *journal.Memory, offset, takes time.Dura
 			b.t.Error(err)
 			return
 		}
+		log.last.Store(uint64(i + 1))
 	}
 }
 
@@ -448,10 +439,29 @@ func (b *benched) usage() used {
 	return used{cpu: time.Duration(number(11)+number(12)) * tick, rss: number(21) * int64(os.Getpagesize())}
 }
 
-// agentCPUPerDevice is the CPU time of an agent that images the rack, per device, in
-// ms: the real binary with a durable journal. The devices are in another process;
-// what it serves them is in it.
-func agentCPUPerDevice(t *testing.T, binary string) float64 {
+// controlCPUPerDevice is the CPU time of an agent's control path per device, in ms
+// (actors/bench_test.go).
+func controlCPUPerDevice(t *testing.T) float64 {
+	out, err := exec.Command("go", "test", "-tags", "bench", "-count=1", "-v", "-run", "TestControlPathCPU", "../../actors").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	_, figure, ok := strings.Cut(string(out), "CONTROL ")
+	if !ok {
+		t.Fatalf("no figure in\n%s", out)
+	}
+	ms, err := strconv.ParseFloat(strings.Fields(figure)[0], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Printf("an agent's control path, from discovery to ready, with a durable journal: CPU %.2f ms per device\n", ms)
+	return ms
+}
+
+// agentCPUPerDevice prints the CPU time of a whole agent that images the rack: the
+// real binary, which speaks to BMCs and serves 1.2 GB of images besides. The devices
+// are in another process.
+func agentCPUPerDevice(t *testing.T, binary string) {
 	home := t.TempDir()
 	dir, err := os.MkdirTemp("", "bench") // the path of a socket is short
 	if err != nil {
@@ -482,7 +492,5 @@ func agentCPUPerDevice(t *testing.T, binary string) float64 {
 	}
 	p := agent.ProcessState
 	cpu := p.UserTime() + p.SystemTime()
-	ms := float64(cpu.Microseconds()) / 1000 / 42
-	fmt.Printf("an agent that images 42 devices, with a durable journal, and serves their images: CPU %.2f s, %.2f ms per device\n", cpu.Seconds(), ms)
-	return ms
+	fmt.Printf("a whole agent that images 42 devices, BMCs and images and all: CPU %.2f s, %.1f ms per device\n", cpu.Seconds(), float64(cpu.Microseconds())/1000/42)
 }
