@@ -22,6 +22,7 @@ var rows = [][]string{
 	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit"},
 	{"messages/messagesconnect"},
 	{"messages"},
+	{"internal/fleet"},
 	{"internal/rack"},
 }
 
@@ -29,7 +30,7 @@ var rows = [][]string{
 var apart = []string{"internal/ordercheck", "internal/archtest"}
 
 // pure packages import nothing but the standard library.
-var pure = []string{"internal/rack"}
+var pure = []string{"internal/rack", "internal/fleet"}
 
 func row(pkg string) int {
 	for i, r := range rows {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -84,6 +85,11 @@ func New(o Options) (*Sim, error) {
 	}
 	if err := CheckSwaps(o.Swaps, o.Rack); err != nil {
 		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Peers)) {
+		if err := checkSocketPath(o.Peers[name]); err != nil {
+			return nil, fmt.Errorf("rack %s: %w", name, err)
+		}
 	}
 	if o.Speed == 0 {
 		o.Speed = 1
