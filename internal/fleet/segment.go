@@ -60,6 +60,9 @@ func (c *checker) networks(i int, other *Member) {
 func (c *checker) addresses(i int, given map[netip.Addr]string) {
 	m := c.members[i]
 	take := func(k int, field, of string, a netip.Addr) {
+		if !a.IsValid() {
+			return // rack.Validate says so
+		}
 		if other, twice := given[a]; twice {
 			c.say(i, "devices", k, field, "an address that nothing has in the racks joined with this one", "address %s is given twice in joined racks: to %s and to %s", a, other, of)
 			return

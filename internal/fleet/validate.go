@@ -28,7 +28,8 @@ type Problem struct {
 	Fix   string // what to write instead
 }
 
-// Validate names every problem of a fleet at once, in the order of its racks.
+// Validate names every problem of a fleet at once, in the order of its racks. What
+// is wrong within one rack, rack.Validate says; it is left out here.
 // Their names are those of the members, whatever the Spec says.
 func Validate(f Spec, members []Member) []Problem {
 	c := &checker{members: members, byName: map[string]int{}, plugged: map[End]claim{}}
@@ -99,7 +100,11 @@ func (c *checker) ports() {
 		if c.byName[r.Name] != i {
 			continue
 		}
-		take := func(p rack.Port, by string) { c.plugged[End{r.Name, p}] = claim{by: by} }
+		take := func(p rack.Port, by string) {
+			if !p.IsZero() {
+				c.plugged[End{r.Name, p}] = claim{by: by}
+			}
+		}
 		take(r.Agent.Cable, "the agent's cable")
 		for k := range r.Devices {
 			d := &r.Devices[k]
@@ -127,7 +132,7 @@ func (c *checker) links() {
 		}
 		for n, l := range r.Links {
 			far, ok := outside(l.B)
-			if !ok {
+			if !ok || l.A.IsZero() {
 				continue
 			}
 			cable := Link{End{r.Name, l.A}, far}

@@ -107,16 +107,24 @@ func (r *reader) device(n *yaml.Node, f *file) {
 	}
 	r.require(m, e.at, "", "name", "name: and the slot's name, such as tor-1")
 	r.require(m, e.at, "", "role", "role: management-switch, tor-switch, inter-rack-switch or server")
-	r.require(m, e.at, "", "platform", "platform: and how such a device is imaged")
+	role := r.text(m, e.at, "", "role")
+	platform := r.orDefault(m, e.at, "", "platform", r.defaults.platform(role))
+	switch {
+	case platform != "":
+	case r.defaults.isBroken():
+		e.at.broken["platform"] = true
+	default:
+		r.require(m, e.at, "", "platform", "platform: and how such a device is imaged")
+	}
 	r.require(m, e.at, "", "address", "address: and the address it gets")
 	for _, key := range []string{"name", "address", "management"} {
 		r.ranged(e, key, r.text(m, e.at, "", key))
 	}
 	cables := r.data(m, e)
 	d := rack.Device{
-		Role:     rack.Role(r.text(m, e.at, "", "role")),
-		Platform: r.text(m, e.at, "", "platform"),
-		Image:    r.text(m, e.at, "", "image"),
+		Role:     rack.Role(role),
+		Platform: platform,
+		Image:    r.orDefault(m, e.at, "", "image", r.defaults.image(role)),
 		Protect:  r.boolean(m, e.at, "protect"),
 	}
 	bmc := r.bmc(m, e)
@@ -196,14 +204,18 @@ func (r *reader) bmc(m map[string]*yaml.Node, e *entry) *rack.BMC {
 		e.at.broken["bmc"] = true
 		return nil
 	}
+	out := &rack.BMC{Protocol: r.orDefault(b, e.at, "bmc.", "protocol", r.defaults.protocol()), Credentials: r.orDefault(b, e.at, "bmc.", "credentials", r.defaults.credentials())}
 	for _, key := range bmcKeys {
-		if _, ok := b[key]; !ok {
+		if _, ok := b[key]; !ok && e.at.filled["bmc."+key].text == "" {
 			e.at.broken["bmc."+key] = true
+			if r.defaults.isBroken() && key != "address" {
+				continue
+			}
 			r.say(n.Line, `bmc: {protocol: ipmi, address: …, credentials: "env:NAME"}`, "bmc.%s is missing", key)
 		}
 	}
 	r.ranged(e, "bmc.address", r.text(b, e.at, "bmc.", "address"))
-	return &rack.BMC{Protocol: r.text(b, e.at, "bmc.", "protocol"), Credentials: r.text(b, e.at, "bmc.", "credentials")}
+	return out
 }
 
 // address reads the address of the i-th device. Each wrong one is said once an

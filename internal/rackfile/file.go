@@ -135,20 +135,30 @@ func (r *reader) network(around *yaml.Node, nets map[string]*yaml.Node, at *plac
 // Nothing more is said about fields that could not be read.
 func (f *file) validate(r *reader, platforms map[string]rack.Platform) {
 	for _, p := range rack.Validate(f.rack, platforms) {
-		at := f.top
-		switch p.Where.List {
-		case "devices":
-			at = f.devices[p.Where.Index]
-		case "links":
-			at = f.links[p.Where.Index]
+		if name, line, ok := f.find(r.file, p.Where); ok {
+			r.problems = append(r.problems, Problem{File: name, Line: line, What: p.What, Fix: p.Fix})
 		}
-		if at.isBroken(p.Where.Field) {
-			continue
-		}
-		name, line := r.file, at.find(p.Where.Field)
-		if n := f.inventoryLine(p.Where); n > 0 {
-			name, line = f.inventoryPath, n
-		}
-		r.problems = append(r.problems, Problem{File: name, Line: line, What: p.What, Fix: p.Fix})
 	}
+}
+
+// find is the file and line in which something of the rack stands; false when it
+// could not be read, so that something was said about it already.
+func (f *file) find(rackFile string, where rack.Ref) (name string, line int, ok bool) {
+	at := f.top
+	switch where.List {
+	case "devices":
+		at = f.devices[where.Index]
+	case "links":
+		at = f.links[where.Index]
+	}
+	if at.isBroken(where.Field) {
+		return "", 0, false
+	}
+	if d, ok := at.filled[where.Field]; ok {
+		return d.file, d.line, true
+	}
+	if n := f.inventoryLine(where); n > 0 {
+		return f.inventoryPath, n, true
+	}
+	return rackFile, at.find(where.Field), true
 }

@@ -12,6 +12,7 @@ import (
 // reader collects problems while it walks the nodes of one file.
 type reader struct {
 	file     string
+	defaults *defaults // of the fleet; nil: there is none
 	problems Problems
 }
 
@@ -26,10 +27,11 @@ type place struct {
 	line   int            // of the mapping itself
 	lines  map[string]int // by field, in the words of rack.Ref
 	broken map[string]bool
+	filled map[string]defaultValue // fields that a default of the fleet gave
 }
 
 func newPlace(line int) *place {
-	return &place{line: line, lines: map[string]int{}, broken: map[string]bool{}}
+	return &place{line: line, lines: map[string]int{}, broken: map[string]bool{}, filled: map[string]defaultValue{}}
 }
 
 // find is the line of a field, or of the nearest thing around it.

@@ -1,12 +1,14 @@
 // Package rackfile reads rack files: YAML for the rack, and CSV for the
-// inventory that it may name.
+// inventory that it may name; and fleet files, which name rack files, the defaults
+// that these share, and how many racks are imaged at once.
 //
 // The reader is strict and names every problem at once, each with file and
 // line, what is wrong and what to write instead. Unknown and repeated keys are
 // errors; so are secrets, which are never repeated in a message. Index ranges
 // such as "server-{01..24}" are expanded in step over the fields of a device or
-// a link. What a rack may say at all is decided by rack.Validate; this package
-// finds the line for each of its answers.
+// a link. What a rack may say at all is decided by rack.Validate, and what racks of
+// one fleet must not contradict each other in by fleet.Validate; this package finds
+// the line for each of their answers.
 //
 // A file is a stranger's: its size, its devices, links, ranges and the text that
 // is repeated in messages are bounded, and anchors and aliases are refused.
@@ -56,11 +58,23 @@ func Read(path string, platforms map[string]rack.Platform) (*rack.Rack, error) {
 // open gives the bytes of the inventory, whose path is relative to name's
 // folder and was joined with it. The error is of type Problems.
 func Parse(name string, data []byte, open func(path string) ([]byte, error), platforms map[string]rack.Platform) (*rack.Rack, error) {
-	r := &reader{file: name}
 	root, err := document(name, data)
 	if err != nil {
 		return nil, err
 	}
+	if line := fleetLine(root); line > 0 {
+		return nil, Problems{{File: name, Line: line, What: "this is a fleet file, and one rack is asked for", Fix: "the path of one of its rack files"}}
+	}
+	r := &reader{file: name}
+	f := r.whole(root, open, platforms)
+	if len(r.problems) > 0 {
+		return nil, r.problems.sorted()
+	}
+	return f.rack, nil
+}
+
+// whole reads a rack file and its inventory, and validates the rack.
+func (r *reader) whole(root *yaml.Node, open func(path string) ([]byte, error), platforms map[string]rack.Platform) *file {
 	f := r.rack(root)
 	if f.inventory != "" {
 		f.addInventory(r, open)
@@ -70,10 +84,7 @@ func Parse(name string, data []byte, open func(path string) ([]byte, error), pla
 	if !f.lost {
 		f.validate(r, platforms)
 	}
-	if len(r.problems) > 0 {
-		return nil, r.problems.sorted()
-	}
-	return f.rack, nil
+	return f
 }
 
 // document parses the bytes into the only YAML document of the file.

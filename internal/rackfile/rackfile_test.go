@@ -114,8 +114,8 @@ func TestProblems(t *testing.T) {
 		{"only a comment", whole, "# nothing\n", "r:1: the file is empty; write: apiVersion: rackreach/v1 and what follows, as in examples/rack-1.yaml"},
 		{"a list", whole, "- a\n", "r:1: the rack file is not a set of keys and values; write: keys and values: apiVersion, kind, name, number, agent, networks, devices, links, inventory"},
 		{"two documents", "links:", "---\nlinks:", "r:21: a second document in one file; write: one rack a file"},
-		{"header", "apiVersion: rackreach/v1\nkind: Rack", "apiVersion: rackreach/v2\nkind: Fleet",
-			`r:1: apiVersion is "rackreach/v2", which this version does not read; write: rackreach/v1` + "\n" + `r:2: kind is "Fleet", which this version does not read; write: Rack`},
+		{"header", "apiVersion: rackreach/v1\nkind: Rack", "apiVersion: rackreach/v2\nkind: Fleets",
+			`r:1: apiVersion is "rackreach/v2", which this version does not read; write: rackreach/v1` + "\n" + `r:2: kind is "Fleets", which this version does not read; write: Rack`},
 		{"missing keys", "kind: Rack\nname: r1\nnumber: 1\n", "", "r:1: kind is missing; write: kind: Rack\nr:1: name is missing; write: name: and the rack's name, such as r1\nr:1: number is missing; write: number: and the rack's number, such as 1"},
 		{"unknown key", "number: 1", "number: 1\ncolour: blue", `r:5: unknown key "colour" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, devices, links, inventory`},
 		{"unknown key of a device", "    protect: true", "    protected: true", `r:20: unknown key "protected" in the device; write: ` + deviceKeyList},
@@ -276,7 +276,7 @@ func TestRead(t *testing.T) {
 }
 
 func TestExamples(t *testing.T) {
-	files, err := filepath.Glob("../../examples/*.yaml")
+	files, err := filepath.Glob("../../examples/rack-*.yaml")
 	if err != nil || len(files) < 3 {
 		t.Fatalf("%d examples, %v", len(files), err)
 	}
