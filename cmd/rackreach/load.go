@@ -18,6 +18,16 @@ func load(path string) (*rack.Rack, error) {
 	return r, nil
 }
 
+// loadAny reads a rack file or a fleet file: one of the two is nil. Every problem
+// in it, and in the rack files that it names, is one bad input.
+func loadAny(path string) (*rack.Rack, *rackfile.Fleet, error) {
+	r, f, err := rackfile.ReadAny(path, platform.All())
+	if err != nil {
+		return nil, nil, badInput(fmt.Errorf("%w\nNothing was begun. Mend what is named above, then: rackreach validate %s", err, path))
+	}
+	return r, f, nil
+}
+
 // planned plans a rack with the simulated images. The plan is that of the real
 // platforms: how fast a simulation runs is no part of it.
 func planned(r *rack.Rack) (*rack.Plan, *simimage.Store, error) {

@@ -19,30 +19,46 @@ func newPlan(env func(string) (string, bool)) *cobra.Command {
 	var output, stateDir string
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
-		Short: "Show in which order a rack is imaged, and why",
+		Short: "Show in which order a rack or a fleet is imaged, and why",
 		Long: `Show, for every device of a rack file, the wave in which it is imaged, the routes
 that it waits for and the switches on them, what will be overwritten, and its
-image with its digest. The hash names exactly this plan.`,
+image with its digest. The hash names exactly this plan.
+
+Of a fleet file: its racks in the order in which they are begun, the hash of each
+one's plan, and the cables between them.`,
 		Example: `  rackreach plan examples/rack-2.yaml
+  rackreach plan examples/fleet.yaml
   rackreach plan examples/rack-2.yaml -o json`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			if output != "table" && output != "json" {
 				return badInput(fmt.Errorf("-o %q is not an output: write -o table or -o json", output))
 			}
-			r, err := load(given[0])
+			r, f, err := loadAny(given[0])
 			if err != nil {
 				return err
+			}
+			keep := func(p *state.Plan) error {
+				if err := keepShown(stateDir, env, p); err != nil {
+					// It is shown all the same; only a later apply knows less.
+					_, err := fmt.Fprintf(cmd.ErrOrStderr(), "note: what changes later cannot be told: %v\n", err)
+					return err
+				}
+				return nil
+			}
+			if f != nil {
+				p, err := planFleet(f, keep)
+				if err != nil {
+					return err
+				}
+				return p.write(cmd.OutOrStdout(), output, given[0])
 			}
 			all, err := resolved(r)
 			if err != nil {
 				return err
 			}
-			if err := keepShown(stateDir, env, all); err != nil {
-				// It is shown all the same; only a later apply knows less.
-				if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "note: what changes later cannot be told: %v\n", err); err != nil {
-					return err
-				}
+			if err := keep(all); err != nil {
+				return err
 			}
 			shown := shownPlan{Plan: all.Plan}
 			if shown.Forecast, err = forecastOf(cmd.Context(), r); err != nil {
