@@ -738,7 +738,8 @@ type ApplyFleetRequest struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// How many racks are imaged at once; 0: all.
 	AtOnce uint32 `protobuf:"varint,2,opt,name=at_once,json=atOnce,proto3" json:"at_once,omitempty"`
-	// Begin no further rack when so many have halted; 0: never.
+	// Begin no further rack once more than so many have halted; 0: the first one
+	// that halts is one too many. As many as there are racks: never.
 	HaltAfter uint32 `protobuf:"varint,3,opt,name=halt_after,json=haltAfter,proto3" json:"halt_after,omitempty"`
 	// In the order in which they are begun.
 	Racks         []*ApplyRackRequest `protobuf:"bytes,4,rep,name=racks,proto3" json:"racks,omitempty"`
