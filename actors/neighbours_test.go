@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -146,4 +148,30 @@ func TestNeighboursAreBounded(t *testing.T) {
 			t.Errorf("%d events", n)
 		}
 	})
+}
+
+// What was journalled and has not come back yet is known all the same.
+func TestNeighboursThatAreNotAppliedYet(t *testing.T) {
+	w := &world{t: t, rack: testRack("r2", 1, 0, 1), log: journal.NewMemory()}
+	a := NewAgent(Options{Log: w.log, Rack: w.rack, Platforms: platform.All()})
+	a.run.Apply(rack.Event{Kind: rack.DeviceReady, Device: "tor-1"})
+	p := rack.Port{Device: "tor-1", Name: "49"}
+	hears := func(far string) *heard {
+		return &heard{"tor-1", []rack.Observation{{Source: rack.FromLLDP, Via: p, Message: far}}}
+	}
+	a.hear(hears("r1/a:1"))
+	a.hear(hears("r1/a:1"))
+	a.hear(&heard{device: "tor-1"})
+	a.hear(hears("r1/b:1"))
+	a.hear(hears("r1/b:1"))
+	if got, want := heardIn(w), []string{"tor-1:49<r1/a:1", "tor-1:49<", "tor-1:49<r1/b:1"}; !slices.Equal(got, want) {
+		t.Errorf("journalled %q, want %q", got, want)
+	}
+	for _, e := range logged(t, w, rack.NeighbourSeen) {
+		a.run.Apply(e)
+		a.listened(e)
+	}
+	if len(a.listening) != 0 || a.run.Neighbour(p) != "r1/b:1" {
+		t.Errorf("%v is remembered, and the run knows %q", a.listening, a.run.Neighbour(p))
+	}
 }

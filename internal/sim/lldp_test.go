@@ -113,19 +113,21 @@ func TestNeighboursBetweenRacks(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
 		r1           []string // links that the other file names
-		swaps        []string // in r2
+		swaps        []string // in the rack whose file names the first port
 		tor1, spine1 string
 	}{
 		{"one file names the cables", nil, nil, "49<r2/inter-rack-1:7", "7<r1/tor-1:49 8<r1/tor-2:49"},
 		{"both files name them", []string{"tor-1:49 rack:r2/inter-rack-1:7", "tor-2:49 rack:r2/inter-rack-1:8"}, nil, "49<r2/inter-rack-1:7", "7<r1/tor-1:49 8<r1/tor-2:49"},
 		{"crossed, and one file names them", nil, []string{"inter-rack-1:7=inter-rack-1:8"}, "49<r2/inter-rack-1:8", "7<r1/tor-2:49 8<r1/tor-1:49"},
 		{"crossed, and both files name them", []string{"tor-1:49 rack:r2/inter-rack-1:7", "tor-2:49 rack:r2/inter-rack-1:8"}, []string{"inter-rack-1:7=inter-rack-1:8"}, "49<r2/inter-rack-1:8", "7<r1/tor-2:49 8<r1/tor-1:49"},
+		{"crossed in the rack whose name comes first", []string{"tor-1:49 rack:r2/inter-rack-1:7", "tor-2:49 rack:r2/inter-rack-1:8"}, []string{"tor-1:49=tor-2:49"}, "49<r2/inter-rack-1:8", "7<r1/tor-2:49 8<r1/tor-1:49"},
 		{"the files contradict each other", []string{"tor-1:50 rack:r2/inter-rack-1:7"}, nil, "49<r2/inter-rack-1:7", "7<r1/tor-1:49 8<r1/tor-2:49"},
 		{"the port is taken", []string{"tor-1:49 tor-2:1"}, nil, "49<r1/tor-2:1", "8<r1/tor-2:49"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				r1, r2 := newSide(t, pod("r1", tt.r1...)), newSide(t, pod("r2", both...), tt.swaps...)
+				swaps := map[bool][]string{strings.HasPrefix(strings.Join(tt.swaps, ""), "tor"): tt.swaps}
+				r1, r2 := newSide(t, pod("r1", tt.r1...), swaps[true]...), newSide(t, pod("r2", both...), swaps[false]...)
 				r1.up("tor-1", "tor-2")
 				unplug := plugged(r1, r2)
 				synctest.Wait()
