@@ -48,7 +48,9 @@ type Agent struct {
 	opening    map[rack.Port]bool    // links whose next event was journalled but not applied yet
 	head       uint64                // last event applied
 	born       uint64                // last event of the lives before this one
-	scan       *scan                 // of a life that began in a rack that drains: nobody else asks its devices; else nil
+	scan       *scan                 // of the neighbours of switches, as long as the actor lives; nil until it began
+	asks       bool                  // it asks interrupted devices, too: a life that began in a rack that drains, where nobody else does
+	listening  map[rack.Port]string  // what ports hear that was journalled but not applied yet
 	order      *pendingOrder         // the order that waits for its device's actor to end; nil: none
 	orders     []*pendingOrder       // those behind it, at most ordersQueued
 	obeyed     uint64                // last event journalled for an order
@@ -101,7 +103,7 @@ func NewAgent(o Options) *Agent {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Agent{o: o, run: o.newRun(), facts: facts{}, waiting: map[uint64]*actor.PID{},
-		opening: map[rack.Port]bool{}, inFlight: &atomic.Int64{}, dropped: &atomic.Uint64{}}
+		opening: map[rack.Port]bool{}, listening: map[rack.Port]string{}, inFlight: &atomic.Int64{}, dropped: &atomic.Uint64{}}
 }
 
 // Dropped counts the observations that were dropped because Agent could not
@@ -136,9 +138,11 @@ func (a *Agent) Receive(c actor.Context) {
 	case *poolIdle:
 		a.drained(false)
 	case *scanDue:
-		a.scan.start(c, round{systems: interrupted(a.run, a.born)})
+		a.scan.start(c, a.round())
 	case *scanEnded:
 		a.scan.arm(c)
+	case *heard:
+		a.hear(m)
 	case *drainLimit:
 		a.drained(true)
 	case *actor.Terminated:
@@ -190,6 +194,7 @@ func (a *Agent) start(c actor.Context) {
 	a.head, a.born = head, head
 	a.offer()
 	a.warn()
+	a.scan = newScan(a.o.Scanner, a.o.ScanEvery, c)
 	ended := a.run.Status == rack.Halted || a.run.Status == rack.Completed
 	if ended {
 		a.startTail(system, self) // what devices still have to say is taken in, and answered
@@ -214,7 +219,7 @@ func (a *Agent) goOn(c actor.Context) bool {
 	case rack.Draining:
 		a.pool.drain()
 		a.armDrainLimit()
-		a.scan = newScan(a.o.Scanner, a.o.ScanEvery, c)
+		a.asks = true
 		a.drained(false)
 		return true
 	case rack.Imaging:
@@ -317,6 +322,8 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 		if p, err := rack.ParsePort(e.Detail.Link); err == nil {
 			delete(a.opening, p)
 		}
+	case rack.NeighbourSeen:
+		a.listened(e)
 	case rack.RackDraining:
 		a.drained(false)
 	case rack.DeviceReady, rack.DeviceFailed, rack.DeviceSkipped, rack.DeviceRetried, rack.ReimageOrdered, rack.DeviceReplaced, rack.DeviceBound, rack.RackResumed:

@@ -11,6 +11,8 @@
 //   - The journal's tail comes back to Agent in order; Agent applies each event
 //     and forwards it to RackSupervisor, which applies it too, spawns
 //     DeviceActors, and hands them observations and gates.
+//   - Agent asks the ready switches for their neighbours, as long as it lives, also
+//     once the run has ended, and journals what changed.
 //   - A DeviceActor journals what its machine decides, applies it, and lets the
 //     work pool of Agent carry out its commands; results come back as messages
 //     with the attempt's number.

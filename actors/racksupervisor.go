@@ -93,7 +93,7 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 		}
 	case *scanDue:
 		bmcs, tables := targets(s.run)
-		s.scan.start(c, round{bmcs, tables, append(interrupted(s.run, s.born), installed(s.run)...)})
+		s.scan.start(c, round{bmcs: bmcs, tables: tables, systems: append(interrupted(s.run, s.born), installed(s.run)...)})
 	case *scanEnded:
 		s.scan.arm(c)
 	case *actor.Terminated:

@@ -213,7 +213,8 @@ var lives = []struct {
 	prepare func(*world)
 	check   func(*world) error
 }{
-	{"all goes well", 2, nil, func(w *world) error { return w.completed() }},
+	{"all goes well", 2, func(w *world) { w.hear("tor-1:53", "r2/tor-2:53"); w.hear("tor-2:53", "r2/tor-1:53") },
+		func(w *world) error { return errors.Join(w.completed(), w.each(rack.NeighbourSeen, 1)) }},
 	{"the installation of a switch fails once", 1, func(w *world) { w.breaks["tor-1 install"] = 1 }, func(w *world) error { return w.completed() }},
 	{"a server fails for good", 1, func(w *world) { w.breaks["server-01 install"] = forever }, func(w *world) error { return w.completed("server-01") }},
 	{"a switch fails for good", 2, func(w *world) { w.breaks["tor-1 configuration"] = forever },

@@ -12,7 +12,7 @@ import (
 	"github.com/rackreach/rackreach/messages"
 )
 
-// Scanner looks for devices that do not speak up by themselves. Both methods
+// Scanner looks for devices that do not speak up by themselves. Its methods
 // end soon after their context does and are called from many goroutines.
 type Scanner interface {
 	// ProbeBMC asks whether the BMC of a device answers.
@@ -24,6 +24,10 @@ type Scanner interface {
 	// rack.ReceiptForeign when it is not of this run. An error when nobody
 	// answers, or when it is of an earlier ticket.
 	Receipt(ctx context.Context, device string) (rack.Observation, error)
+	// Neighbours reads what a ready switch hears at its ports: an observation for
+	// each port that hears something, whose Via is the port and whose Message names
+	// the neighbour as "RACK/DEVICE:PORT".
+	Neighbours(ctx context.Context, device string) ([]rack.Observation, error)
 }
 
 // scan asks, again and again, the BMCs and the management switch for devices
@@ -42,6 +46,11 @@ type scan struct {
 type (
 	scanDue   struct{}
 	scanEnded struct{}
+	// heard is what a switch says of all of its ports.
+	heard struct {
+		device string
+		ports  []rack.Observation
+	}
 )
 
 // scanWorkers bounds the probes of one rack that run at once.
@@ -65,6 +74,8 @@ type round struct {
 	bmcs    []string // whose BMC is to be asked
 	tables  []string // switches whose MAC table is to be read
 	systems []string // who is to be asked for its receipt
+
+	neighbours []string // switches that are to be asked whom they hear; their answers go to the actor
 }
 
 // start begins one round in the background; it ends with scanEnded.
@@ -76,7 +87,7 @@ func (s *scan) start(c actor.Context, r round) {
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
-		s.ask(r, publish)
+		s.ask(r, publish, func(h *heard) { system.Root.Send(self, h) })
 		if s.ctx.Err() == nil {
 			system.Root.Send(self, &scanEnded{})
 		}
@@ -146,7 +157,7 @@ func interrupted(run *rack.Run, born uint64) (systems []string) {
 	return systems
 }
 
-func (s *scan) ask(r round, publish func(rack.Observation)) {
+func (s *scan) ask(r round, publish func(rack.Observation), hear func(*heard)) {
 	ctx, cancel := context.WithTimeout(s.ctx, max(s.every, scanFloor))
 	defer cancel()
 	slots := make(chan struct{}, scanWorkers)
@@ -171,6 +182,13 @@ func (s *scan) ask(r round, publish func(rack.Observation)) {
 		each(func() {
 			if o, err := s.scanner.Receipt(ctx, d); err == nil {
 				publish(o)
+			}
+		})
+	}
+	for _, d := range r.neighbours {
+		each(func() {
+			if ports, err := s.scanner.Neighbours(ctx, d); err == nil {
+				hear(&heard{d, ports})
 			}
 		})
 	}

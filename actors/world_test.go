@@ -50,10 +50,14 @@ type world struct {
 	// silentBMC is a server whose BMC sends no DHCP packet and answers only
 	// once the management switch forwards.
 	silentBMC string
-	forwards  bool
-	strategy  Supervision
-	options   func(*Options) // the last word on what the agent is built from; may be nil
-	wg        sync.WaitGroup
+	// hears is what each port of a switch hears; a switch that is not ready is
+	// not to be asked. asked counts the questions.
+	hears    map[rack.Port]string
+	asked    map[string]int
+	forwards bool
+	strategy Supervision
+	options  func(*Options) // the last word on what the agent is built from; may be nil
+	wg       sync.WaitGroup
 
 	// An agent may die and another one go on; the devices live on meanwhile.
 	life    int
@@ -104,7 +108,7 @@ func testRack(name string, tors, spines, servers int) *rack.Rack {
 func newWorld(t *testing.T, system *actor.ActorSystem, r *rack.Rack) *world {
 	w := &world{t: t, system: system, rack: r, log: journal.NewMemory(), tickets: map[string]bool{}, delivered: map[string]bool{}, mute: map[string]bool{},
 		breaks: map[string]int{}, imaged: map[string]bool{}, strategy: DefaultSupervision(),
-		writing: map[string]bool{}, running: map[string]bool{}, boots: map[string]int{}, open: map[string]bool{}}
+		writing: map[string]bool{}, running: map[string]bool{}, boots: map[string]int{}, open: map[string]bool{}, hears: map[rack.Port]string{}, asked: map[string]int{}}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	return w
 }
@@ -241,6 +245,24 @@ func (w *world) Receipt(_ context.Context, device string) (rack.Observation, err
 		return rack.Observation{}, errors.New("no answer")
 	}
 	return rack.Observation{Source: rack.FromReceipt, Device: device, Proves: rack.ReceiptFound}, nil
+}
+
+func (w *world) Neighbours(_ context.Context, device string) (out []rack.Observation, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.ContainsFunc(w.events, func(e rack.Event) bool { return e.Kind == rack.DeviceReady && e.Device == device }) {
+		w.t.Errorf("%s was asked for its neighbours before it was ready", device)
+	}
+	w.asked[device]++
+	if w.mute[device] {
+		return nil, errors.New("no answer")
+	}
+	for p, far := range w.hears {
+		if p.Device == device && far != "" {
+			out = append(out, rack.Observation{Source: rack.FromLLDP, Via: p, Message: far})
+		}
+	}
+	return out, nil
 }
 
 func (w *world) MACTable(context.Context, string) ([]rack.Observation, error) {

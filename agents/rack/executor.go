@@ -3,7 +3,10 @@ package rackagent
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -213,6 +216,37 @@ func (x *executor) ProbeBMC(ctx context.Context, device string) (rack.Observatio
 
 func bmcSeen(t power.Target, guid string) rack.Observation {
 	return rack.Observation{Source: rack.FromBMC, Device: t.Device, UUID: guid, Address: t.Address.String()}
+}
+
+// maxHeard bounds how many neighbours of one port are named.
+const maxHeard = 4
+
+// Neighbours implements actors.Scanner. A port at which several neighbours are
+// heard names them all.
+func (x *executor) Neighbours(ctx context.Context, device string) ([]rack.Observation, error) {
+	d, ok := x.rack.Device(device)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
+	}
+	rows, err := x.device.Neighbours(ctx, d.Address)
+	if err != nil {
+		return nil, err
+	}
+	ports := map[string][]string{}
+	for _, n := range rows {
+		ports[n.Port] = append(ports[n.Port], n.Rack+"/"+n.Device+":"+n.RemotePort)
+	}
+	var out []rack.Observation
+	for _, port := range slices.Sorted(maps.Keys(ports)) {
+		heard := ports[port]
+		slices.Sort(heard)
+		heard = slices.Compact(heard)
+		if len(heard) > maxHeard {
+			heard = append(heard[:maxHeard], "…")
+		}
+		out = append(out, rack.Observation{Source: rack.FromLLDP, Device: device, Via: rack.Port{Device: device, Name: port}, Message: strings.Join(heard, ", ")})
+	}
+	return out, nil
 }
 
 // MACTable implements actors.Scanner.

@@ -1,6 +1,6 @@
 // Package deviceapi talks to the management API of an installed device: it
 // pushes a configuration, reads the receipt that the device keeps of what was
-// done to it, reads a switch's MAC table, and sends an ONIE switch back into its
+// done to it, reads a switch's MAC table and its neighbours, and sends an ONIE switch back into its
 // installer.
 //
 // This is the API of the simulated network operating system and hypervisor,
@@ -37,6 +37,9 @@ const (
 	maxAnswer  = 256 << 10 // bytes: a MAC table of some thousand rows
 	maxWords   = 200       // bytes of a device's own words in a message
 	maxMACRows = 4096
+	maxPort    = 64 // bytes of the name of a port, a device or a rack
+
+	maxNeighbours = 1024 // rows: no switch has so many ports
 )
 
 // Client talks to devices. It is safe for concurrent use.
@@ -145,12 +148,56 @@ func (c *Client) MACTable(ctx context.Context, address netip.Addr, name string) 
 	var out []rack.Observation
 	for _, row := range rows {
 		mac, err := net.ParseMAC(row.MAC)
-		if err != nil || len(row.Port) == 0 || len(row.Port) > 64 {
+		if err != nil || len(row.Port) == 0 || len(row.Port) > maxPort {
 			continue // a row that says nothing
 		}
 		out = append(out, rack.Observation{Source: rack.FromMACTable, MAC: mac.String(), Via: rack.Port{Device: name, Name: row.Port}})
 	}
 	return out, nil
+}
+
+// Neighbour is what a switch hears by LLDP at one of its ports. Its words are
+// bounded and escaped.
+type Neighbour struct {
+	Port       string // of the switch that was asked
+	Rack       string
+	Device     string
+	RemotePort string
+}
+
+// Neighbours reads what a switch hears at its ports. A port has one neighbour,
+// unless something between two switches repeats what it hears.
+func (c *Client) Neighbours(ctx context.Context, address netip.Addr) ([]Neighbour, error) {
+	body, err := c.call(ctx, http.MethodGet, address, "/rackreach/neighbours", nil, http.StatusOK)
+	if err != nil {
+		return nil, fmt.Errorf("read neighbours: %w", err)
+	}
+	var rows []struct {
+		Port       string `json:"port"`
+		Rack       string `json:"rack"`
+		Device     string `json:"device"`
+		RemotePort string `json:"remotePort"`
+	}
+	if err := json.Unmarshal(body, &rows); err != nil {
+		return nil, fmt.Errorf("read neighbours: %w", err)
+	}
+	if len(rows) > maxNeighbours {
+		return nil, fmt.Errorf("read neighbours: %d rows, more than the %d that a switch can have", len(rows), maxNeighbours)
+	}
+	var out []Neighbour
+	for _, row := range rows {
+		if row.Port == "" || len(row.Port) > maxPort || row.Device == "" {
+			continue // a row that says nothing
+		}
+		out = append(out, Neighbour{name(row.Port), name(row.Rack), name(row.Device), name(row.RemotePort)})
+	}
+	return out, nil
+}
+
+// name is a name that a stranger gives, bounded and escaped, without the quotes.
+func name(s string) string {
+	s = strconv.QuoteToASCII(s[:min(len(s), maxPort)])
+	return s[1 : len(s)-1]
 }
 
 func (c *Client) call(ctx context.Context, method string, address netip.Addr, path string, body []byte, want int) (answer []byte, err error) {

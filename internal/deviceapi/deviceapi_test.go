@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +126,27 @@ func TestMACTable(t *testing.T) {
 	want := rack.Observation{Source: rack.FromMACTable, MAC: "52:54:00:00:00:0a", Via: rack.Port{Device: "mgmt-1", Name: "1"}}
 	if err != nil || len(rows) != 1 || rows[0] != want {
 		t.Errorf("%+v %v", rows, err)
+	}
+}
+
+func TestNeighbours(t *testing.T) {
+	c := device(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet || r.URL.Path != "/rackreach/neighbours" {
+			t.Errorf("%s %s", r.Method, r.URL)
+		}
+		write(t, w, `[{"port":"49","rack":"r2","device":"inter-rack-1","remotePort":"7"},{"port":"","device":"x"},{"port":"1"},`+
+			`{"port":"50","rack":"\u001b[2J","device":"`+strings.Repeat("d", 100)+`","remotePort":"\n"},{"port":"`+strings.Repeat("5", 65)+`","device":"x"}]`)
+	})
+	got, err := c.Neighbours(t.Context(), address)
+	want := []Neighbour{{"49", "r2", "inter-rack-1", "7"}, {"50", `\x1b[2J`, strings.Repeat("d", 64), `\n`}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v %v", got, err)
+	}
+	for says, answer := range map[string]string{"more than the 1024": "[" + strings.Repeat("{},", 1024) + "{}]", "cannot unmarshal": `{"a":1}`, "answered more than": strings.Repeat("[", 300<<10)} {
+		c := device(t, func(w http.ResponseWriter, _ *http.Request) { write(t, w, answer) })
+		if got, err := c.Neighbours(t.Context(), address); err == nil || got != nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%+v %v, want %q", got, err, says)
+		}
 	}
 }
 

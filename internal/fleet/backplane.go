@@ -53,6 +53,22 @@ func outside(p rack.Port) (end, bool) {
 	return end{name, rack.Port{Device: device, Name: p.Name}}, ok
 }
 
+// Neighbours are the racks that a rack's own file names at the far ends of its
+// links, sorted.
+func Neighbours(r *rack.Rack) []string {
+	var out []string
+	for _, l := range r.Links {
+		if !strings.HasPrefix(l.B.Device, "rack:") {
+			continue
+		}
+		if b, ok := outside(l.B); ok && !slices.Contains(out, b.rack) {
+			out = append(out, b.rack)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // Backplane is every link between racks, each once, and how it stands: ready when
 // the switches at both ends are, open when these hear each other as well.
 func Backplane(members []*Member) []Link {

@@ -1,5 +1,7 @@
 package rack
 
+import "maps"
+
 // resumed takes up a rack that was stopped.
 func (r *Run) resumed(e Event) {
 	r.Status, r.Cause, r.Blamed, r.HaltedBy, r.Only = Imaging, "", "", "", e.Detail.Only
@@ -48,10 +50,12 @@ func (r *Run) applyOrder(d *DeviceState, e Event) {
 		*d = DeviceState{Status: Waiting, Seen: d.Seen, Stage: d.Stage, Holds: d.Holds, Overwrites: e.Detail.Overwrites, Ticket: d.Ticket, findings: d.findings}
 		d.Ticket.Open = false
 		r.closeThrough(e.Device)
+		r.forgetNeighbours(e.Device)
 	case DeviceReplaced:
 		*d = DeviceState{Status: Waiting}
 		r.binder = r.binder.Forgotten(e.Device)
 		r.closeThrough(e.Device)
+		r.forgetNeighbours(e.Device)
 	case DeviceBound:
 		if e.Detail.Seen != nil {
 			r.binder = r.binder.Bound(e.Device, e.Detail.Seen)
@@ -65,6 +69,11 @@ func (r *Run) applyOrder(d *DeviceState, e Event) {
 	if e.Detail.Reason != "" {
 		d.Ordered += ": " + e.Detail.Reason
 	}
+}
+
+// forgetNeighbours forgets what a switch that starts over has heard.
+func (r *Run) forgetNeighbours(device string) {
+	maps.DeleteFunc(r.neighbours, func(p Port, _ string) bool { return p.Device == device })
 }
 
 // closeThrough closes what lies behind a switch that starts over.

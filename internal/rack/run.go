@@ -159,6 +159,16 @@ func (r *Run) Neighbours() map[Port]string {
 	return out
 }
 
+// Heard lists the ports of a switch that a neighbour was ever heard at, in no order.
+func (r *Run) Heard(device string) (ports []Port) {
+	for p := range r.neighbours {
+		if p.Device == device {
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
 // Binder finds slots with everything that was observed so far.
 func (r *Run) Binder() *Binder { return r.binder }
 

@@ -76,6 +76,7 @@ func (y *system) api(address netip.Addr, id identity) http.Handler {
 	mux.HandleFunc("GET /rackreach/receipt", y.showReceipt)
 	if y.host.dev.spec.Role.IsSwitch() {
 		mux.HandleFunc("GET /rackreach/mac-table", y.showStations)
+		mux.HandleFunc("GET /rackreach/neighbours", y.showNeighbours)
 	}
 	if y.host.dev.onie {
 		mux.HandleFunc("POST /rackreach/installer", y.bootInstaller)
@@ -186,6 +187,10 @@ func (y *system) showStations(w http.ResponseWriter, _ *http.Request) {
 		rows = append(rows, map[string]string{"port": h.port, "mac": h.mac})
 	}
 	y.answer(w, rows)
+}
+
+func (y *system) showNeighbours(w http.ResponseWriter, _ *http.Request) {
+	y.answer(w, y.host.dev.sim.lldp.neighbours(y.host.dev.spec.Name))
 }
 
 func (y *system) answer(w http.ResponseWriter, v any) {

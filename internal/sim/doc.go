@@ -39,6 +39,14 @@
 // at AgentHTTP, whichever port the agent of the hour has. One agent at a time may
 // connect its services.
 //
+// # Neighbours
+//
+// A switch that runs its image with its configuration speaks LLDP on the ports of
+// the rack file's links, and answers what it hears. Racks in processes of their
+// own tell each other over their sockets of the cables between them (lldp.go,
+// peers.go): one file names the cable, and both switches have a neighbour. What a
+// rack said is forgotten when it goes, or has been silent for too long.
+//
 // # Time
 //
 // Durations are those of real hardware (timing.go) divided by Options.Speed.

@@ -158,6 +158,21 @@ func (f *fabric) recompute() {
 	f.notify()
 }
 
+// speaks reports whether a switch runs its image with its configuration.
+func (f *fabric) speaks(device string) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	s := f.switches[device]
+	return s != nil && s.forwarding
+}
+
+// change is closed at the next change.
+func (f *fabric) change() <-chan struct{} {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.changed
+}
+
 // notify wakes whoever waits for a change. f.mu is held.
 func (f *fabric) notify() {
 	close(f.changed)

@@ -12,19 +12,20 @@ import (
 )
 
 const (
-	protocolVersion = 1
-	maxJoined       = 512                   // connections of agents at once; further ones wait unaccepted
+	protocolVersion = 2                     // 2: racks speak to each other
+	maxJoined       = 512                   // connections of agents and other racks at once; further ones wait unaccepted
 	requestLimit    = 5 * time.Second       // for a connection to say what it is for
 	handoverLimit   = 2 * time.Second       // for a killed agent's connections to end, before another's services are refused
 	resetText       = "the path was closed" // of a frameReset, for those who read along
 	pumpSize        = 32 << 10              // bytes of a stream at a time
 )
 
-// What a connection of an agent is for.
+// What a connection is for.
 const (
 	opJoin     = "join"     // lives as long as the agent
 	opDial     = "dial"     // then carries what was dialled
 	opServices = "services" // tells where the agent's services are
+	opPeer     = "peer"     // another rack: then each tells the other of the cables between them
 )
 
 // request is the first message of every connection.
@@ -36,6 +37,9 @@ type request struct {
 
 	Network string `json:"network,omitempty"`
 	Address string `json:"address,omitempty"`
+
+	From string `json:"from,omitempty"` // the rack that calls
+	To   string `json:"to,omitempty"`   // the rack that it means to reach
 
 	DHCP netip.AddrPort `json:"dhcp"`
 	TFTP netip.AddrPort `json:"tftp"`
@@ -133,11 +137,15 @@ func (v *gateway) serve(ctx context.Context, f *framed) {
 		return
 	}
 	if q.Version != protocolVersion {
-		f.say(answer{Error: fmt.Sprintf("the simulated rack speaks version %d of its protocol, the agent version %d: start both from one release", protocolVersion, q.Version)})
+		f.say(answer{Error: fmt.Sprintf("the simulated rack speaks version %d of its protocol, the caller version %d: start both from one release", protocolVersion, q.Version)})
 		return
 	}
 	if q.Op == opJoin {
 		v.join(ctx, f, q.PID)
+		return
+	}
+	if q.Op == opPeer {
+		v.peer(ctx, f, q)
 		return
 	}
 	n := v.session(q.Session)

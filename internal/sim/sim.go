@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -26,6 +27,8 @@ type Options struct {
 	Seed      uint64                   // of the variation of durations
 	User      string                   // that BMCs accept
 	Password  string                   // of that user
+	Peers     map[string]string        // where other simulated racks serve, by name: their sockets; nil: there are none
+	Swaps     []Swap                   // cables to other racks that were plugged wrongly, checked by CheckSwaps
 	Holds     map[string]string        // foreign data on the disk of a device at first, checked by CheckHolds; nil: none anywhere
 }
 
@@ -53,6 +56,8 @@ type Sim struct {
 	fabric         *fabric
 	wires          *wires
 	commands       *handlers.Registry
+	lldp           *lldp
+	peers          map[string]string
 	devices        []*device
 
 	ctx    context.Context // ends at Close, or with Start's context
@@ -78,6 +83,14 @@ func New(o Options) (*Sim, error) {
 	if err := CheckHolds(o.Holds, o.Rack, o.Platforms); err != nil {
 		return nil, err
 	}
+	if err := CheckSwaps(o.Swaps, o.Rack); err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Peers)) {
+		if err := checkSocketPath(o.Peers[name]); err != nil {
+			return nil, fmt.Errorf("rack %s: %w", name, err)
+		}
+	}
 	if o.Speed == 0 {
 		o.Speed = 1
 	}
@@ -86,10 +99,14 @@ func New(o Options) (*Sim, error) {
 	}
 	rec := &record{out: o.Record}
 	s := &Sim{rack: o.Rack, user: o.User, password: o.Password, tempo: tempo{o.Speed, o.Seed}, record: rec,
-		faults: newFaults(o.Faults, rec), fabric: newFabric(o.Rack, rec), commands: ipmiCommands()}
+		faults: newFaults(o.Faults, rec), fabric: newFabric(o.Rack, rec), commands: ipmiCommands(), peers: o.Peers}
+	var err error
+	if s.lldp, err = newLLDP(o.Rack, s.fabric, o.Swaps); err != nil {
+		return nil, fmt.Errorf("simulate rack %s: %w", o.Rack.Name, err)
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.where.Store(&Services{})
-	err := s.build(o.Platforms, o.Holds)
+	err = s.build(o.Platforms, o.Holds)
 	if err == nil {
 		s.wires, err = s.openWires()
 	}
@@ -197,6 +214,9 @@ func (s *Sim) Start(ctx context.Context) {
 		}
 	})
 	s.wires.start()
+	for name, path := range s.peers {
+		s.spawn(func() { s.seek(name, path) })
+	}
 	for _, d := range s.devices {
 		if d.bmc != nil {
 			if d.bmc.fixed() {
