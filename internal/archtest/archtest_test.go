@@ -19,7 +19,7 @@ var rows = [][]string{
 	{"cmd/rackreach"},
 	{"agents/rack", "internal/sim", "examples"},
 	{"actors", "internal/api"},
-	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit"},
+	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/fleetlog"},
 	{"messages/messagesconnect"},
 	{"messages"},
 	{"internal/rack"},

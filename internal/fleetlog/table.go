@@ -1,0 +1,178 @@
+package fleetlog
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Errors of a Table. They are wrapped.
+var (
+	// ErrNone says that a table has no such key.
+	ErrNone = errors.New("the table has no such key")
+	// ErrConflict says that somebody else has written a key.
+	ErrConflict = errors.New("somebody else has written it")
+)
+
+// maxValue bounds a value, unpacked.
+const maxValue = 64 << 20 // bytes
+
+// Table is a small table that all coordinators share. Keys are letters, digits,
+// "-", "_", "/", "=" and ".". Values are packed; one that does not fit into a
+// message of the server (8 MiB when it is embedded) is refused.
+type Table struct {
+	name string
+	kv   jetstream.KeyValue
+}
+
+// Table opens the table of that name, and makes it where there is none.
+func (l *Log) Table(ctx context.Context, name string) (*Table, error) {
+	kv, err := l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "rackreach-" + name, Storage: jetstream.FileStorage, Replicas: l.o.Replicas})
+	if err != nil {
+		return nil, fmt.Errorf("open the table %s of the log: %w", name, err)
+	}
+	return &Table{name, kv}, nil
+}
+
+func (t *Table) wrap(do, key string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		err = ErrNone
+	case isWrongSequence(err) || errors.Is(err, jetstream.ErrKeyExists):
+		err = ErrConflict
+	}
+	return fmt.Errorf("%s %s in the table %s: %w", do, key, t.name, err)
+}
+
+// Get is a value and its revision. Errors: ErrNone.
+func (t *Table) Get(ctx context.Context, key string) ([]byte, uint64, error) {
+	e, err := t.kv.Get(ctx, key)
+	if err != nil {
+		return nil, 0, t.wrap("read", key, err)
+	}
+	v, err := unpack(e.Value())
+	return v, e.Revision(), t.wrap("read", key, err)
+}
+
+// Put writes a value, whatever was there.
+func (t *Table) Put(ctx context.Context, key string, value []byte) error {
+	b, err := pack(value)
+	if err == nil {
+		_, err = t.kv.Put(ctx, key, b)
+	}
+	return t.wrap("write", key, err)
+}
+
+// Update writes a value if its revision is still this one; 0: if there is none.
+// It returns the new revision. Errors: ErrConflict.
+func (t *Table) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
+	b, err := pack(value)
+	if err != nil {
+		return 0, t.wrap("write", key, err)
+	}
+	var n uint64
+	if revision == 0 {
+		n, err = t.kv.Create(ctx, key, b)
+	} else {
+		n, err = t.kv.Update(ctx, key, b, revision)
+	}
+	return n, t.wrap("write", key, err)
+}
+
+// Delete removes a key; one that is not there is no error.
+func (t *Table) Delete(ctx context.Context, key string) error {
+	err := t.wrap("delete", key, t.kv.Purge(ctx, key))
+	if errors.Is(err, ErrNone) {
+		return nil
+	}
+	return err
+}
+
+// Keys is all keys, in no order.
+func (t *Table) Keys(ctx context.Context) ([]string, error) {
+	keys, err := t.kv.Keys(ctx)
+	if errors.Is(err, jetstream.ErrNoKeysFound) {
+		return nil, nil
+	}
+	return keys, t.wrap("list", "the keys", err)
+}
+
+// Watch calls fn with every value, and with each that is written or deleted (then
+// value is nil), until ctx ends; that is an error, as is one of fn.
+func (t *Table) Watch(ctx context.Context, fn func(key string, value []byte, revision uint64) error) (err error) {
+	w, err := t.kv.WatchAll(ctx)
+	if err != nil {
+		return t.wrap("watch", "the keys", err)
+	}
+	defer func() { err = errors.Join(err, w.Stop()) }()
+	for {
+		select {
+		case e, ok := <-w.Updates():
+			switch {
+			case !ok && ctx.Err() != nil:
+				return ctx.Err()
+			case !ok:
+				return fmt.Errorf("the table %s cannot be followed any more", t.name)
+			case e == nil:
+				continue // what was there has been told
+			}
+			var value []byte
+			if e.Operation() == jetstream.KeyValuePut {
+				if value, err = unpack(e.Value()); err != nil {
+					return t.wrap("read", e.Key(), err)
+				}
+			}
+			if err := fn(e.Key(), value, e.Revision()); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// How a value is packed, its first byte.
+const (
+	plainValue  = 0
+	zippedValue = 1
+	zipAbove    = 4 << 10 // bytes
+)
+
+func pack(v []byte) ([]byte, error) {
+	if len(v) <= zipAbove {
+		return append([]byte{plainValue}, v...), nil
+	}
+	var b bytes.Buffer
+	b.WriteByte(zippedValue)
+	z := gzip.NewWriter(&b)
+	_, err := z.Write(v)
+	if err = errors.Join(err, z.Close()); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func unpack(b []byte) ([]byte, error) {
+	if len(b) == 0 {
+		return nil, errors.New("it is empty")
+	}
+	if b[0] == plainValue {
+		return b[1:], nil
+	}
+	z, err := gzip.NewReader(bytes.NewReader(b[1:]))
+	if err != nil {
+		return nil, err
+	}
+	v, err := io.ReadAll(io.LimitReader(z, maxValue+1))
+	if err == nil && len(v) > maxValue {
+		err = fmt.Errorf("it has more than %d bytes", maxValue)
+	}
+	return v, err
+}
