@@ -16,16 +16,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Errors of writing. They are wrapped.
-var (
-	// ErrFenced says that another agent has taken the rack since: its epoch is newer.
-	ErrFenced = errors.New("another agent has taken the rack")
-	// ErrGap says that events before these are missing.
-	ErrGap = errors.New("events are missing")
-	// ErrDiverged says that the log holds other events under the same numbers.
-	ErrDiverged = errors.New("the log holds another history of the rack")
-)
-
 // Bounds.
 const (
 	startLimit   = 30 * time.Second // for the embedded server to read its store
@@ -54,6 +44,8 @@ type Log struct {
 	js     jetstream.JetStream
 	events jetstream.Stream
 	orders jetstream.Stream
+
+	committer *committer
 
 	mu    sync.Mutex
 	tails map[string]*tail
@@ -102,13 +94,14 @@ func Open(ctx context.Context, o Options) (_ *Log, err error) {
 		return nil, fmt.Errorf("open the log at %s: %w", where, err)
 	}
 	if l.events, err = l.stream(ctx, jetstream.StreamConfig{Name: "RACKREACH_EVENTS", Description: "Events of racks, by rack", Subjects: []string{eventsSubject("*")},
-		DenyDelete: true, DenyPurge: true}); err != nil {
+		DenyDelete: true, DenyPurge: true, AllowAtomicPublish: true}); err != nil {
 		return nil, err
 	}
 	l.orders, err = l.stream(ctx, jetstream.StreamConfig{Name: "RACKREACH_ORDERS", Description: "Orders that their agents have not answered, by rack and id", Subjects: []string{"rackreach.orders.*.*"}})
 	if err != nil {
 		return nil, err
 	}
+	l.committer = newCommitter(l.conn, l.js, l.events.CachedInfo().Config.AllowAtomicPublish)
 	return l, nil
 }
 
@@ -152,6 +145,9 @@ func (l *Log) stream(ctx context.Context, c jetstream.StreamConfig) (jetstream.S
 
 // Close ends the use of the log.
 func (l *Log) Close() error {
+	if l.committer != nil {
+		l.committer.close()
+	}
 	if l.conn != nil {
 		l.conn.Close()
 	}
