@@ -52,7 +52,7 @@ func (l *Log) Append(ctx context.Context, rack string, epoch uint64, events []*m
 		err = l.publish(ctx, rack, t, Head{Epoch: epoch, Journal: t.Journal, Seq: events[n-1].GetSeq(), Sum: sum}, events[0].GetSeq(), body)
 		switch {
 		case err == nil:
-			tries = 0
+			events, tries = events[n:], 0
 		case !errors.Is(err, errMoved):
 			return t.Seq, err
 		case tries >= maxTries:

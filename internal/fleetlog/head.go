@@ -111,7 +111,8 @@ func (l *Log) Head(ctx context.Context, rack string) (Head, error) {
 }
 
 // Claim takes the epoch behind that of after for the agent with a journal of that
-// name. Errors: ErrFenced when the rack is not as after says any more.
+// name. A claim that is made again by the same journal changes nothing. Errors:
+// ErrFenced when the epoch is not that of after any more.
 func (l *Log) Claim(ctx context.Context, rack, journal string, after Head) (Head, error) {
 	t, err := l.locked(rack)
 	if err != nil {
@@ -120,6 +121,9 @@ func (l *Log) Claim(ctx context.Context, rack, journal string, after Head) (Head
 	defer t.mu.Unlock()
 	if err := l.refresh(ctx, rack, t); err != nil {
 		return Head{}, err
+	}
+	if t.Epoch == after.Epoch+1 && t.Journal == journal {
+		return t.Head, nil // the acknowledgement of this very claim was lost
 	}
 	if t.Epoch != after.Epoch || t.Journal != after.Journal {
 		return Head{}, fmt.Errorf("claim behind epoch %d: %w", after.Epoch, fenced(rack, t.Head))

@@ -20,7 +20,7 @@ var (
 )
 
 // maxValue bounds a value, unpacked.
-const maxValue = 64 << 20 // bytes
+const maxValue = 16 << 20 // bytes
 
 // Table is a small table that all coordinators share. Keys are letters, digits,
 // "-", "_", "/", "=" and ".". Values are packed; one that does not fit into a
