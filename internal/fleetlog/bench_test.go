@@ -1,3 +1,5 @@
+//go:build unix
+
 package fleetlog
 
 import (
@@ -6,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -91,6 +94,10 @@ func BenchmarkFollow(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	var before, after syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
 		ctx, cancel := context.WithCancel(b.Context())
 		n := 0
@@ -107,5 +114,10 @@ func BenchmarkFollow(b *testing.B) {
 			b.Fatal(n, err)
 		}
 	}
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
+		b.Fatal(err)
+	}
+	used := time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/start")
+	b.ReportMetric(used.Seconds()/float64(b.N), "cpu-s/start")
 }
