@@ -38,8 +38,11 @@ func (l *Log) Append(ctx context.Context, rack string, epoch uint64, events []*m
 		if t.Epoch != epoch {
 			return t.Seq, fmt.Errorf("append in epoch %d: %w", epoch, fenced(rack, t.Head))
 		}
-		if events, err = l.unknown(ctx, rack, t, events); err != nil || len(events) == 0 {
+		if events, err = l.unknown(ctx, rack, t, events); err != nil {
 			return t.Seq, err
+		}
+		if len(events) == 0 {
+			return t.Seq, l.durable(ctx, rack, t)
 		}
 		n, body, err := batch(events)
 		if err != nil {
@@ -115,6 +118,20 @@ func batch(events []*messages.Event) (int, []byte, error) {
 		return 0, nil, fmt.Errorf("write events for the log: %w", err)
 	}
 	return n, b, nil
+}
+
+// durable makes sure that what could be read of a rack is on disk. An embedded
+// server that could not write may still show what it wanted to; it writes an empty
+// message first. (Of a cluster only what most servers hold can be read.)
+func (l *Log) durable(ctx context.Context, rack string, t *tail) error {
+	if l.server == nil || !l.committer.suspect.Load() || t.place == 0 {
+		return nil
+	}
+	err := l.publish(ctx, rack, t, t.Head, t.Seq+1, nil)
+	if errors.Is(err, errMoved) {
+		return nil // another write came first, and succeeded
+	}
+	return err
 }
 
 // errMoved says that the newest message of the rack is another one; the tail was

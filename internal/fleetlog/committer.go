@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -48,6 +49,10 @@ type committer struct {
 	conn  *nats.Conn
 	js    jetstream.JetStream
 	group bool // the server knows atomic batches
+
+	// suspect: the last write failed, and not because it was refused. What the server
+	// lets read may be in its memory only, until it has written something again.
+	suspect atomic.Bool
 
 	queue chan *write
 	life  context.Context // ends with the log, and every write with it
@@ -133,6 +138,7 @@ func (c *committer) commit(group []*write) {
 		ctx, cancel := context.WithTimeout(c.life, writeLimit)
 		defer cancel()
 		ack, err := c.js.PublishMsg(ctx, w.m, jetstream.WithExpectLastSequencePerSubject(w.place), jetstream.WithRetryAttempts(0))
+		c.note(err)
 		if err != nil {
 			w.done <- written{err: err}
 			return
@@ -146,8 +152,15 @@ func (c *committer) commit(group []*write) {
 		c.commit(live[len(live)/2:])
 		return
 	}
+	c.note(err)
 	for i, w := range live {
 		w.done <- written{place: last - uint64(len(live)-1-i), err: err}
+	}
+}
+
+func (c *committer) note(err error) {
+	if !isRefused(err) {
+		c.suspect.Store(err != nil)
 	}
 }
 

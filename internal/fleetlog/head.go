@@ -107,6 +107,9 @@ func (l *Log) Head(ctx context.Context, rack string) (Head, error) {
 	if err := l.refresh(ctx, rack, t); err != nil {
 		return Head{}, err
 	}
+	if err := l.durable(ctx, rack, t); err != nil {
+		return Head{}, err
+	}
 	return t.Head, nil
 }
 

@@ -100,7 +100,7 @@ func Open(ctx context.Context, o Options) (_ *Log, err error) {
 		DenyDelete: true, DenyPurge: true, AllowAtomicPublish: true}); err != nil {
 		return nil, err
 	}
-	if err := l.whole(l.events.CachedInfo()); err != nil {
+	if err := l.whole(ctx); err != nil {
 		return nil, err
 	}
 	l.orders, err = l.stream(ctx, jetstream.StreamConfig{Name: "RACKREACH_ORDERS", Description: "Orders that their agents have not answered, by rack and id", Subjects: []string{orderSubject("*", "*")}})

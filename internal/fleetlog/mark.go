@@ -105,10 +105,24 @@ func replace(path string, b []byte) (err error) {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// whole checks that no message of the events is missing: nothing may delete one.
-func (l *Log) whole(s *jetstream.StreamInfo) error {
+// whole checks that no message of the events is missing, for nothing may delete
+// one, and that the last can be read: of any other, Follow would see that it is
+// left out. Errors: ErrDamaged.
+func (l *Log) whole(ctx context.Context) error {
+	s := l.events.CachedInfo()
 	if s.State.Msgs != s.State.LastSeq {
 		return l.damaged(fmt.Sprintf("its stream %s holds %d of its %d messages", s.Config.Name, s.State.Msgs, s.State.LastSeq))
+	}
+	if s.State.LastSeq == 0 {
+		return nil
+	}
+	_, err := l.events.GetMsg(ctx, s.State.LastSeq)
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) {
+		return l.damaged(fmt.Sprintf("message %d, the last of its stream %s, cannot be read: %v", s.State.LastSeq, s.Config.Name, err))
+	}
+	if err != nil {
+		return fmt.Errorf("read the last message of the log at %s: %w", l.where(), explained(err))
 	}
 	return nil
 }
