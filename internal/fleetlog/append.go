@@ -7,144 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rackreach/rackreach/messages"
 )
 
-// Headers of a message. All but the first and the last are of the rack after it.
-const (
-	headerFirst   = "Rackreach-First" // sequence of its first event; none: the message is a claim
-	headerEpoch   = "Rackreach-Epoch"
-	headerJournal = "Rackreach-Journal"
-	headerLast    = "Rackreach-Last"
-	headerSum     = "Rackreach-Sum"
-)
-
 // maxTries bounds how often a write is tried again because others wrote meanwhile.
 const maxTries = 8
-
-// Head is where a rack stands in the log.
-type Head struct {
-	Epoch   uint64 // whose word it is; 0: no agent was ever heard of
-	Journal string // of the agent that writes in this epoch
-	Seq     uint64 // of the newest event; 0: none
-	Sum     []byte // of that (messages.Sum)
-}
-
-// tail is the newest message of a rack, as far as this process knows.
-type tail struct {
-	mu    sync.Mutex
-	known bool
-	place uint64 // its place in the stream; 0: there is none
-	Head
-}
-
-func eventsSubject(rack string) string { return "rackreach.events." + rack }
-
-// checkRack refuses what cannot be a part of a subject.
-func checkRack(rack string) error {
-	if rack == "" || len(rack) > 128 || strings.ContainsAny(rack, ".*> \t\r\n") {
-		return fmt.Errorf("%.80q is not the name of a rack", rack)
-	}
-	return nil
-}
-
-// locked is the tail of a rack, which only the caller uses until it unlocks it.
-func (l *Log) locked(rack string) (*tail, error) {
-	if err := checkRack(rack); err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	t := l.tails[rack]
-	if t == nil {
-		t = &tail{}
-		l.tails[rack] = t
-	}
-	l.mu.Unlock()
-	t.mu.Lock()
-	return t, nil
-}
-
-// refresh reads where a rack stands.
-func (l *Log) refresh(ctx context.Context, rack string, t *tail) error {
-	m, err := l.events.GetLastMsgForSubject(ctx, eventsSubject(rack))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		t.known, t.place, t.Head = true, 0, Head{}
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read the log of rack %s: %w", rack, err)
-	}
-	h, err := headOf(m.Header)
-	if err != nil {
-		return fmt.Errorf("read the log of rack %s, message %d: %w", rack, m.Sequence, err)
-	}
-	t.known, t.place, t.Head = true, m.Sequence, h
-	return nil
-}
-
-func headOf(h nats.Header) (out Head, err error) {
-	out.Journal = h.Get(headerJournal)
-	if out.Epoch, err = strconv.ParseUint(h.Get(headerEpoch), 10, 64); err != nil {
-		return Head{}, fmt.Errorf("its epoch: %w", err)
-	}
-	if out.Seq, err = strconv.ParseUint(h.Get(headerLast), 10, 64); err != nil {
-		return Head{}, fmt.Errorf("its last event: %w", err)
-	}
-	out.Sum, err = hex.DecodeString(h.Get(headerSum))
-	return out, err
-}
-
-// Head is where a rack stands.
-func (l *Log) Head(ctx context.Context, rack string) (Head, error) {
-	t, err := l.locked(rack)
-	if err != nil {
-		return Head{}, err
-	}
-	defer t.mu.Unlock()
-	if err := l.refresh(ctx, rack, t); err != nil {
-		return Head{}, err
-	}
-	return t.Head, nil
-}
-
-// Claim takes the epoch behind that of after for the agent with a journal of that
-// name. Errors: ErrFenced when the rack is not as after says any more.
-func (l *Log) Claim(ctx context.Context, rack, journal string, after Head) (Head, error) {
-	t, err := l.locked(rack)
-	if err != nil {
-		return Head{}, err
-	}
-	defer t.mu.Unlock()
-	if err := l.refresh(ctx, rack, t); err != nil {
-		return Head{}, err
-	}
-	if t.Epoch != after.Epoch || t.Journal != after.Journal {
-		return Head{}, fmt.Errorf("claim rack %s behind epoch %d: %w: it is in epoch %d", rack, after.Epoch, ErrFenced, t.Epoch)
-	}
-	next := t.Head
-	next.Epoch, next.Journal = t.Epoch+1, journal
-	for range maxTries {
-		err := l.publish(ctx, rack, t, next, 0, nil)
-		switch {
-		case err == nil, t.Epoch == next.Epoch && t.Journal == journal:
-			return t.Head, nil
-		case !errors.Is(err, errMoved):
-			return Head{}, err
-		case t.Epoch != after.Epoch:
-			return Head{}, fmt.Errorf("claim rack %s behind epoch %d: %w: it is in epoch %d", rack, after.Epoch, ErrFenced, t.Epoch)
-		}
-		next.Seq, next.Sum = t.Seq, t.Sum // the agent that is to be fenced has written meanwhile
-	}
-	return Head{}, fmt.Errorf("claim rack %s: others write all the time: try again", rack)
-}
 
 // Append makes events durable, in their order, and returns the newest event that
 // is. Events that the log holds already are compared and left out. Errors:
@@ -164,10 +36,13 @@ func (l *Log) Append(ctx context.Context, rack string, epoch uint64, events []*m
 			}
 		}
 		if t.Epoch != epoch {
-			return t.Seq, fmt.Errorf("append to rack %s in epoch %d: %w: it is in epoch %d", rack, epoch, ErrFenced, t.Epoch)
+			return t.Seq, fmt.Errorf("append in epoch %d: %w", epoch, fenced(rack, t.Head))
 		}
-		if events, err = l.unknown(ctx, rack, t, events); err != nil || len(events) == 0 {
+		if events, err = l.unknown(ctx, rack, t, events); err != nil {
 			return t.Seq, err
+		}
+		if len(events) == 0 {
+			return t.Seq, l.durable(ctx, rack, t)
 		}
 		n, body, err := batch(events)
 		if err != nil {
@@ -180,7 +55,7 @@ func (l *Log) Append(ctx context.Context, rack string, epoch uint64, events []*m
 		err = l.publish(ctx, rack, t, Head{Epoch: epoch, Journal: t.Journal, Seq: events[n-1].GetSeq(), Sum: sum}, events[0].GetSeq(), body)
 		switch {
 		case err == nil:
-			tries = 0
+			events, tries = events[n:], 0
 		case !errors.Is(err, errMoved):
 			return t.Seq, err
 		case tries >= maxTries:
@@ -245,39 +120,54 @@ func batch(events []*messages.Event) (int, []byte, error) {
 	return n, b, nil
 }
 
+// durable makes sure that what could be read of a rack is on disk. An embedded
+// server that could not write may still show what it wanted to; it writes an empty
+// message first. (Of a cluster only what most servers hold can be read.)
+func (l *Log) durable(ctx context.Context, rack string, t *tail) error {
+	if l.server == nil || !l.committer.suspect.Load() || t.place == 0 {
+		return nil
+	}
+	err := l.publish(ctx, rack, t, t.Head, t.Seq+1, nil)
+	if errors.Is(err, errMoved) {
+		return nil // another write came first, and succeeded
+	}
+	return err
+}
+
 // errMoved says that the newest message of the rack is another one; the tail was
 // read anew.
 var errMoved = errors.New("the log has moved on")
 
-// publish writes one message behind the tail, which it becomes.
+// publish writes one message behind the tail, which it becomes. It carries no
+// message id: the condition on the newest message says all that one would, beyond
+// the server's window too, and one server and a cluster answer a retry with an id
+// differently (measured).
 func (l *Log) publish(ctx context.Context, rack string, t *tail, next Head, first uint64, body []byte) error {
 	m := nats.NewMsg(eventsSubject(rack))
 	m.Data = body
-	id := fmt.Sprintf("%s/%d/claim/%s", rack, next.Epoch, next.Journal)
 	if first > 0 {
-		id = fmt.Sprintf("%s/%d/%d-%d", rack, next.Epoch, first, next.Seq)
 		m.Header.Set(headerFirst, strconv.FormatUint(first, 10))
 	}
 	m.Header.Set(headerEpoch, strconv.FormatUint(next.Epoch, 10))
 	m.Header.Set(headerJournal, next.Journal)
 	m.Header.Set(headerLast, strconv.FormatUint(next.Seq, 10))
 	m.Header.Set(headerSum, hex.EncodeToString(next.Sum))
+	m.Header.Set(headerClaimed, strconv.FormatInt(next.Claimed.UnixNano(), 10))
 	ctx, cancel := context.WithTimeout(ctx, writeLimit)
 	defer cancel()
-	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithMsgID(id), jetstream.WithExpectLastSequencePerSubject(t.place), jetstream.WithRetryAttempts(0))
-	if err == nil && !ack.Duplicate {
-		t.place, t.Head = ack.Sequence, next
+	place, err := l.committer.write(ctx, m, t.place)
+	if err == nil {
+		t.place, t.Head = place, next
 		return nil
 	}
-	// The newest message decides, not the error: it may be this very one, whose
-	// acknowledgement was lost. One server answers a retry with "wrong last
-	// sequence", a cluster with "duplicate" (measured).
-	moved := err == nil || isWrongSequence(err)
+	before := t.place
 	t.known = false
-	if !moved {
-		return fmt.Errorf("write to the log of rack %s: %w", rack, err)
+	if !isWrongSequence(err) {
+		return fmt.Errorf("write to the log of rack %s: %w", rack, explained(err))
 	}
-	if err := l.settled(ctx, rack, t, ack); err != nil {
+	// The newest message decides, not the error: it may be this very one, whose
+	// acknowledgement was lost.
+	if err := l.moved(ctx, rack, t, before); err != nil {
 		return err
 	}
 	if t.Epoch == next.Epoch && t.Journal == next.Journal && t.Seq == next.Seq && bytes.Equal(t.Sum, next.Sum) {
@@ -286,24 +176,26 @@ func (l *Log) publish(ctx context.Context, rack string, t *tail, next Head, firs
 	return errMoved
 }
 
-// settled reads the tail anew; of a duplicate, until a replica that answers holds it.
-func (l *Log) settled(ctx context.Context, rack string, t *tail, ack *jetstream.PubAck) error {
-	for {
+// inFlight is how long a write of somebody else, which a cluster has not stored
+// yet, is waited for before the log is asked again.
+const inFlight = 10 * time.Millisecond
+
+// moved reads the tail anew, until it is another one than before: a write that a
+// cluster refuses because of one on its way comes before that one can be read.
+func (l *Log) moved(ctx context.Context, rack string, t *tail, before uint64) error {
+	for range maxTries {
 		if err := l.refresh(ctx, rack, t); err != nil {
 			return err
 		}
-		if ack == nil || t.place >= ack.Sequence {
+		if t.place != before {
 			return nil
 		}
 		select {
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(inFlight):
 		case <-ctx.Done():
-			return ctx.Err()
+			t.known = false
+			return fmt.Errorf("write to the log of rack %s: %w", rack, ctx.Err())
 		}
 	}
-}
-
-func isWrongSequence(err error) bool {
-	var e *jetstream.APIError
-	return errors.As(err, &e) && e.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return nil // it was dropped: the caller tries again
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -16,24 +14,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Errors of writing. They are wrapped.
-var (
-	// ErrFenced says that another agent has taken the rack since: its epoch is newer.
-	ErrFenced = errors.New("another agent has taken the rack")
-	// ErrGap says that events before these are missing.
-	ErrGap = errors.New("events are missing")
-	// ErrDiverged says that the log holds other events under the same numbers.
-	ErrDiverged = errors.New("the log holds another history of the rack")
-)
-
 // Bounds.
 const (
-	startLimit   = 30 * time.Second // for the embedded server to read its store
-	connectLimit = 10 * time.Second // for a cluster to answer
-	writeLimit   = 15 * time.Second // for one message to be acknowledged; a cluster that elects a leader takes up to 6 s (measured)
-	maxPayload   = 8 << 20          // bytes of a message of the embedded server
-	maxBatch     = 512              // events of one message
-	maxBytes     = 512 << 10        // bytes of one message, but for an event that is larger by itself
+	startLimit   = 30 * time.Second       // for the embedded server to read its store
+	connectLimit = 10 * time.Second       // for a cluster to answer
+	writeLimit   = 15 * time.Second       // for one message to be acknowledged; a cluster that elects a leader takes up to 6 s (measured)
+	startPoll    = 250 * time.Millisecond // between two tries to open a stream of a cluster that begins
+	maxPayload   = maxValue + 1<<20       // bytes of a message of the embedded server: any value, with room for headers
+	maxBatch     = 512                    // events of one message
+	maxBytes     = 512 << 10              // bytes of one message, but for an event that is larger by itself
 )
 
 // Options say where the log is.
@@ -54,6 +43,9 @@ type Log struct {
 	js     jetstream.JetStream
 	events jetstream.Stream
 	orders jetstream.Stream
+
+	committer *committer
+	opened    bool
 
 	mu    sync.Mutex
 	tails map[string]*tail
@@ -85,98 +77,99 @@ func Open(ctx context.Context, o Options) (_ *Log, err error) {
 			}
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { o.Logger.Info("the log is reached again") })}
-	where := o.URL
 	if o.URL == "" {
 		if err := l.embed(); err != nil {
 			return nil, err
 		}
-		where = o.Dir
 		options = append(options, nats.InProcessServer(l.server))
 	} else if o.Credentials != "" {
 		options = append(options, nats.UserCredentials(o.Credentials))
 	}
 	if l.conn, err = nats.Connect(o.URL, options...); err != nil {
-		return nil, fmt.Errorf("reach the log at %s: %w: look whether the NATS cluster runs, and at --nats and --nats-credentials", where, err)
+		return nil, fmt.Errorf("reach the log at %s: %w: look whether the NATS cluster runs, and at --nats and --nats-credentials", l.where(), err)
 	}
 	if l.js, err = jetstream.New(l.conn); err != nil {
-		return nil, fmt.Errorf("open the log at %s: %w", where, err)
+		return nil, fmt.Errorf("open the log at %s: %w", l.where(), err)
+	}
+	if l.server != nil {
+		if err := l.checkMark(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if l.events, err = l.stream(ctx, jetstream.StreamConfig{Name: "RACKREACH_EVENTS", Description: "Events of racks, by rack", Subjects: []string{eventsSubject("*")},
-		DenyDelete: true, DenyPurge: true}); err != nil {
+		DenyDelete: true, DenyPurge: true, AllowAtomicPublish: true}); err != nil {
 		return nil, err
 	}
-	l.orders, err = l.stream(ctx, jetstream.StreamConfig{Name: "RACKREACH_ORDERS", Description: "Orders that their agents have not answered, by rack and id", Subjects: []string{"rackreach.orders.*.*"}})
+	if err := l.whole(ctx); err != nil {
+		return nil, err
+	}
+	l.orders, err = l.stream(ctx, jetstream.StreamConfig{Name: "RACKREACH_ORDERS", Description: "Orders that their agents have not answered, by rack and id", Subjects: []string{orderSubject("*", "*")}})
 	if err != nil {
 		return nil, err
 	}
+	if l.server != nil {
+		if err := l.mark(ctx); err != nil {
+			return nil, err
+		}
+	}
+	l.committer = newCommitter(l.conn, l.js, l.events.CachedInfo().Config.AllowAtomicPublish)
+	l.opened = true
 	return l, nil
-}
-
-// embed starts a server in this process. Nobody else can reach it.
-func (l *Log) embed() error {
-	if err := os.MkdirAll(l.o.Dir, 0o700); err != nil {
-		return fmt.Errorf("open the log: %w", err)
-	}
-	l.lock = flock.New(filepath.Join(l.o.Dir, "lock"), flock.SetPermissions(0o600))
-	locked, err := l.lock.TryLock()
-	if err != nil {
-		return fmt.Errorf("open the log in %s: %w", l.o.Dir, err)
-	}
-	if !locked {
-		l.lock = nil
-		return fmt.Errorf("open the log in %s: another coordinator has it open: stop that one, or give this one another --state; several coordinators need a NATS cluster (--nats)", l.o.Dir)
-	}
-	s, err := server.NewServer(&server.Options{ServerName: "rackreach", DontListen: true, JetStream: true, StoreDir: l.o.Dir, SyncAlways: true,
-		MaxPayload: maxPayload, NoSigs: true, NoLog: true})
-	if err != nil {
-		return fmt.Errorf("open the log in %s: %w", l.o.Dir, err)
-	}
-	l.server = s
-	s.SetLoggerV2(natsLog{l.o.Logger}, false, false, false)
-	s.Start()
-	if !s.ReadyForConnections(startLimit) || !s.JetStreamEnabled() {
-		return fmt.Errorf("open the log in %s: its store cannot be read, or not be written to: look at the messages before this one, and at the disk", l.o.Dir)
-	}
-	return nil
 }
 
 func (l *Log) stream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
 	// Not AllowDirect: a replica that lags behind must not say where a rack stands.
 	c.Storage, c.Replicas, c.Retention = jetstream.FileStorage, l.o.Replicas, jetstream.LimitsPolicy
-	s, err := l.js.CreateOrUpdateStream(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("open the stream %s of the log: %w", c.Name, err)
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	for {
+		s, err := l.js.CreateOrUpdateStream(ctx, c)
+		switch {
+		case err == nil:
+			return s, nil
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+			return nil, fmt.Errorf("open the log at %s: its servers, or the account of the credentials, have no JetStream: switch it on there: %w", l.where(), err)
+		case l.o.URL == "" || !isPassing(err):
+			return nil, fmt.Errorf("open the stream %s of the log at %s: %w", c.Name, l.where(), explained(err))
+		}
+		// A cluster that has just begun has no leader yet, or not all of its servers.
+		select {
+		case <-time.After(startPoll):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("open the stream %s of the log at %s, on %d servers: %w: look whether as many run", c.Name, l.where(), c.Replicas, err)
+		}
 	}
-	return s, nil
 }
 
-// Close ends the use of the log.
+// isPassing reports whether a cluster that has just begun may say so.
+func isPassing(err error) bool {
+	var e *jetstream.APIError
+	if errors.As(err, &e) {
+		return e.Code >= 500
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders)
+}
+
+// where is the log, for people.
+func (l *Log) where() string {
+	if l.o.URL != "" {
+		return l.o.URL
+	}
+	return l.o.Dir
+}
+
+// Close ends the use of the log. Writes that wait end with ErrClosed.
 func (l *Log) Close() error {
+	if l.committer != nil {
+		l.committer.close()
+	}
+	if l.server != nil && l.opened {
+		if err := l.mark(context.Background()); err != nil { // an older one is still true
+			l.o.Logger.Warn("how far the log reaches cannot be noted", "error", err)
+		}
+	}
 	if l.conn != nil {
 		l.conn.Close()
 	}
-	if l.server != nil {
-		l.server.Shutdown()
-		l.server.WaitForShutdown()
-	}
-	if l.lock != nil {
-		return l.lock.Close()
-	}
-	return nil
+	return l.stopEmbedded()
 }
-
-// natsLog hands what the embedded server has to say to our own log.
-type natsLog struct{ to *slog.Logger }
-
-func (n natsLog) Noticef(format string, v ...any) { n.to.Debug(fmt.Sprintf(format, v...)) }
-func (n natsLog) Warnf(format string, v ...any) {
-	n.to.Warn("the log's server: " + fmt.Sprintf(format, v...))
-}
-func (n natsLog) Errorf(format string, v ...any) {
-	n.to.Error("the log's server: " + fmt.Sprintf(format, v...))
-}
-func (n natsLog) Fatalf(format string, v ...any) {
-	n.to.Error("the log's server: " + fmt.Sprintf(format, v...))
-}
-func (n natsLog) Debugf(string, ...any) {}
-func (n natsLog) Tracef(string, ...any) {}

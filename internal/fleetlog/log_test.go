@@ -491,33 +491,3 @@ func TestTheLeaderDies(t *testing.T) {
 	write(10)
 	holds(t, l, "r1", acknowledged)
 }
-
-// BenchmarkAppend is 1,000 racks that write at once, 20 events at a time.
-func BenchmarkAppend(b *testing.B) {
-	l := open(b, Options{Dir: b.TempDir()})
-	const racks = 1000
-	for r := range racks {
-		claimed(b, l, fmt.Sprintf("r%d", r), "j")
-	}
-	b.ResetTimer()
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var worst time.Duration
-	for r := range racks {
-		wg.Go(func() {
-			name := fmt.Sprintf("r%d", r)
-			for i := range b.N {
-				at := time.Now()
-				if _, err := l.Append(context.Background(), name, 1, events(name, 1+20*i, 20)); err != nil {
-					b.Error(err)
-				}
-				mu.Lock()
-				worst = max(worst, time.Since(at))
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	b.ReportMetric(float64(racks*20*b.N)/b.Elapsed().Seconds(), "events/s")
-	b.ReportMetric(worst.Seconds(), "s-worst")
-}

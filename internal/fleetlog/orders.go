@@ -3,7 +3,6 @@ package fleetlog
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,16 +12,6 @@ import (
 )
 
 func orderSubject(rack, id string) string { return "rackreach.orders." + rack + "." + id }
-
-func checkOrder(rack, id string) error {
-	if err := checkRack(rack); err != nil {
-		return err
-	}
-	if id == "" || len(id) > 256 || strings.ContainsAny(id, ".*> \t\r\n") {
-		return fmt.Errorf("%.80q is not the id of an order", id)
-	}
-	return nil
-}
 
 // Order keeps an order until it is answered. One that is kept already is kept once.
 func (l *Log) Order(ctx context.Context, o *messages.Order) error {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,14 +23,15 @@ type Entry struct {
 	Epoch    uint64
 	Journal  string // of a claim; empty for events
 	Events   []*messages.Event
+	Time     time.Time // when the log took it, by its server's clock
 }
 
 // entry reads a message.
-func entry(subject string, h nats.Header, body []byte, place uint64) (Entry, error) {
-	e := Entry{Position: place, Rack: strings.TrimPrefix(subject, eventsSubject(""))}
+func entry(subject string, h nats.Header, body []byte, place uint64, at time.Time) (Entry, error) {
+	e := Entry{Position: place, Rack: strings.TrimPrefix(subject, eventsSubject("")), Time: at}
 	head, err := headOf(h)
 	if err != nil {
-		return e, fmt.Errorf("read message %d of the log: %w", place, err)
+		return e, fmt.Errorf("read message %d of the log: %w: %w", place, ErrDamaged, err)
 	}
 	e.Epoch = head.Epoch
 	if h.Get(headerFirst) == "" {
@@ -38,7 +40,7 @@ func entry(subject string, h nats.Header, body []byte, place uint64) (Entry, err
 	}
 	var b messages.EventBatch
 	if err := proto.Unmarshal(body, &b); err != nil {
-		return e, fmt.Errorf("read message %d of the log: %w", place, err)
+		return e, fmt.Errorf("read message %d of the log: %w: %w", place, ErrDamaged, err)
 	}
 	e.Events = b.GetEvents()
 	return e, nil
@@ -53,108 +55,45 @@ func (l *Log) Last(ctx context.Context) (uint64, error) {
 	return info.State.LastSeq, nil
 }
 
-// followBatch bounds how many messages Follow hands over at once.
-const followBatch = 256
-
-// Follow calls fn with what stands in the log behind a place, of all racks, in
-// order, each once, and with what comes, until ctx ends; that is an error, as is
-// one of fn or of the log.
-func (l *Log) Follow(ctx context.Context, after uint64, fn func([]Entry) error) error {
-	return follow(ctx, l.events, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1},
-		func(m jetstream.Msg) (Entry, error) {
-			meta, err := m.Metadata()
-			if err != nil {
-				return Entry{}, fmt.Errorf("read the log: %w", err)
-			}
-			return entry(m.Subject(), m.Headers(), m.Data(), meta.Sequence.Stream)
-		}, fn)
-}
-
-// follow reads a stream and hands it over in batches, as large as they come.
-func follow[T any](ctx context.Context, s jetstream.Stream, c jetstream.OrderedConsumerConfig, read func(jetstream.Msg) (T, error), fn func([]T) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	consumer, err := s.OrderedConsumer(ctx, c)
-	if err != nil {
-		return fmt.Errorf("follow the log: %w", err)
-	}
-	ready := make(chan T, 2*followBatch)
-	consuming, err := consumer.Consume(func(m jetstream.Msg) {
-		x, err := read(m)
-		if err != nil {
-			cancel(err)
-			return
-		}
-		select {
-		case ready <- x:
-		case <-ctx.Done():
-		}
-	}, jetstream.PullMaxMessages(4*followBatch))
-	if err != nil {
-		return fmt.Errorf("follow the log: %w", err)
-	}
-	defer func() {
-		cancel(nil) // a callback that waits goes on
-		consuming.Stop()
-		<-consuming.Closed()
-	}()
-	for {
-		var out []T
-		select {
-		case x := <-ready:
-			out = append(out, x)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		for more := true; more && len(out) < followBatch; {
-			select {
-			case x := <-ready:
-				out = append(out, x)
-			default:
-				more = false
-			}
-		}
-		if err := fn(out); err != nil {
-			return err
-		}
-	}
-}
-
 // Read is at most limit events of a rack from a sequence on, in order. What was
-// read in order before is found at once.
+// read in order before is found at once, the rest by halving the log. Errors:
+// ErrDamaged when an event is not there though a newer one is.
 func (l *Log) Read(ctx context.Context, rack string, from uint64, limit int) ([]*messages.Event, error) {
 	if err := checkRack(rack); err != nil {
 		return nil, err
 	}
 	from = max(from, 1)
-	place := l.hints.find(rack, from)
+	place, err := l.find(ctx, rack, from)
+	if err != nil {
+		return nil, err
+	}
 	var out []*messages.Event
-	for len(out) < limit {
-		m, err := l.events.GetMsg(ctx, place, jetstream.WithGetMsgSubject(eventsSubject(rack)))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
+	for next := from; len(out) < limit; {
+		m, last, err := l.next(ctx, rack, place)
+		if err != nil {
+			return nil, err
+		}
+		if m == nil {
 			break
 		}
-		if err != nil {
-			return nil, fmt.Errorf("read the log of rack %s: %w", rack, err)
-		}
 		place = m.Sequence + 1
-		last, err := strconv.ParseUint(m.Header.Get(headerLast), 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("read the log of rack %s, message %d: %w", rack, m.Sequence, err)
-		}
 		if last < from || m.Header.Get(headerFirst) == "" {
 			continue
 		}
-		e, err := entry(m.Subject, m.Header, m.Data, m.Sequence)
+		e, err := entry(m.Subject, m.Header, m.Data, m.Sequence, m.Time)
 		if err != nil {
 			return nil, err
 		}
 		for _, x := range e.Events {
-			if x.GetSeq() >= from && len(out) < limit {
-				out = append(out, x)
+			if x.GetSeq() < from || len(out) == limit {
+				continue
 			}
+			if x.GetSeq() != next {
+				return nil, fmt.Errorf("read the log of rack %s, message %d: %w: event %d stands where event %d is due", rack, m.Sequence, ErrDamaged, x.GetSeq(), next)
+			}
+			out, next = append(out, x), next+1
 		}
-		if len(out) == limit && out[limit-1].GetSeq() < last {
+		if next <= last {
 			place = m.Sequence // the rest of it is read next
 		}
 	}
@@ -162,6 +101,49 @@ func (l *Log) Read(ctx context.Context, rack string, from uint64, limit int) ([]
 		l.hints.put(rack, out[n-1].GetSeq()+1, place)
 	}
 	return out, nil
+}
+
+// next is the first message of a rack from a place on, and the newest event up to
+// there; nil: there is none.
+func (l *Log) next(ctx context.Context, rack string, place uint64) (*jetstream.RawStreamMsg, uint64, error) {
+	m, err := l.events.GetMsg(ctx, place, jetstream.WithGetMsgSubject(eventsSubject(rack)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the log of rack %s: %w", rack, err)
+	}
+	last, err := strconv.ParseUint(m.Header.Get(headerLast), 10, 64)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read the log of rack %s, message %d: %w: %w", rack, m.Sequence, ErrDamaged, err)
+	}
+	return m, last, nil
+}
+
+// find is a place from which on the events of a rack from a sequence on stand.
+func (l *Log) find(ctx context.Context, rack string, from uint64) (uint64, error) {
+	if place := l.hints.find(rack, from); place > 1 || from == 1 {
+		return place, nil
+	}
+	end, err := l.Last(ctx)
+	if err != nil {
+		return 0, err
+	}
+	// All before low is older; all from high on is not, or not of the rack.
+	low, high := uint64(1), end+1
+	for low < high {
+		middle := low + (high-low)/2
+		m, last, err := l.next(ctx, rack, middle)
+		switch {
+		case err != nil:
+			return 0, err
+		case m != nil && last < from:
+			low = m.Sequence + 1
+		default:
+			high = middle
+		}
+	}
+	return low, nil
 }
 
 // hints remember where readers stopped.

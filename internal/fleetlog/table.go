@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -19,24 +20,66 @@ var (
 	ErrConflict = errors.New("somebody else has written it")
 )
 
-// maxValue bounds a value, unpacked.
-const maxValue = 64 << 20 // bytes
+// Bounds of a value.
+const (
+	maxValue       = 16 << 20 // bytes, unpacked
+	roomForHeaders = 4 << 10  // bytes of a message that a value does not get
+)
 
 // Table is a small table that all coordinators share. Keys are letters, digits,
-// "-", "_", "/", "=" and ".". Values are packed; one that does not fit into a
-// message of the server (8 MiB when it is embedded) is refused.
+// "-", "_", "/", "=" and ".". A value has at most 16 MiB. Larger ones than 4 KiB are
+// packed with gzip; one that does not fit into a message then is refused, with the
+// setting that helps. The embedded server takes all; a cluster takes 1 MiB unless
+// its max_payload is raised. Cutting values in pieces would make a write of one key
+// many writes, which no condition on a revision holds together.
 type Table struct {
 	name string
 	kv   jetstream.KeyValue
+	conn *nats.Conn
+}
+
+// pack makes what is stored of a value. It says when no server would take it.
+func (t *Table) pack(value []byte) ([]byte, error) {
+	if len(value) > maxValue {
+		return nil, fmt.Errorf("it has %d bytes, at most %d are kept", len(value), maxValue)
+	}
+	b, err := pack(value)
+	if limit := t.conn.MaxPayload() - roomForHeaders; err == nil && int64(len(b)) > limit {
+		return nil, fmt.Errorf("packed it has %d bytes, but the servers of the log take %d: raise max_payload there, to %d for any value", len(b), limit, maxPayload)
+	}
+	return b, err
 }
 
 // Table opens the table of that name, and makes it where there is none.
 func (l *Log) Table(ctx context.Context, name string) (*Table, error) {
-	kv, err := l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: "rackreach-" + name, Storage: jetstream.FileStorage, Replicas: l.o.Replicas})
-	if err != nil {
-		return nil, fmt.Errorf("open the table %s of the log: %w", name, err)
+	bucket := "rackreach-" + name
+	kv, err := l.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: bucket, Storage: jetstream.FileStorage, Replicas: l.o.Replicas})
+	if err == nil {
+		err = l.readLeader(ctx, "KV_"+bucket)
 	}
-	return &Table{name, kv}, nil
+	if err == nil {
+		kv, err = l.js.KeyValue(ctx, bucket)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the table %s of the log: %w", name, explained(err))
+	}
+	return &Table{name: name, kv: kv, conn: l.conn}, nil
+}
+
+// readLeader has a bucket read from its leader only: by default any replica
+// answers, one that lags too, and a coordinator would not see what it wrote itself.
+func (l *Log) readLeader(ctx context.Context, stream string) error {
+	s, err := l.js.Stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	c := s.CachedInfo().Config
+	if !c.AllowDirect {
+		return nil
+	}
+	c.AllowDirect = false
+	_, err = l.js.UpdateStream(ctx, c)
+	return err
 }
 
 func (t *Table) wrap(do, key string, err error) error {
@@ -63,7 +106,7 @@ func (t *Table) Get(ctx context.Context, key string) ([]byte, uint64, error) {
 
 // Put writes a value, whatever was there.
 func (t *Table) Put(ctx context.Context, key string, value []byte) error {
-	b, err := pack(value)
+	b, err := t.pack(value)
 	if err == nil {
 		_, err = t.kv.Put(ctx, key, b)
 	}
@@ -73,7 +116,7 @@ func (t *Table) Put(ctx context.Context, key string, value []byte) error {
 // Update writes a value if its revision is still this one; 0: if there is none.
 // It returns the new revision. Errors: ErrConflict.
 func (t *Table) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	b, err := pack(value)
+	b, err := t.pack(value)
 	if err != nil {
 		return 0, t.wrap("write", key, err)
 	}
