@@ -26,11 +26,19 @@ soak: ## the same at every boundary of a rack of 9 devices, and at 2000 random m
 	KILL_RACK=testdata/rack-9.yaml $(KILL) -run TestKilledAtEveryBoundary
 	KILL_RANDOM=2000 $(KILL) -run TestKilledAtRandom
 
+# The real binary on hosts that are network namespaces: needs root and iproute2.
+NETNS = $(GO) test -tags netns -count=1 -v
+
+.PHONY: netns
+netns: ## a coordinator and two agents on hosts of their own, cut off, killed and doubled (needs root, iproute2)
+	$(NETNS) -run 'TestFleetInNamespaces' -timeout 5m ./cmd/rackreach
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest ./cmd/rackreach
+	$(GO) vet -tags netns ./cmd/rackreach
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 	$(GO) tool buf lint
