@@ -99,6 +99,7 @@ func (a *agent) uplink(ctx context.Context, k *rackagent.Keeper, d *door, metric
 			}
 			return h
 		},
+		LetGo:    d.Close,
 		Plan:     k.Plan,
 		Welcomed: k.Welcomed,
 		Obey: func(ctx context.Context, m *messages.Order) {

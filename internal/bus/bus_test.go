@@ -298,7 +298,7 @@ func newAgent(t testing.TB, url string, j *own, change func(*UplinkOptions)) *ag
 		t.Fatal(err)
 	}
 	a := &agent{t: t, journal: j, done: make(chan struct{})}
-	a.o = UplinkOptions{Client: client, Rack: "r1", Name: "j1", Journal: j, HeartbeatEvery: 20 * time.Millisecond, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
+	a.o = UplinkOptions{Client: client, LetGo: client.Close, Rack: "r1", Name: "j1", Journal: j, HeartbeatEvery: 20 * time.Millisecond, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
 		Hello:    func() *messages.Hello { return &messages.Hello{Version: "test", PlanHash: "aa"} },
 		Welcomed: func(epoch uint64, _ []string) error { a.mu.Lock(); a.epoch = epoch; a.mu.Unlock(); return nil },
 		Obey: func(_ context.Context, o *messages.Order) {
@@ -379,9 +379,13 @@ func TestACoordinatorThatWasAway(t *testing.T) {
 	until(t, "it was refused a few times", func() bool { return p.refused.Load() > 3 })
 	p.set(pass)
 	until(t, "all is up", func() bool { return log.seq("r1") == 10 })
+	opened, at := p.opened.Load(), time.Now()
 	p.set(freeze) // both are silent, and notice it
 	j.add(10)
-	until(t, "the agent gave the frozen connection up", func() bool { return p.opened.Load() > 1 })
+	until(t, "the agent gave the frozen connection up", func() bool { return p.opened.Load() > opened })
+	if took := time.Since(at); took > pingAfter/2 {
+		t.Errorf("the agent went on with a silent connection for %s", took)
+	}
 	p.set(pass)
 	until(t, "all is up", func() bool { return log.seq("r1") == 20 })
 	same(t, log, j)
