@@ -131,7 +131,7 @@ func (a *agent) uplink(ctx context.Context, k *rackagent.Keeper, d *door, metric
 		}
 		return s
 	case errors.As(err, &apart):
-		return fmt.Errorf("%w. One of the two came out of a backup. This agent stops, so that nothing is done twice. Next: restore its newest journal (%s), or take the rack over from what the coordinator holds: rackreach agent --rack %s --adopt", err, k.Kept().Dir, a.rack)
+		return fmt.Errorf("%w. One of the two came out of a backup, or this is a copy of the state of an agent that lives on elsewhere. This agent stops, so that nothing is done twice. Next: restore its newest journal (%s), or take the rack over from what the coordinator holds: rackreach agent --rack %s --adopt", err, k.Kept().Dir, a.rack)
 	}
 	return err
 }

@@ -558,6 +558,30 @@ func TestHistoriesThatWentApart(t *testing.T) {
 	}
 }
 
+// A copy of the agent's state that starts elsewhere is turned away, and the agent
+// stays connected.
+func TestACopyOfTheAgent(t *testing.T) {
+	log, j := newRecord(), newOwn()
+	c := newCoordinator(t, log)
+	j.add(7)
+	newAgent(t, c.server.URL, j, nil)
+	until(t, "all is up", func() bool { return log.seq("r1") == 7 })
+	line := c.line("r1")
+	old := newOwn()
+	old.add(3)
+	b := newAgent(t, c.server.URL, old, nil)
+	<-b.done
+	var d *Diverged
+	if !errors.As(b.err, &d) || !strings.Contains(d.What, "7 events, the journal 3") {
+		t.Errorf("the copy: %v", b.err)
+	}
+	j.add(1)
+	until(t, "the agent goes on", func() bool { return log.seq("r1") == 8 })
+	if c.line("r1") != line {
+		t.Error("the copy was taken for the agent")
+	}
+}
+
 func TestAnUnknownPlanIsAskedFor(t *testing.T) {
 	log, j := newRecord(), newOwn()
 	c := newCoordinator(t, log)
