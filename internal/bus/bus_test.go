@@ -558,6 +558,31 @@ func TestHistoriesThatWentApart(t *testing.T) {
 	}
 }
 
+// The wait before the next try grows with tries that fail, not with connections
+// that held for a while.
+func TestConnectionsThatHeld(t *testing.T) {
+	c := newCoordinator(t, newRecord())
+	newAgent(t, c.server.URL, newOwn(), func(o *UplinkOptions) { o.BackoffMax = time.Minute })
+	began := time.Now()
+	var last *line
+	for range 14 { // the wait would be 8 s by then
+		until(t, "the agent is connected anew, and beats", func() bool {
+			l := c.line("r1")
+			if l == nil || l == last {
+				return false
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.beats > 3
+		})
+		last = c.line("r1")
+		last.kick(errors.New("away"))
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
 // A copy of the agent's state that starts elsewhere is turned away, and the agent
 // stays connected.
 func TestACopyOfTheAgent(t *testing.T) {

@@ -124,10 +124,10 @@ func (u *Uplink) Run(ctx context.Context) error {
 		if u.o.Explain != nil {
 			err = u.o.Explain(ctx, err)
 		}
-		u.tell(State{Err: err})
-		if time.Since(at) > u.o.BackoffMax {
+		if u.welcomed() && time.Since(at) > u.o.HeartbeatEvery {
 			tries = 0
 		}
+		u.tell(State{Err: err})
 		wait := backoff(u.o.BackoffMin, u.o.BackoffMax, tries)
 		u.away(ctx, err, wait)
 		select {
@@ -137,6 +137,13 @@ func (u *Uplink) Run(ctx context.Context) error {
 		}
 		u.o.LetGo()
 	}
+}
+
+// welcomed reports whether the last connection came so far.
+func (u *Uplink) welcomed() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.state.Connected
 }
 
 // away says that the coordinator is not connected.
