@@ -262,9 +262,7 @@ func (l *Log) publish(ctx context.Context, rack string, t *tail, next Head, firs
 	m.Header.Set(headerJournal, next.Journal)
 	m.Header.Set(headerLast, strconv.FormatUint(next.Seq, 10))
 	m.Header.Set(headerSum, hex.EncodeToString(next.Sum))
-	ctx, cancel := context.WithTimeout(ctx, writeLimit)
-	defer cancel()
-	ack, err := l.js.PublishMsg(ctx, m, jetstream.WithMsgID(id), jetstream.WithExpectLastSequencePerSubject(t.place), jetstream.WithRetryAttempts(0))
+	ack, err := l.write(ctx, m, jetstream.WithMsgID(id), jetstream.WithExpectLastSequencePerSubject(t.place), jetstream.WithRetryAttempts(0))
 	if err == nil && !ack.Duplicate {
 		t.place, t.Head = ack.Sequence, next
 		return nil

@@ -31,6 +31,7 @@ const (
 	startLimit   = 30 * time.Second // for the embedded server to read its store
 	connectLimit = 10 * time.Second // for a cluster to answer
 	writeLimit   = 15 * time.Second // for one message to be acknowledged; a cluster that elects a leader takes up to 6 s (measured)
+	storeLimit   = 10 * time.Second // the same, of the embedded server: it writes to its disk, and asks nobody
 	maxPayload   = 8 << 20          // bytes of a message of the embedded server
 	maxBatch     = 512              // events of one message
 	maxBytes     = 512 << 10        // bytes of one message, but for an event that is larger by itself
@@ -55,6 +56,8 @@ type Log struct {
 	events jetstream.Stream
 	orders jetstream.Stream
 
+	failed chan error // why the embedded server's store takes nothing; holds one
+
 	mu    sync.Mutex
 	tails map[string]*tail
 	hints hints
@@ -72,7 +75,7 @@ func Open(ctx context.Context, o Options) (_ *Log, err error) {
 			o.Replicas = 3
 		}
 	}
-	l := &Log{o: o, tails: map[string]*tail{}, hints: hints{at: map[hint]uint64{}}}
+	l := &Log{o: o, failed: make(chan error, 1), tails: map[string]*tail{}, hints: hints{at: map[hint]uint64{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())
@@ -148,6 +151,32 @@ func (l *Log) stream(ctx context.Context, c jetstream.StreamConfig) (jetstream.S
 		return nil, fmt.Errorf("open the stream %s of the log: %w", c.Name, err)
 	}
 	return s, nil
+}
+
+// Failed is sent why the store of the embedded server takes nothing any more: its
+// disk is full, or has failed. The server does not recover when there is room again
+// (measured, 2.15): the process has to end, and to be started anew. A cluster never
+// fails in this way.
+func (l *Log) Failed() <-chan error { return l.failed }
+
+// write writes one message, and returns once it is durable.
+func (l *Log) write(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	limit := writeLimit
+	if l.server != nil {
+		// Whoever asked may give up; whether the store takes it is to be known all the same.
+		ctx, limit = context.WithoutCancel(ctx), storeLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ack, err := l.js.PublishMsg(ctx, m, o...)
+	if l.server != nil && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("the log in %s has taken nothing for %s: its disk is full, or has failed (%w)", l.o.Dir, storeLimit, err)
+		select {
+		case l.failed <- err:
+		default:
+		}
+	}
+	return ack, err
 }
 
 // Close ends the use of the log.

@@ -35,9 +35,7 @@ func (l *Log) Order(ctx context.Context, o *messages.Order) error {
 	}
 	m := nats.NewMsg(orderSubject(o.GetRack(), o.GetId()))
 	m.Data = b
-	ctx, cancel := context.WithTimeout(ctx, writeLimit)
-	defer cancel()
-	_, err = l.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(0))
+	_, err = l.write(ctx, m, jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !isWrongSequence(err) {
 		return fmt.Errorf("keep an order for rack %s: %w", o.GetRack(), err)
 	}
