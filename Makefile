@@ -33,6 +33,10 @@ NETNS = $(GO) test -tags netns -count=1 -v
 netns: ## a coordinator and two agents on hosts of their own, cut off, killed and doubled (needs root, iproute2)
 	$(NETNS) -run 'TestFleetInNamespaces' -timeout 5m ./cmd/rackreach
 
+.PHONY: fleet-faults
+fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
+	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }

@@ -41,24 +41,14 @@ type world struct {
 	dir    string
 	binary string
 	hosts  map[string]*host
+	ran    []*process
 	told   sync.Mutex
 	log    bytes.Buffer // what all processes said, in order
 }
 
 var (
-	worlds  atomic.Int32
-	oldNS   = regexp.MustCompile(`^rr([0-9]+)-`)
-	buildNS = sync.OnceValues(func() (string, error) {
-		dir, err := os.MkdirTemp("", "rrbin")
-		if err != nil {
-			return "", err
-		}
-		path := filepath.Join(dir, "rackreach")
-		if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%w\n%s", err, out)
-		}
-		return path, nil
-	})
+	worlds atomic.Int32
+	oldNS  = regexp.MustCompile(`^rr([0-9]+)-`)
 )
 
 // newWorld makes the bridge.
@@ -70,15 +60,12 @@ func newWorld(t *testing.T) *world {
 	if _, err := exec.LookPath("ip"); err != nil {
 		t.Fatal("network namespaces need the command ip: install iproute2: ", err)
 	}
-	binary, err := buildNS()
-	if err != nil {
+	name := fmt.Sprintf("rr%d-%d", os.Getpid(), worlds.Add(1))
+	dir := filepath.Join(os.TempDir(), name) // short: a unix socket's path is bounded
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "rrns") // short: a unix socket's path is bounded
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, name: fmt.Sprintf("rr%d-%d", os.Getpid(), worlds.Add(1)), dir: dir, binary: binary, hosts: map[string]*host{}}
+	w := &world{t: t, name: name, dir: dir, binary: filepath.Join(dir, "rackreach"), hosts: map[string]*host{}}
 	t.Cleanup(func() {
 		if t.Failed() {
 			w.told.Lock()
@@ -90,10 +77,19 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	w.sweep()
+	w.build(w.binary, ".")
 	w.namespace(w.lan())
 	w.ip("-n", w.lan(), "link", "add", "lan", "type", "bridge")
 	w.ip("-n", w.lan(), "link", "set", "lan", "up")
 	return w
+}
+
+// build builds a program.
+func (w *world) build(path, from string) {
+	w.t.Helper()
+	if out, err := exec.Command("go", "build", "-o", path, from).CombinedOutput(); err != nil {
+		w.t.Fatalf("build %s: %v\n%s", from, err, out)
+	}
 }
 
 func (w *world) lan() string { return w.name + "-lan" }
@@ -122,12 +118,7 @@ func (w *world) ip(args ...string) string {
 // sweep removes what test runs that were killed have left over.
 func (w *world) sweep() {
 	for line := range strings.Lines(w.ip("netns", "list")) {
-		m := oldNS.FindStringSubmatch(line)
-		if m == nil {
-			continue
-		}
-		pid, err := strconv.Atoi(m[1])
-		if err != nil || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		if !leftOver(line) {
 			continue
 		}
 		name := strings.Fields(line)[0]
@@ -138,6 +129,33 @@ func (w *world) sweep() {
 		}
 		w.ip("netns", "del", name)
 	}
+	entries, err := os.ReadDir(os.TempDir())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if !leftOver(e.Name()) {
+			continue
+		}
+		path := filepath.Join(os.TempDir(), e.Name())
+		_ = syscall.Unmount(filepath.Join(path, smallDisk), syscall.MNT_DETACH) // most have none
+		if err := os.RemoveAll(path); err != nil {
+			w.t.Error(err)
+		}
+	}
+}
+
+// smallDisk is where in its directory a world may mount a disk.
+const smallDisk = "disk"
+
+// leftOver reports whether a name is one of ours, of a process that has ended.
+func leftOver(name string) bool {
+	m := oldNS.FindStringSubmatch(name)
+	if m == nil {
+		return false
+	}
+	pid, err := strconv.Atoi(m[1])
+	return err == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
 }
 
 // host is a machine: a namespace with one cable to the bridge.
@@ -145,26 +163,38 @@ type host struct {
 	w       *world
 	name    string
 	address string
+	in      string // its namespace
 	home    state.Home
 }
 
 // host makes a machine.
 func (w *world) host(name, address string) *host {
 	w.t.Helper()
-	h := &host{w: w, name: name, address: address, home: state.Home(filepath.Join(w.dir, name))}
+	h := &host{w: w, name: name, address: address, in: w.name + "-" + name, home: state.Home(filepath.Join(w.dir, name))}
 	if err := os.Mkdir(string(h.home), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
-	w.namespace(h.ns())
-	w.ip("-n", w.lan(), "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", h.ns())
+	w.namespace(h.in)
+	w.ip("-n", w.lan(), "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", h.in)
 	w.ip("-n", w.lan(), "link", "set", name, "master", "lan", "up")
-	w.ip("-n", h.ns(), "addr", "add", address+"/24", "dev", "eth0")
-	w.ip("-n", h.ns(), "link", "set", "eth0", "up")
+	w.ip("-n", h.in, "addr", "add", address+"/24", "dev", "eth0")
+	w.ip("-n", h.in, "link", "set", "eth0", "up")
 	w.hosts[name] = h
 	return h
 }
 
-func (h *host) ns() string { return h.w.name + "-" + h.name }
+// replaced is another machine in the place of this one, with all of its cables and
+// nothing that it knew.
+func (h *host) replaced(name, address string) *host {
+	h.w.t.Helper()
+	n := &host{w: h.w, name: name, address: address, in: h.in, home: state.Home(filepath.Join(h.w.dir, name))}
+	if err := os.Mkdir(string(n.home), 0o700); err != nil {
+		h.w.t.Fatal(err)
+	}
+	h.w.ip("-n", h.in, "addr", "flush", "dev", "eth0")
+	h.w.ip("-n", h.in, "addr", "add", address+"/24", "dev", "eth0")
+	return n
+}
 
 // unplug pulls the machine's cable; plug puts it back.
 func (h *host) unplug() { h.w.t.Helper(); h.w.ip("-n", h.w.lan(), "link", "set", h.name, "down") }
@@ -205,7 +235,7 @@ func (s *transcript) String() string {
 
 // command is a command on the host that knows no other configuration than ours.
 func (h *host) command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.ns(), program}, args...)...)
+	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.in, program}, args...)...)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "RACKREACH_") && !strings.HasPrefix(v, "XDG_") && !strings.HasPrefix(v, "HOME=") {
 			cmd.Env = append(cmd.Env, v)
@@ -226,6 +256,7 @@ func (h *host) start(program string, args ...string) *process {
 		h.w.t.Fatal(err)
 	}
 	go func() { defer close(p.ended); p.err = p.cmd.Wait() }()
+	h.w.ran = append(h.w.ran, p)
 	h.w.t.Cleanup(p.kill)
 	return p
 }
