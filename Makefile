@@ -30,11 +30,24 @@ soak: ## the same at every boundary of a rack of 9 devices, and at 2000 random m
 bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minutes)
 	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
 
+# The real binary on hosts that are network namespaces: needs root and iproute2.
+NETNS = $(GO) test -tags netns -count=1 -v
+
+.PHONY: netns
+netns: ## a coordinator and two agents on hosts of their own, cut off, killed and doubled (needs root, iproute2)
+	$(NETNS) -run 'TestFleetInNamespaces' -timeout 5m ./cmd/rackreach
+
+.PHONY: fleet-faults
+fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
+	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
+	$(GO) vet -tags netns ./cmd/rackreach
+	$(GO) vet -tags bench ./actors
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 	$(GO) tool buf lint

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/rackreach/rackreach/internal/fleet"
 	"github.com/rackreach/rackreach/internal/platform"
@@ -29,7 +30,8 @@ type records struct {
 	orders   []*messages.Order
 	answered []string
 	halted   string
-	fail     error // of reading
+	fail     error         // of reading
+	skew     time.Duration // of the agents' clocks
 }
 
 var proxyRack = testRack("r1", 2, 0, 2)
@@ -114,7 +116,7 @@ func (r *records) append(name string, events ...rack.Event) {
 	r.mu.Lock()
 	var out []*messages.Event
 	for _, e := range events {
-		e.Rack, e.Seq, e.Time = name, uint64(len(r.events[name])+1), time.Now()
+		e.Rack, e.Seq, e.Time = name, uint64(len(r.events[name])+1), time.Now().Add(r.skew)
 		m := messages.FromEvent(e)
 		r.events[name] = append(r.events[name], m)
 		out = append(out, m)
@@ -262,6 +264,36 @@ func TestWhoOrdersHearsTheAnswer(t *testing.T) {
 
 // TestAnAdoptedRackIsInDoubt: what a lost agent said of devices that were not ready
 // may be out of date.
+// TestAClockThatIsWrong: the times of a rack's events are those of its agent, and
+// are compared with each other only; when the agent was heard of is the
+// coordinator's time.
+func TestAClockThatIsWrong(t *testing.T) {
+	for _, skew := range []time.Duration{-time.Hour, time.Hour} {
+		t.Run(skew.String(), func(t *testing.T) {
+			inFleet(t, func(t *testing.T, r *records) {
+				r.skew = skew
+				l := r.attach("r1")
+				r.append("r1", begins)
+				time.Sleep(10 * time.Minute)
+				r.append("r1", rack.Event{Kind: rack.RackCompleted})
+				r.send(&AgentHeard{Rack: "r1", Line: l, Heartbeat: &messages.Heartbeat{Time: timestamppb.New(time.Now().Add(skew)), LastSeq: 2}})
+				m := ask[*messages.Rack](r, &GetRack{Rack: "r1"})
+				if heard := m.GetAgent().GetLastHeard().AsTime(); !heard.Equal(time.Now()) {
+					t.Errorf("heard of at %s, it is %s", heard, time.Now())
+				}
+				if last := m.GetLastTime().AsTime(); !last.Equal(time.Now().Add(skew)) {
+					t.Errorf("its newest event is of %s", last)
+				}
+				synctest.Wait()
+				c := ask[Counts](r, &GetCounts{})
+				if len(c.Racks) != 1 || c.Racks[0].Run != 10*time.Minute || !c.Racks[0].Connected || c.Racks[0].Lag != 0 {
+					t.Errorf("%+v", c)
+				}
+			})
+		})
+	}
+}
+
 func TestAnAdoptedRackIsInDoubt(t *testing.T) {
 	inFleet(t, func(t *testing.T, r *records) {
 		r.append("r1", begins, rack.Event{Device: "mgmt-1", Role: rack.ManagementSwitch, Kind: rack.DeviceReady})

@@ -95,6 +95,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		select {
 		case err := <-crashed:
 			return err
+		case err := <-c.log.Failed():
+			return fmt.Errorf("%w. This coordinator ends, for it can only go on when it is started again; agents keep their events until then. Next: make room, or mend the disk", err)
 		case <-ctx.Done():
 			return nil
 		}

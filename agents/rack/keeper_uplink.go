@@ -73,7 +73,7 @@ func (k *Keeper) Connect(ctx context.Context, hello *messages.Hello, o bus.Uplin
 	}
 	var apart *bus.Diverged
 	if errors.As(err, &apart) {
-		return fmt.Errorf("%w. One of the two came out of a backup. To go on with what the coordinator holds, move %s away, then: rackreach agent --rack %s --adopt", err, k.Kept().Dir, k.Name())
+		return fmt.Errorf("%w. One of the two came out of a backup, or this is a copy of the state of an agent that lives on elsewhere. To go on with what the coordinator holds, move %s away, then: rackreach agent --rack %s --adopt", err, k.Kept().Dir, k.Name())
 	}
 	return err
 }

@@ -96,7 +96,7 @@ func (a *agent) trust(d *door) (*tls.Config, error) {
 
 // uplink keeps the agent connected to its coordinator until ctx ends.
 func (a *agent) uplink(ctx context.Context, k *rackagent.Keeper, d *door, metrics string, log *slog.Logger) error {
-	o := bus.UplinkOptions{Client: d.Client, Away: slog.LevelWarn}
+	o := bus.UplinkOptions{Client: d.Client, LetGo: d.Close, Away: slog.LevelWarn}
 	if a.coordinator == "" && d.id == nil {
 		o.Away = slog.LevelDebug // nobody said that there is one
 	}

@@ -298,7 +298,7 @@ func newAgent(t testing.TB, url string, j *own, change func(*UplinkOptions)) *ag
 		t.Fatal(err)
 	}
 	a := &agent{t: t, journal: j, done: make(chan struct{})}
-	a.o = UplinkOptions{Client: client, Rack: "r1", Name: "j1", Journal: j, HeartbeatEvery: 20 * time.Millisecond, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
+	a.o = UplinkOptions{Client: client, LetGo: client.Close, Rack: "r1", Name: "j1", Journal: j, HeartbeatEvery: 20 * time.Millisecond, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
 		Hello:    func() *messages.Hello { return &messages.Hello{Version: "test", PlanHash: "aa"} },
 		Welcomed: func(epoch uint64, _ []string) error { a.mu.Lock(); a.epoch = epoch; a.mu.Unlock(); return nil },
 		Obey: func(_ context.Context, o *messages.Order) {
@@ -379,9 +379,13 @@ func TestACoordinatorThatWasAway(t *testing.T) {
 	until(t, "it was refused a few times", func() bool { return p.refused.Load() > 3 })
 	p.set(pass)
 	until(t, "all is up", func() bool { return log.seq("r1") == 10 })
+	opened, at := p.opened.Load(), time.Now()
 	p.set(freeze) // both are silent, and notice it
 	j.add(10)
-	until(t, "the agent gave the frozen connection up", func() bool { return p.opened.Load() > 1 })
+	until(t, "the agent gave the frozen connection up", func() bool { return p.opened.Load() > opened })
+	if took := time.Since(at); took > pingAfter/2 {
+		t.Errorf("the agent went on with a silent connection for %s", took)
+	}
 	p.set(pass)
 	until(t, "all is up", func() bool { return log.seq("r1") == 20 })
 	same(t, log, j)
@@ -551,6 +555,55 @@ func TestHistoriesThatWentApart(t *testing.T) {
 				t.Errorf("%v", b.err)
 			}
 		})
+	}
+}
+
+// The wait before the next try grows with tries that fail, not with connections
+// that held for a while.
+func TestConnectionsThatHeld(t *testing.T) {
+	c := newCoordinator(t, newRecord())
+	newAgent(t, c.server.URL, newOwn(), func(o *UplinkOptions) { o.BackoffMax = time.Minute })
+	began := time.Now()
+	var last *line
+	for range 14 { // the wait would be 8 s by then
+		until(t, "the agent is connected anew, and beats", func() bool {
+			l := c.line("r1")
+			if l == nil || l == last {
+				return false
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.beats > 3
+		})
+		last = c.line("r1")
+		last.kick(errors.New("away"))
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// A copy of the agent's state that starts elsewhere is turned away, and the agent
+// stays connected.
+func TestACopyOfTheAgent(t *testing.T) {
+	log, j := newRecord(), newOwn()
+	c := newCoordinator(t, log)
+	j.add(7)
+	newAgent(t, c.server.URL, j, nil)
+	until(t, "all is up", func() bool { return log.seq("r1") == 7 })
+	line := c.line("r1")
+	old := newOwn()
+	old.add(3)
+	b := newAgent(t, c.server.URL, old, nil)
+	<-b.done
+	var d *Diverged
+	if !errors.As(b.err, &d) || !strings.Contains(d.What, "7 events, the journal 3") {
+		t.Errorf("the copy: %v", b.err)
+	}
+	j.add(1)
+	until(t, "the agent goes on", func() bool { return log.seq("r1") == 8 })
+	if c.line("r1") != line {
+		t.Error("the copy was taken for the agent")
 	}
 }
 

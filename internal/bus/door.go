@@ -180,6 +180,11 @@ func (c *connection) greet(ctx context.Context) error {
 	if head.Journal != c.hello.GetJournal() {
 		return superseded(c.rack, head)
 	}
+	if has := c.hello.GetLastSeq(); has < head.Seq {
+		// Before it is taken for the agent: a copy of an old state must not cut off the
+		// agent itself.
+		return connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("it has %d events, the journal %d", head.Seq, has))
+	}
 	c.epoch, c.acked = head.Epoch, head.Seq
 	w := &messages.Welcome{Epoch: head.Epoch, AckedSeq: head.Seq, AckedSum: head.Sum}
 	if c.d.o.Siblings != nil {

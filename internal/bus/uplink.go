@@ -54,6 +54,9 @@ type UplinkOptions struct {
 	// Obey is given orders, one at a time, in their order. It answers by an event.
 	Obey      func(ctx context.Context, o *messages.Order)
 	Heartbeat func() *messages.Heartbeat
+	// LetGo closes connections that nothing goes over; it is called before each further
+	// try, which must not go over one that may be dead. nil: nothing is closed.
+	LetGo func()
 	// Explain finds a better word for why a connection failed; nil: there is none.
 	Explain func(ctx context.Context, err error) error
 
@@ -95,6 +98,9 @@ func NewUplink(o UplinkOptions) *Uplink {
 	if o.State == nil {
 		o.State = func(State) {}
 	}
+	if o.LetGo == nil {
+		o.LetGo = func() {}
+	}
 	return &Uplink{o: o, orders: make(chan *messages.Order, ordersInFlight), known: map[string]bool{}}
 }
 
@@ -118,10 +124,10 @@ func (u *Uplink) Run(ctx context.Context) error {
 		if u.o.Explain != nil {
 			err = u.o.Explain(ctx, err)
 		}
-		u.tell(State{Err: err})
-		if time.Since(at) > u.o.BackoffMax {
+		if u.welcomed() && time.Since(at) > u.o.HeartbeatEvery {
 			tries = 0
 		}
+		u.tell(State{Err: err})
 		wait := backoff(u.o.BackoffMin, u.o.BackoffMax, tries)
 		u.away(ctx, err, wait)
 		select {
@@ -129,7 +135,15 @@ func (u *Uplink) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
+		u.o.LetGo()
 	}
+}
+
+// welcomed reports whether the last connection came so far.
+func (u *Uplink) welcomed() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.state.Connected
 }
 
 // away says that the coordinator is not connected.
@@ -212,7 +226,9 @@ func (u *Uplink) connect(ctx context.Context) (err error) {
 		}
 	}()
 	stream := u.o.Client.Connect(ctx)
-	defer func() { cancel(nil); _ = stream.CloseResponse() }()
+	// The transport waits for more to send, and does not notice that ctx has ended.
+	closing := context.AfterFunc(ctx, func() { _ = stream.CloseRequest() })
+	defer func() { cancel(nil); closing(); _ = stream.CloseRequest(); _ = stream.CloseResponse() }()
 	h := u.o.Hello()
 	h.Rack, h.Journal, h.Epoch, h.LastSeq = u.o.Rack, u.o.Name, u.o.Epoch, u.o.Journal.Last()
 	if err := stream.Send(&messages.ConnectRequest{Message: &messages.ConnectRequest_Hello{Hello: h}}); err != nil {

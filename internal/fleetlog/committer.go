@@ -54,14 +54,16 @@ type committer struct {
 	// lets read may be in its memory only, until it has written something again.
 	suspect atomic.Bool
 
+	broken func(error) // is told of a write that failed, and was not refused
+
 	queue chan *write
 	life  context.Context // ends with the log, and every write with it
 	end   context.CancelFunc
 	ended sync.WaitGroup
 }
 
-func newCommitter(conn *nats.Conn, js jetstream.JetStream, group bool) *committer {
-	c := &committer{conn: conn, js: js, group: group, queue: make(chan *write, 2*maxGroup)}
+func newCommitter(conn *nats.Conn, js jetstream.JetStream, group bool, broken func(error)) *committer {
+	c := &committer{conn: conn, js: js, group: group, broken: broken, queue: make(chan *write, 2*maxGroup)}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.ended.Go(c.run)
 	return c
@@ -161,6 +163,9 @@ func (c *committer) commit(group []*write) {
 func (c *committer) note(err error) {
 	if !isRefused(err) {
 		c.suspect.Store(err != nil)
+		if err != nil && c.life.Err() == nil {
+			c.broken(err)
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ type Log struct {
 
 	committer *committer
 	opened    bool
+	failed    chan error // why the embedded server's store takes nothing; holds one
 
 	mu    sync.Mutex
 	tails map[string]*tail
@@ -64,7 +65,7 @@ func Open(ctx context.Context, o Options) (_ *Log, err error) {
 			o.Replicas = 3
 		}
 	}
-	l := &Log{o: o, tails: map[string]*tail{}, hints: hints{at: map[hint]uint64{}}}
+	l := &Log{o: o, failed: make(chan error, 1), tails: map[string]*tail{}, hints: hints{at: map[hint]uint64{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())
@@ -112,7 +113,7 @@ func Open(ctx context.Context, o Options) (_ *Log, err error) {
 			return nil, err
 		}
 	}
-	l.committer = newCommitter(l.conn, l.js, l.events.CachedInfo().Config.AllowAtomicPublish)
+	l.committer = newCommitter(l.conn, l.js, l.events.CachedInfo().Config.AllowAtomicPublish, l.broken)
 	l.opened = true
 	return l, nil
 }
@@ -156,6 +157,23 @@ func (l *Log) where() string {
 		return l.o.URL
 	}
 	return l.o.Dir
+}
+
+// Failed is sent why the store of the embedded server takes nothing any more: its
+// disk is full, or has failed. The server does not recover when there is room again
+// (measured, 2.15): the process has to end, and to be started anew. A cluster never
+// fails in this way.
+func (l *Log) Failed() <-chan error { return l.failed }
+
+// broken is told that a write failed, and not because it was refused.
+func (l *Log) broken(err error) {
+	if l.server == nil {
+		return
+	}
+	select {
+	case l.failed <- fmt.Errorf("the log in %s takes nothing: its disk is full, or has failed (%w)", l.o.Dir, err):
+	default:
+	}
 }
 
 // Close ends the use of the log. Writes that wait end with ErrClosed.

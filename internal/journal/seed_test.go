@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -70,6 +71,28 @@ func TestSeed(t *testing.T) {
 
 // TestSeedRefuses what is not the whole history of the rack, and leaves nothing
 // behind that could be taken for a journal.
+// The clock of a machine that takes a rack over is an hour behind that of the lost
+// one: time stands still in the journal until it has come so far.
+func TestSeedFromAClockAhead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	ahead := time.Now().Add(time.Hour).UTC().Round(0)
+	lost := []rack.Event{{Seq: 1, Time: ahead, Rack: "r1", Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "x"}}}
+	if _, err := Seed(dir, Meta{Rack: "r1", Run: "other"}, each(lost, nil)); err != nil {
+		t.Fatal(err)
+	}
+	to, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := to.Append(rack.Event{Rack: "r1", Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "y"}})
+	if err := errors.Join(err, to.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if !got[0].Time.Equal(ahead) {
+		t.Errorf("event 1 is of %s, event 2 of %s", ahead, got[0].Time)
+	}
+}
+
 func TestSeedRefuses(t *testing.T) {
 	event := func(seq uint64, of string) rack.Event {
 		return rack.Event{Seq: seq, Rack: of, Kind: rack.RackStarted}

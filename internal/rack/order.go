@@ -226,7 +226,7 @@ func (r *Run) maySkip(dev *Device, d DeviceState, o Order) error {
 	case dev.Role.IsSwitch():
 		lost := r.unreachableWithout(n)
 		return refuse("mend it, then rackreach retry "+n, "skip %s: without this switch %s; no server is imaged before every switch is ready", n, lost)
-	case d.Status == Installing && d.Ticket.Open && d.Ticket.Live && r.step(dev, d.Step).Destructive:
+	case d.Status == Installing && d.Ticket.Open && d.Ticket.Live && r.step(dev, d.Step).Destructive && !r.Uncertain(n):
 		// A run that is completed without it would end what it is served.
 		return refuse(r.itsEnd(), "skip %s: it may be writing right now, under ticket %s", n, d.Ticket.ID)
 	case d.Status == Ready:
@@ -272,14 +272,17 @@ func (r *Run) mayStartOver(dev *Device, d DeviceState, v Verb) error {
 	if dev.Protect {
 		return refuse("write protect: false in the rack file, plan and apply again, if you mean it", "%s %s: it is protected: nothing on it may ever be overwritten", v, n)
 	}
-	if r.Status == Imaging && d.Status == Configuring && d.Held == "" && r.step(dev, d.Step).Uninterruptible {
+	// Nobody drives a device that is uncertain, so its end would never come; whoever
+	// orders this has looked at it.
+	driven := !r.Uncertain(n)
+	if driven && r.Status == Imaging && d.Status == Configuring && d.Held == "" && r.step(dev, d.Step).Uninterruptible {
 		return refuse(r.itsEnd(), "%s %s: its configuration is being pushed, which must not be interrupted", v, n)
 	}
 	for _, other := range r.OpenTickets() {
 		switch {
-		case other == n:
+		case other == n && driven:
 			return refuse(r.itsEnd(), "%s %s: it may be writing right now, under ticket %s", v, n, d.Ticket.ID)
-		case dev.Role.IsSwitch() && r.behind(other, n):
+		case other != n && dev.Role.IsSwitch() && r.behind(other, n):
 			return refuse("wait for its end (rackreach watch), or rackreach halt", "%s %s: %s is being installed through it", v, n, other)
 		}
 	}

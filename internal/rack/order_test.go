@@ -78,6 +78,7 @@ func TestOrders(t *testing.T) {
 		{"skip of a server", nil, rack.Order{Verb: rack.Skip, Device: "server-02", Reason: "no power"}, "device-skipped"},
 		{"skip without a reason", nil, rack.Order{Verb: rack.Skip, Device: "server-02"}, "! no reason"},
 		{"skip of what may be writing", func(s *story) { installing(s, "server-02", "write") }, rack.Order{Verb: rack.Skip, Device: "server-02", Reason: "x"}, "! it may be writing right now"},
+		{"skip of what nobody drives since a salvage", func(s *story) { installing(s, "server-02", "write"); s.run.Salvaged = s.seq }, rack.Order{Verb: rack.Skip, Device: "server-02", Reason: "x"}, "device-skipped"},
 		{"skip of what waits to fetch its installer", func(s *story) { installing(s, "server-02", "boot-loader") }, rack.Order{Verb: rack.Skip, Device: "server-02", Reason: "x"}, "device-skipped"},
 		{"skip of what is ready", nil, rack.Order{Verb: rack.Skip, Device: "server-01", Reason: "x"}, "! it is ready"},
 		{"skip of a ToR switch", nil, rack.Order{Verb: rack.Skip, Device: "tor-1", Reason: "x"}, "! would stay unreachable: server-01, server-02"},
@@ -87,12 +88,24 @@ func TestOrders(t *testing.T) {
 		{"reimage of what is ready", nil, rack.Order{Verb: rack.Reimage, Device: "server-01"}, "reimage-ordered receipt:x7/r2/server-01/1"},
 		{"reimage of what was never seen", nil, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "! it was never seen"},
 		{"reimage of what may be writing", func(s *story) { installing(s, "server-02", "write") }, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "! it may be writing right now"},
+		{"reimage of what nobody drives since a salvage", func(s *story) { installing(s, "server-02", "write"); s.run.Salvaged = s.seq }, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "reimage-ordered"},
+		{"reimage of what is driven again since a salvage", func(s *story) {
+			installing(s, "server-02", "write")
+			s.run.Salvaged = s.seq
+			s.event(rack.DeviceRetried, "server-02", rack.Detail{})
+		}, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "! it may be writing right now"},
 		{"reimage of a switch that others are installed through", func(s *story) { installing(s, "server-02", "write") }, rack.Order{Verb: rack.Reimage, Device: "tor-1"}, "! server-02 is being installed through it"},
 		{"reimage of what is being configured", func(s *story) {
 			s.seen("server-02", rack.Observation{Source: rack.FromBMC})
 			s.run.Apply(rack.Event{Device: "server-02", Kind: rack.PhaseStarted, Phase: rack.Configuration})
 			s.run.Apply(rack.Event{Device: "server-02", Kind: rack.StepStarted, Phase: rack.Configuration, Detail: rack.Detail{Step: "push", Attempt: 1}})
 		}, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "! its configuration is being pushed"},
+		{"reimage of what was being configured before a salvage", func(s *story) {
+			s.seen("server-02", rack.Observation{Source: rack.FromBMC})
+			s.run.Apply(rack.Event{Device: "server-02", Kind: rack.PhaseStarted, Phase: rack.Configuration})
+			s.run.Apply(rack.Event{Device: "server-02", Kind: rack.StepStarted, Phase: rack.Configuration, Detail: rack.Detail{Step: "push", Attempt: 1}})
+			s.run.Salvaged = max(s.seq, 1)
+		}, rack.Order{Verb: rack.Reimage, Device: "server-02"}, "reimage-ordered"},
 		{"reimage of what is protected", func(s *story) { s.run.Rack.Devices[4].Protect = true }, rack.Order{Verb: rack.Reimage, Device: "server-01"}, "! it is protected"},
 		{"replace", nil, rack.Order{Verb: rack.Replace, Device: "server-01"}, "device-replaced"},
 
