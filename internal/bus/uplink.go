@@ -107,6 +107,10 @@ func (u *Uplink) Run(ctx context.Context) error {
 	defer func() { cancel(); <-obeying }()
 	for tries := 0; ; tries++ {
 		at := time.Now()
+		// A connection that is open shows the certificate of before.
+		if c, ok := u.o.Client.(interface{ Close() }); ok {
+			c.Close()
+		}
 		err := u.connect(ctx)
 		if ctx.Err() != nil {
 			return nil
