@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,9 +29,9 @@ import (
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/rackfile"
-	"github.com/rackreach/rackreach/internal/simimage"
 	"github.com/rackreach/rackreach/internal/state"
 	"github.com/rackreach/rackreach/messages"
+	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -211,12 +213,10 @@ func plan(t testing.TB, name string) *state.Plan {
 		t.Fatal(err)
 	}
 	r.Name = name
-	images, err := simimage.New(simimage.Specs())
-	if err != nil {
-		t.Fatal(err)
-	}
 	p := &state.Plan{Rack: r, Platforms: map[string]rack.Platform{}}
-	if p.Plan, err = rack.NewPlan(r, platform.All(), images.Describe); err != nil {
+	if p.Plan, err = rack.NewPlan(r, platform.All(), func(name string) (rack.Image, error) {
+		return rack.Image{Name: name, Digest: "sha256:" + strings.Repeat("0", 64), Size: 1}, nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range r.Devices {
@@ -284,7 +284,7 @@ func newAgent(t testing.TB, url string, config *tls.Config, name string, j *jour
 		j = journal.NewMemory()
 	}
 	a := &agent{t: t, rack: name, journal: j, done: make(chan struct{})}
-	o := bus.UplinkOptions{Client: client, Rack: name, Name: "j-" + name, Journal: kept{j}, HeartbeatEvery: 50 * time.Millisecond, BackoffMin: time.Millisecond, BackoffMax: 50 * time.Millisecond,
+	o := bus.UplinkOptions{Client: client, Rack: name, Name: "j-" + name, Journal: kept{j}, HeartbeatEvery: 2 * time.Second, BackoffMin: time.Millisecond, BackoffMax: 50 * time.Millisecond,
 		Hello:     func() *messages.Hello { return &messages.Hello{Version: "test", MetricsAddress: "127.0.0.1:9100"} },
 		Welcomed:  func(uint64, []string) error { return nil },
 		Obey:      a.obey,
@@ -380,4 +380,9 @@ func (s *served) holds(name string, last int) {
 			s.t.Fatalf("event %d of %s stands at place %d", seq, name, i+1)
 		}
 	}
+}
+
+// busClient is a client of the BusService over a client of HTTP/2.
+func busClient(h *http.Client, url string) messagesconnect.BusServiceClient {
+	return messagesconnect.NewBusServiceClient(h, url, connect.WithGRPC())
 }
