@@ -50,7 +50,7 @@ type Counts struct {
 
 // standing is where this rack stands.
 func (p *rackProxy) standing() *stands {
-	s := &stands{rack: p.name, known: p.run != nil || p.lost || p.head == 0 && p.planned == "", status: rack.Idle}
+	s := &stands{rack: p.name, known: p.lost || !p.unread(), status: rack.Idle}
 	m := &messages.FleetRack{Name: messages.RackName(p.name), Agent: p.agent(), LastSeq: p.head, PlanHash: p.planned}
 	for _, x := range p.orders {
 		s.orders = append(s.orders, x.order.GetId())

@@ -359,3 +359,122 @@ func TestAFleetBeginsAsManyAsItMay(t *testing.T) {
 		}
 	})
 }
+
+// TestARackWithoutAPlanIsGivenOrders: what an agent without a plan refuses is the
+// first event of its journal, and nothing can be rebuilt from it.
+func TestARackWithoutAPlanIsGivenOrders(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		l := r.attach("r9")
+		r.append("r9", rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "o0", Error: "no plan"}})
+		if err := r.keep(t.Context(), &messages.Order{Id: "o1", Rack: "r9", Verb: string(rack.Retry)}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := given(l); !slices.Equal(got, []string{"o1"}) {
+			t.Errorf("given: %q", got)
+		}
+		if m := ask[*messages.Rack](r, &GetRack{"r9"}); m.GetLastSeq() != 1 {
+			t.Errorf("%v", m)
+		}
+	})
+}
+
+// TestAnAgentThatWasReplacedIsGivenNothing, also when the other one came in at
+// another coordinator.
+func TestAnAgentThatWasReplacedIsGivenNothing(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		old := r.attach("r1")
+		r.send(&Logged{Entries: []LogEntry{{Rack: "r1", Epoch: 2, Claim: true}}})
+		select {
+		case <-old.Kicked():
+		default:
+			t.Error("the agent of epoch 1 is still connected in epoch 2")
+		}
+		late := r.attach("r1") // it said hello before the claim
+		if err := r.keep(t.Context(), &messages.Order{Id: "o1", Rack: "r1", Verb: string(rack.Retry)}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		select {
+		case <-late.Kicked():
+		default:
+			t.Error("an agent of epoch 1 connected in epoch 2")
+		}
+		if got := append(given(old), given(late)...); len(got) > 0 {
+			t.Errorf("given to an agent that was replaced: %q", got)
+		}
+	})
+}
+
+// TestAnAnswerThatTheLoadHasMet reaches whoever waits for it.
+func TestAnAnswerThatTheLoadHasMet(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		var log []*messages.Event
+		for i, e := range []rack.Event{begins, {Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "o1"}}} {
+			e.Rack, e.Seq, e.Time = "r1", uint64(i+1), time.Now()
+			log = append(log, messages.FromEvent(e))
+		}
+		r.mu.Lock()
+		r.events["r1"] = log
+		r.mu.Unlock()
+		answer := make(chan *Answer, 1)
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			a, _ := Ask[*Answer](ctx, r.system, r.fleet, &Await{"r1", "o1"})
+			answer <- a
+		}()
+		synctest.Wait() // the load has read both, and none was followed so far
+		r.send(&Logged{Entries: []LogEntry{{Rack: "r1", Epoch: 1, Events: log}}})
+		if a := <-answer; a == nil || a.Event.GetSeq() != 2 {
+			t.Errorf("whoever waits was told %v", a)
+		}
+	})
+}
+
+// TestManyOrders: an agent holds no more than a few at once, and is given all.
+func TestManyOrders(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		r.append("r1", begins)
+		l := r.attach("r1")
+		const many = 200
+		for i := range many {
+			if err := r.keep(t.Context(), &messages.Order{Id: fmt.Sprint(i), Rack: "r1", Verb: string(rack.Retry)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		var all []string
+		for len(all) < many {
+			ids := given(l)
+			if len(ids) == 0 || len(ids) > ordersOnLine {
+				t.Fatalf("%d orders were given behind %d", len(ids), len(all))
+			}
+			r.send(&AgentHeard{Rack: "r1", Line: l, Heartbeat: &messages.Heartbeat{}})
+			if more := given(l); len(more) > 0 {
+				t.Fatalf("%d more were given, and %d are not answered", len(more), len(ids))
+			}
+			for _, id := range ids {
+				r.append("r1", rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: id}})
+			}
+			all = append(all, ids...)
+		}
+		for i, id := range all {
+			if id != fmt.Sprint(i) {
+				t.Fatalf("order %s came where %d is due", id, i)
+			}
+		}
+	})
+}
+
+// TestWhatAStrangerJournals cannot end the coordinator.
+func TestWhatAStrangerJournals(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		r.append("r1", begins)
+		r.append("r1", rack.Event{Kind: rack.Observed, Device: "tor-1"}, rack.Event{Kind: rack.LinkOpen, Device: "tor-1", Detail: rack.Detail{Link: "::"}}, rack.Event{Kind: "?", Device: "?"})
+		r.send(&Planned{Rack: "r1", Hash: "aa"})
+		if m := ask[*messages.Rack](r, &GetRack{"r1"}); m.GetLastSeq() != 4 || m.GetStatus() != string(rack.Imaging) {
+			t.Errorf("%v", m)
+		}
+	})
+}

@@ -31,6 +31,8 @@ type rackProxy struct {
 	epoch    uint64
 	salvaged uint64 // what is older may be out of date: the agent was adopted, or its journal salvaged
 	planned  string // hash of the plan that was handed in last
+	followed uint64 // newest event that came by following the log
+	read     bool   // the log was read to its end; run is nil when nothing is planned
 	run      *rack.Run
 	life     life
 	loading  bool
@@ -43,10 +45,11 @@ type rackProxy struct {
 	orders   []*pendingAnswer // not answered, in their order
 	awaiting map[string][]*actor.PID
 
-	line  *Line // of its agent; nil: it is not connected
-	hello *messages.Hello
-	heard time.Time
-	beat  *messages.Heartbeat
+	line      *Line  // of its agent; nil: it is not connected
+	lineEpoch uint64 // that the agent on the line writes in
+	hello     *messages.Hello
+	heard     time.Time
+	beat      *messages.Heartbeat
 
 	ctx    context.Context // of what it started; ends with it
 	cancel context.CancelFunc
@@ -116,7 +119,7 @@ func (p *rackProxy) Receive(c actor.Context) {
 		p.logged(m)
 	case *load:
 		switch {
-		case p.run != nil:
+		case p.read:
 			p.tell()
 		case !p.loading:
 			p.load()
@@ -163,26 +166,47 @@ func (p *rackProxy) logged(m *inLog) {
 	if m.claim && m.epoch > 1 {
 		p.doubt(p.head) // the word of an agent that is lost
 	}
+	if p.line != nil && p.lineEpoch < p.epoch {
+		p.lose(errReplaced) // it must be given no more orders: the rack is not its own
+	}
 	if p.head == 0 && p.run == nil && !p.loading && len(m.events) > 0 && m.events[0].GetSeq() == 1 {
 		p.follow(m.events)
 	}
 	for _, e := range m.events {
-		if e.GetSeq() <= p.head {
+		if e.GetSeq() <= p.followed {
 			continue
 		}
-		p.head = e.GetSeq()
-		if id := e.GetDetail().GetOrder(); id != "" {
-			p.answered(id, e)
-		}
+		p.followed = e.GetSeq()
+		p.head = max(p.head, p.followed)
 		switch {
 		case p.run != nil:
 			p.apply(p.run, &p.life, e)
 		case p.loading:
-			p.behind = append(p.behind, e)
+			p.keepBehind(e)
+		}
+		// Also of an event that the load has met: somebody waits for it.
+		if id := e.GetDetail().GetOrder(); id != "" {
+			p.answered(id, e)
 		}
 	}
+	p.give()
 	p.tell()
 }
+
+// maxBehind bounds the events that are held while a run is loaded.
+const maxBehind = 2 * readBatch
+
+// keepBehind holds an event until the run is loaded. When there are too many, the
+// oldest go: the load reads them out of the log.
+func (p *rackProxy) keepBehind(e *messages.Event) {
+	if len(p.behind) == maxBehind {
+		p.behind = slices.Delete(p.behind, 0, readBatch)
+	}
+	p.behind = append(p.behind, e)
+}
+
+// errReplaced is told to the connection of an agent that another one has replaced.
+var errReplaced = errors.New("another agent has taken the rack")
 
 // doubt says that what the log holds up to a sequence may be out of date.
 func (p *rackProxy) doubt(seq uint64) {
@@ -194,6 +218,9 @@ func (p *rackProxy) doubt(seq uint64) {
 
 // apply takes one event into a run. A door lets in only events that can be read.
 func (p *rackProxy) apply(run *rack.Run, l *life, m *messages.Event) {
+	if m.GetSeq() <= run.Seq() {
+		return
+	}
 	e, err := messages.ToEvent(m)
 	if err != nil {
 		p.o.Logger.Error("an event in the log cannot be read, and was left out", "rack", p.name, "seq", m.GetSeq(), "error", err)
@@ -231,11 +258,21 @@ func (p *rackProxy) load() {
 	if p.again != nil {
 		p.again.Stop()
 	}
-	p.loading, p.stale, p.run, p.behind = true, false, nil, nil
+	p.loading, p.stale, p.read, p.run, p.behind = true, false, false, nil, nil
 	name, planned := p.name, p.planned
 	go func() {
 		m := &loaded{}
 		m.run, m.err = p.replayed(p.ctx, name, planned, &m.life)
+		p.root.Send(p.self, m)
+	}()
+}
+
+// loadRest reads what is missing between a loaded run and what is held.
+func (p *rackProxy) loadRest(m *loaded) {
+	p.loading = true
+	name := p.name
+	go func() {
+		m.err = p.replay(p.ctx, name, m.run, &m.life)
 		p.root.Send(p.self, m)
 	}()
 }
@@ -265,15 +302,21 @@ func (p *rackProxy) replayed(ctx context.Context, name, planned string, l *life)
 		return nil, err
 	}
 	run := rack.NewRun(plan.Rack, plan.Platforms)
-	for len(events) > 0 {
+	return run, p.replay(ctx, name, run, l)
+}
+
+// replay lets a run take in what the log holds behind it.
+func (p *rackProxy) replay(ctx context.Context, name string, run *rack.Run, l *life) error {
+	for next := run.Seq() + 1; ; {
+		events, err := p.o.Read(ctx, name, next, readBatch)
+		if err != nil || len(events) == 0 {
+			return err
+		}
 		for _, e := range events {
 			p.apply(run, l, e)
 		}
-		if events, err = p.o.Read(ctx, name, events[len(events)-1].GetSeq()+1, readBatch); err != nil {
-			return nil, err
-		}
+		next = events[len(events)-1].GetSeq() + 1
 	}
-	return run, nil
 }
 
 // loadAgain is how long a run that could not be loaded is left alone.
@@ -298,11 +341,15 @@ func (p *rackProxy) loaded(m *loaded) {
 		p.again = time.AfterFunc(loadAgain, func() { p.root.Send(p.self, &load{}) })
 		return
 	}
-	p.lost = false
+	if m.run != nil && len(p.behind) > 0 && p.behind[0].GetSeq() > m.run.Seq()+1 {
+		p.loadRest(m)
+		return
+	}
+	p.read, p.lost = true, false
 	if p.run, p.life = m.run, m.life; p.run != nil {
 		p.run.Salvaged = p.salvaged
 		for _, e := range p.behind {
-			p.apply(p.run, &p.life, e) // one that the load has met is refused
+			p.apply(p.run, &p.life, e) // one that the load has met is left out
 		}
 		p.head = max(p.head, p.run.Seq())
 	}
@@ -322,7 +369,7 @@ func (p *rackProxy) loaded(m *loaded) {
 
 // asked answers a question for the state of the rack.
 func (p *rackProxy) asked(c actor.Context) {
-	if p.run == nil && (p.head > 0 || p.planned != "") {
+	if p.unread() {
 		p.askers = append(p.askers, c.Sender())
 		if !p.loading {
 			p.load()
@@ -332,10 +379,19 @@ func (p *rackProxy) asked(c actor.Context) {
 	c.Respond(p.state())
 }
 
+// unread reports whether what the rack did is not known: it must be loaded.
+func (p *rackProxy) unread() bool {
+	return !p.read && (p.head > 0 || p.planned != "")
+}
+
 // attached takes a new connection of the agent for the old one.
 func (p *rackProxy) attached(m *AgentAttached) {
+	if m.Epoch < p.epoch {
+		m.Line.kick(errReplaced) // while it connected
+		return
+	}
 	p.lose(errors.New("the agent connected anew"))
-	p.line, p.hello, p.heard, p.beat = m.Line, m.Hello, p.o.Now(), nil
+	p.line, p.lineEpoch, p.hello, p.heard, p.beat = m.Line, m.Epoch, m.Hello, p.o.Now(), nil
 	p.epoch = max(p.epoch, m.Epoch)
 	p.doubt(m.Hello.GetSalvaged())
 	p.give()

@@ -20,8 +20,8 @@ type Line struct {
 	why    error
 }
 
-// ordersOnLine bounds the orders that wait to be sent on one connection. What does
-// not fit is given with the next heartbeat.
+// ordersOnLine bounds the orders that are given on one connection and not
+// answered. The next is given when one of them is.
 const ordersOnLine = 32
 
 // NewLine is a connection that nothing was sent on.
@@ -63,15 +63,20 @@ func (p *rackProxy) give() {
 	if p.line == nil {
 		return
 	}
-	if p.run == nil && p.head > 0 {
+	if !p.read && p.head > 0 {
 		if len(p.orders) > 0 && !p.loading {
 			p.load()
 		}
 		return
 	}
+	given := 0
 	for _, x := range p.orders {
 		if x.given == p.line {
+			given++
 			continue
+		}
+		if given >= ordersOnLine {
+			return // the agent holds no more than a few
 		}
 		if x.order.GetVerb() == messages.VerbApply && len(x.order.GetPlan()) == 0 {
 			p.fill(x)
@@ -80,6 +85,7 @@ func (p *rackProxy) give() {
 		select {
 		case p.line.orders <- x.order:
 			x.given = p.line
+			given++
 		default:
 			return
 		}

@@ -116,7 +116,8 @@ func (c *Coordinator) ordered(ctx context.Context, m *messages.Order) (*messages
 		got <- answer{a, err}
 	}()
 	if err := c.log.Order(ctx, m); err != nil {
-		return nil, fmt.Errorf("the order could not be kept, nothing was done: %w", err)
+		c.system.Root.Send(c.fleet, &actors.Forget{Rack: m.GetRack(), ID: m.GetId()})
+		return nil, fmt.Errorf("it is not known whether the order was kept: %w: look at the rack's events before it is ordered again", err)
 	}
 	x := <-got
 	var no *rack.Refusal

@@ -191,18 +191,27 @@ func (k *keeper) network(l net.Listener) port {
 		return port{listener: l, rack: believe,
 			gate: access.NewGate(access.GateOptions{Tokens: k.tokens, Audit: k.audit, LoopbackViewer: true, LoopbackAgents: true, Log: k.log})}
 	}
+	// A connection may be older than a revocation, and outlive its certificate: each
+	// call is judged.
+	rackOf := func(ctx context.Context) (string, error) {
+		s, ok := pki.Connection(ctx)
+		if !ok {
+			return "", pki.ErrNoCertificate
+		}
+		if err := k.view.Check(s); err != nil {
+			return "", err
+		}
+		rack, _, err := pki.RackOf(s)
+		return rack, err
+	}
 	agent := func(ctx context.Context) (string, error) {
-		rack, _, err := pki.Rack(ctx)
+		rack, err := rackOf(ctx)
 		if errors.Is(err, pki.ErrNoCertificate) {
 			return "", nil
 		}
 		return rack, err
 	}
-	return port{listener: l, tls: k.server.TLS(), gate: access.NewGate(access.GateOptions{Tokens: k.tokens, Audit: k.audit, Agent: agent, Log: k.log}),
-		rack: func(ctx context.Context) (string, error) {
-			rack, _, err := pki.Rack(ctx)
-			return rack, err
-		}}
+	return port{listener: l, tls: k.server.TLS(), gate: access.NewGate(access.GateOptions{Tokens: k.tokens, Audit: k.audit, Agent: agent, Log: k.log}), rack: rackOf}
 }
 
 // believe lets an agent say itself which rack it is of.

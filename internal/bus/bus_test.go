@@ -152,6 +152,7 @@ type coordinator struct {
 	t      testing.TB
 	log    *record
 	server *httptest.Server
+	door   *Door
 	ended  chan struct{}
 	is     string // whom the certificate names; empty: nobody
 
@@ -184,6 +185,7 @@ func newCoordinator(t testing.TB, log *record) *coordinator {
 			}
 		},
 	})
+	c.door = d
 	mux := http.NewServeMux()
 	mux.Handle(messagesconnect.NewBusServiceHandler(d, connect.WithReadMaxBytes(MaxMessage)))
 	c.server = httptest.NewUnstartedServer(mux)
@@ -720,5 +722,81 @@ func TestTargets(t *testing.T) {
 		if c != nil {
 			c.Close()
 		}
+	}
+}
+
+// TestALogThatIsBehind must not end the agent that owns the rack: a replica that
+// lags may name the agent of before.
+func TestALogThatIsBehind(t *testing.T) {
+	log, j := newRecord(), newOwn()
+	c := newCoordinator(t, log)
+	log.heads["r1"] = Head{Epoch: 1, Journal: "j0"}
+	j.add(3)
+	a := newAgent(t, c.server.URL, j, func(o *UplinkOptions) { o.Epoch = 2 })
+	until(t, "it was refused", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.state.Err != nil })
+	log.mu.Lock()
+	log.heads["r1"] = Head{Epoch: 2, Journal: "j1"}
+	log.mu.Unlock()
+	until(t, "its events are up", func() bool {
+		select {
+		case <-a.done:
+			t.Fatalf("it ended: %v", a.err)
+		default:
+		}
+		return log.seq("r1") == 3
+	})
+}
+
+// TestWhoIsRevokedWhileItConnects is not attached, and a stream that is open ends.
+func TestWhoIsRevokedWhileItConnects(t *testing.T) {
+	log := newRecord()
+	c := newCoordinator(t, log)
+	var mu sync.Mutex
+	calls, good := 0, 1
+	c.door.o.Rack = func(context.Context) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if calls++; calls > good {
+			return "", errors.New("revoked")
+		}
+		return "r1", nil
+	}
+	for _, n := range []int{1, 3} { // right behind the greeting; later
+		mu.Lock()
+		calls, good = 0, n
+		mu.Unlock()
+		a := newAgent(t, c.server.URL, newOwn(), func(o *UplinkOptions) { o.BackoffMin, o.BackoffMax = time.Hour, time.Hour })
+		until(t, "it is refused", func() bool {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return connect.CodeOf(a.state.Err) == connect.CodeUnauthenticated
+		})
+		if l := c.line("r1"); !l.gone {
+			t.Error("it is still attached")
+		}
+		a.stop()
+	}
+}
+
+// TestWhatAnAgentSaysOfItselfIsBounded: the coordinator holds it in memory.
+func TestWhatAnAgentSaysOfItselfIsBounded(t *testing.T) {
+	c := newCoordinator(t, newRecord())
+	long := strings.Repeat("x", 1<<20)
+	for name, change := range map[string]func(*UplinkOptions){
+		"hello": func(o *UplinkOptions) { o.Hello = func() *messages.Hello { return &messages.Hello{Version: long} } },
+		"heartbeat": func(o *UplinkOptions) {
+			o.Heartbeat = func() *messages.Heartbeat {
+				return &messages.Heartbeat{Transfers: []*messages.Transfer{{Device: long}}}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAgent(t, c.server.URL, newOwn(), change)
+			until(t, "it is refused", func() bool {
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				return connect.CodeOf(a.state.Err) == connect.CodeInvalidArgument
+			})
+		})
 	}
 }

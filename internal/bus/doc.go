@@ -32,6 +32,8 @@ const (
 	MaxMessage     = 20 << 20  // bytes
 	maxBatch       = 256       // events of one message
 	maxBytes       = 256 << 10 // bytes of one message, but for an event that is larger by itself
+	maxHello       = 4 << 10   // bytes
+	maxBeat        = 256 << 10 // bytes: a rack has some hundred devices
 	ordersInFlight = 64        // orders that wait for those before them
 	silenceOf      = 3         // heartbeats that may be missing
 	helloLimit     = 10 * time.Second

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/rackreach/rackreach/messages"
 	"github.com/rackreach/rackreach/messages/messagesconnect"
@@ -125,7 +126,11 @@ func (d *Door) Connect(ctx context.Context, stream *serverStream) error {
 	}
 	a := d.o.Attach(c.rack, c.hello, c.epoch)
 	d.o.Logger.Info("an agent is connected", "rack", c.rack, "epoch", c.epoch, "event", c.acked)
-	err := c.serve(ctx, a)
+	// Who was revoked between its greeting and this was kicked before it was attached.
+	_, err := d.who(ctx, c.rack)
+	if err == nil {
+		err = c.serve(ctx, a)
+	}
 	a.Detach()
 	d.o.Logger.Info("an agent is not connected any more", "rack", c.rack, "why", err)
 	return err
@@ -160,6 +165,9 @@ func (c *connection) greet(ctx context.Context) error {
 	if c.hello == nil {
 		return connect.NewError(connect.CodeInvalidArgument, errors.New("the first message must be a hello"))
 	}
+	if n := proto.Size(c.hello); n > maxHello {
+		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("a hello of %d bytes", n))
+	}
 	var err error
 	if c.rack, err = c.d.who(ctx, c.hello.GetRack()); err != nil {
 		return err
@@ -178,7 +186,7 @@ func (c *connection) greet(ctx context.Context) error {
 		return connect.NewError(connect.CodeUnavailable, err)
 	}
 	if head.Journal != c.hello.GetJournal() {
-		return superseded(c.rack, head)
+		return c.other(head)
 	}
 	if has := c.hello.GetLastSeq(); has < head.Seq {
 		// Before it is taken for the agent: a copy of an old state must not cut off the
@@ -221,6 +229,16 @@ func checkName(what, name string) error {
 	return nil
 }
 
+// other is the error for an agent that the log does not name. Only a newer epoch
+// than its own ends it for good: a replica that lags behind, or a log out of a
+// backup, may name the agent of before.
+func (c *connection) other(h Head) error {
+	if own := max(c.hello.GetEpoch(), c.epoch); h.Epoch < own || h.Journal == c.hello.GetJournal() {
+		return connect.NewError(connect.CodeUnavailable, fmt.Errorf("rack %s is in epoch %d in the log, and its agent in epoch %d: the log is behind at this moment, or came out of a backup", c.rack, h.Epoch, own))
+	}
+	return superseded(c.rack, h)
+}
+
 // superseded is the error for an agent that does not own its rack.
 func superseded(rack string, h Head) error {
 	e := connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("rack %s belongs to another agent (epoch %d, journal %s): if that one is lost, start this one with --adopt", rack, h.Epoch, h.Journal))
@@ -251,6 +269,11 @@ func (c *connection) serve(ctx context.Context, a Attachment) error {
 				return err
 			}
 		case <-alive.C:
+			// A certificate that expires ends the stream: the agent comes back with the
+			// next one.
+			if _, err := c.d.who(ctx, c.rack); err != nil {
+				return err
+			}
 			if err := c.ack(); err != nil {
 				return err
 			}
@@ -276,6 +299,9 @@ func (c *connection) take(ctx context.Context, a Attachment, m *messages.Connect
 	case *messages.ConnectRequest_Events:
 		return c.append(ctx, x.Events.GetEvents())
 	case *messages.ConnectRequest_Heartbeat:
+		if n := proto.Size(x.Heartbeat); n > maxBeat {
+			return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("a heartbeat of %d bytes", n))
+		}
 		a.Heard(x.Heartbeat)
 		return nil
 	case *messages.ConnectRequest_Plan:
@@ -302,7 +328,7 @@ func (c *connection) append(ctx context.Context, events []*messages.Event) error
 		if herr != nil {
 			return connect.NewError(connect.CodeUnavailable, errors.Join(err, herr))
 		}
-		return superseded(c.rack, head)
+		return c.other(head)
 	case errors.Is(err, ErrDiverged):
 		return connect.NewError(connect.CodeFailedPrecondition, err)
 	case errors.Is(err, ErrGap):

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -113,6 +114,10 @@ func (u *Uplink) Run(ctx context.Context) error {
 	defer func() { cancel(); <-obeying }()
 	for tries := 0; ; tries++ {
 		at := time.Now()
+		// A connection that is open shows the certificate of before.
+		if c, ok := u.o.Client.(interface{ Close() }); ok {
+			c.Close()
+		}
 		err := u.connect(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -258,7 +263,9 @@ func (u *Uplink) connect(ctx context.Context) (err error) {
 		cancel(nil)
 	}()
 	err = u.send(ctx, stream, w.GetAckedSeq(), acks)
-	cancel(nil)
+	if !errors.Is(err, io.EOF) { // else the coordinator has ended it, and says why
+		cancel(nil)
+	}
 	if e := <-received; e != nil && !errors.Is(e, context.Canceled) && connect.CodeOf(e) != connect.CodeCanceled {
 		err = judged(e)
 	}

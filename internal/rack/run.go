@@ -212,6 +212,9 @@ func (r *Run) Apply(e Event) bool {
 		}
 	}
 	if d, ok := r.devices[e.Device]; ok {
+		if e.Kind == Observed && e.Detail.Seen == nil {
+			e.Detail.Seen = &Observation{} // a stranger's event: nothing was seen
+		}
 		r.applyDevice(d, e)
 		r.applyOrder(d, e)
 	}
