@@ -180,15 +180,18 @@ func (r *siteRack) busy(device string, phase rack.Phase) {
 	r.s.until(nsPatience, fmt.Sprintf("%s/%s is in %s", r.name, device, phase), func() bool { return r.device(device) == string(phase) })
 }
 
-// caughtUp waits until the coordinator holds what the agent's journal holds at this
-// moment, and returns how long that took.
+// caughtUp waits until the agent is connected and the coordinator holds what its
+// journal holds at this moment, and returns how long that took.
 func (r *siteRack) caughtUp(limit time.Duration) time.Duration {
 	r.s.t.Helper()
 	last := r.itself().GetLastSeq()
 	if last == 0 {
 		r.s.t.Fatalf("the agent of %s does not answer", r.name)
 	}
-	return r.s.reaches(limit, fmt.Sprintf("the coordinator holds event %d of %s", last, r.name), func() bool { return r.seen().GetLastSeq() >= last })
+	return r.s.reaches(limit, fmt.Sprintf("the coordinator holds event %d of %s", last, r.name), func() bool {
+		m := r.seen()
+		return m.GetAgent().GetConnected() && m.GetLastSeq() >= last
+	})
 }
 
 // apply has the fleet imaged.
