@@ -13,6 +13,7 @@ import (
 // TestOneLateWriterOfAGroup: of a group in which some conditions do not hold, only
 // those messages are refused.
 func TestOneLateWriterOfAGroup(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		const racks = 40
 		late := func(r int) bool { return r%9 == 4 }
@@ -51,6 +52,7 @@ func TestOneLateWriterOfAGroup(t *testing.T) {
 // TestWhatASickServerShows: after a write that failed, what the server lets read is
 // not acknowledged before it has written something again.
 func TestWhatASickServerShows(t *testing.T) {
+	t.Parallel()
 	l := open(t, Options{Dir: t.TempDir()})
 	claimed(t, l, "r1", "j")
 	if _, err := l.Append(t.Context(), "r1", 1, events("r1", 1, 3)); err != nil {
@@ -90,6 +92,7 @@ func TestWhatASickServerShows(t *testing.T) {
 
 // TestClosedWhileWriting: writers get an error and end.
 func TestClosedWhileWriting(t *testing.T) {
+	t.Parallel()
 	l, err := Open(t.Context(), Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -124,6 +127,7 @@ func TestClosedWhileWriting(t *testing.T) {
 
 // TestACallerThatLeaves does not wait for the server.
 func TestACallerThatLeaves(t *testing.T) {
+	t.Parallel()
 	l := open(t, Options{Dir: t.TempDir()})
 	claimed(t, l, "r1", "j")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -140,6 +140,7 @@ func holdsAtLeast(t *testing.T, l *Log, least []uint64) {
 // TestKilledWriter kills a process that appends to many racks, again and again, on
 // one store: all that it acknowledged is there, once, in order.
 func TestKilledWriter(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(3, 4))
 	least := make([]uint64, childRacks)
@@ -205,6 +206,7 @@ func writeUntilFull(ctx context.Context, dir string) error {
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cmd, out := child(t, "full", dir)
 	least := make([]uint64, childRacks)

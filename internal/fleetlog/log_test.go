@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -22,7 +23,13 @@ import (
 	"github.com/rackreach/rackreach/messages"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets many tests run at once: they wait for disks and elections.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds what a test waits for; it is no measure of speed.
 const patience = time.Minute
@@ -161,6 +168,7 @@ func holds(t testing.TB, l *Log, rack string, last int) {
 }
 
 func TestAppendAndRead(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		ctx := t.Context()
 		if h, err := l.Head(ctx, "r1"); err != nil || h.Epoch != 0 || h.Seq != 0 {
@@ -208,6 +216,7 @@ func TestAppendAndRead(t *testing.T) {
 }
 
 func TestAClaimFencesTheEpochBeforeIt(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		ctx := t.Context()
 		h := claimed(t, l, "r1", "j1")
@@ -234,6 +243,7 @@ func TestAClaimFencesTheEpochBeforeIt(t *testing.T) {
 
 // TestTwoCoordinators: the old agent is connected to one, the new one to another.
 func TestTwoCoordinators(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	a, b := open(t, Options{URL: c.url}), open(t, Options{URL: c.url})
 	ctx := t.Context()
@@ -258,6 +268,7 @@ func TestTwoCoordinators(t *testing.T) {
 
 // TestManyClaimOne: of those who claim a rack at once, one gets it.
 func TestManyClaimOne(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		before := claimed(t, l, "r1", "j0")
 		var wg sync.WaitGroup
@@ -285,6 +296,7 @@ func TestManyClaimOne(t *testing.T) {
 }
 
 func TestFollowSeesAllOnce(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		const racks, each = 5, 60
 		for r := range racks {
@@ -335,6 +347,7 @@ func TestFollowSeesAllOnce(t *testing.T) {
 }
 
 func TestOrdersAreKeptUntilAnswered(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		ctx := t.Context()
 		for _, id := range []string{"a", "b", "a", "c", "b"} {
@@ -373,6 +386,7 @@ func TestOrdersAreKeptUntilAnswered(t *testing.T) {
 }
 
 func TestTables(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		ctx := t.Context()
 		tb, err := l.Table(ctx, "test")
@@ -423,6 +437,7 @@ func TestTables(t *testing.T) {
 }
 
 func TestARestartKeepsAll(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for life := range 3 {
 		l, err := Open(t.Context(), Options{Dir: dir})
@@ -446,6 +461,7 @@ func TestARestartKeepsAll(t *testing.T) {
 }
 
 func TestWhatCannotBeOpened(t *testing.T) {
+	t.Parallel()
 	if l, err := Open(t.Context(), Options{URL: fmt.Sprintf("nats://127.0.0.1:%d", freePort(t))}); err == nil || !strings.Contains(err.Error(), "--nats") {
 		t.Errorf("%v %v", l, err)
 	}
@@ -461,6 +477,7 @@ func TestWhatCannotBeOpened(t *testing.T) {
 // TestTheLeaderDies while many racks are written: what was acknowledged is there,
 // once, in order, and it goes on without it.
 func TestTheLeaderDies(t *testing.T) {
+	t.Parallel()
 	const racks, each = 12, 30
 	c := newCluster(t)
 	l := open(t, Options{URL: c.url})
@@ -515,6 +532,7 @@ func TestTheLeaderDies(t *testing.T) {
 
 // TestNames: what is a rack for internal/rack is one here, and nothing else is.
 func TestNames(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"r1", "a", "rack-1", "1", strings.Repeat("x", maxRack), "", "R1", "r_1", "-r", "r-", "r.1", "r 1", "*", ">", "r\n", "ä", "r1\x00", strings.Repeat("x", maxRack+1)} {
 		fits := true
 		for _, p := range rack.Validate(&rack.Rack{Name: name}, nil) {
@@ -533,6 +551,7 @@ func TestNames(t *testing.T) {
 
 // TestWhoIsFenced is told by whom.
 func TestWhoIsFenced(t *testing.T) {
+	t.Parallel()
 	l := open(t, Options{Dir: t.TempDir()})
 	first := claimed(t, l, "r1", "j1")
 	if again, err := l.Claim(t.Context(), "r1", "j1", Head{}); err != nil || again.Epoch != 1 || again.Claimed.IsZero() || !again.Claimed.Equal(first.Claimed) {
@@ -548,6 +567,7 @@ func TestWhoIsFenced(t *testing.T) {
 
 // TestReadFromAnywhere: also where nobody read before, among other racks.
 func TestReadFromAnywhere(t *testing.T) {
+	t.Parallel()
 	l := open(t, Options{Dir: t.TempDir()})
 	for _, r := range []string{"r1", "r2", "r3"} {
 		claimed(t, l, r, "j")
@@ -577,6 +597,7 @@ func TestReadFromAnywhere(t *testing.T) {
 
 // TestOneOfManyUpdates wins; the others are told.
 func TestOneOfManyUpdates(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		tb, err := l.Table(t.Context(), "race")
 		if err != nil {
@@ -609,6 +630,7 @@ func TestOneOfManyUpdates(t *testing.T) {
 
 // TestLargeValues: the embedded server takes any; a cluster's limit is named.
 func TestLargeValues(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		tb, err := l.Table(t.Context(), "large")
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 // the log holds each event once, in order, of one history, and nothing of an epoch
 // behind the claim of a newer one; what was acknowledged is there.
 func TestTwoWriters(t *testing.T) {
+	t.Parallel()
 	everywhereTwice(t, func(t *testing.T, logs [2]*Log) {
 		run := 0
 		rapid.Check(t, func(rt *rapid.T) {
