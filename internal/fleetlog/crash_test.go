@@ -17,7 +17,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // childEnv names what this test binary does when a test starts it again.
@@ -141,10 +140,11 @@ func holdsAtLeast(t *testing.T, l *Log, least []uint64) {
 // TestKilledWriter kills a process that appends to many racks, again and again, on
 // one store: all that it acknowledged is there, once, in order.
 func TestKilledWriter(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(3, 4))
 	least := make([]uint64, childRacks)
-	for round := range 6 {
+	for round := range 3 {
 		cmd, out := child(t, "write", dir)
 		lines, until := bufio.NewScanner(out), 1+random.IntN(150)
 		n := acknowledged(lines, least, func(n int) bool { return n == until })
@@ -168,9 +168,6 @@ func TestKilledWriter(t *testing.T) {
 
 // diskSize is how large a file may grow on the "disk" of writeUntilFull, in bytes.
 const diskSize = 192 << 10
-
-// fullLimit bounds how long a writer waits for a server that cannot write.
-const fullLimit = time.Second
 
 // writeUntilFull appends until no file may grow. Each writer gets an error then;
 // it gives the same events again, as an agent does, and must not be told that they
@@ -209,6 +206,7 @@ func writeUntilFull(ctx context.Context, dir string) error {
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	cmd, out := child(t, "full", dir)
 	least := make([]uint64, childRacks)

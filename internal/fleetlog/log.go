@@ -181,7 +181,7 @@ func (l *Log) Close() error {
 	if l.committer != nil {
 		l.committer.close()
 	}
-	if l.server != nil && l.opened {
+	if l.server != nil && l.opened && l.server.JetStreamEnabled() {
 		if err := l.mark(context.Background()); err != nil { // an older one is still true
 			l.o.Logger.Warn("how far the log reaches cannot be noted", "error", err)
 		}

@@ -1,9 +1,12 @@
 package fleetlog
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,13 +19,23 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets many tests run at once: they wait for disks and elections.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds what a test waits for; it is no measure of speed.
 const patience = time.Minute
+
+// fullLimit bounds how long a writer waits for a server that cannot write.
+const fullLimit = time.Second
 
 func events(rack string, from, n int) (out []*messages.Event) {
 	for i := range n {
@@ -155,6 +168,7 @@ func holds(t testing.TB, l *Log, rack string, last int) {
 }
 
 func TestAppendAndRead(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		ctx := t.Context()
 		if h, err := l.Head(ctx, "r1"); err != nil || h.Epoch != 0 || h.Seq != 0 {
@@ -202,6 +216,7 @@ func TestAppendAndRead(t *testing.T) {
 }
 
 func TestAClaimFencesTheEpochBeforeIt(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		ctx := t.Context()
 		h := claimed(t, l, "r1", "j1")
@@ -228,6 +243,7 @@ func TestAClaimFencesTheEpochBeforeIt(t *testing.T) {
 
 // TestTwoCoordinators: the old agent is connected to one, the new one to another.
 func TestTwoCoordinators(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	a, b := open(t, Options{URL: c.url}), open(t, Options{URL: c.url})
 	ctx := t.Context()
@@ -252,6 +268,7 @@ func TestTwoCoordinators(t *testing.T) {
 
 // TestManyClaimOne: of those who claim a rack at once, one gets it.
 func TestManyClaimOne(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		before := claimed(t, l, "r1", "j0")
 		var wg sync.WaitGroup
@@ -279,6 +296,7 @@ func TestManyClaimOne(t *testing.T) {
 }
 
 func TestFollowSeesAllOnce(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		const racks, each = 5, 60
 		for r := range racks {
@@ -329,6 +347,7 @@ func TestFollowSeesAllOnce(t *testing.T) {
 }
 
 func TestOrdersAreKeptUntilAnswered(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		ctx := t.Context()
 		for _, id := range []string{"a", "b", "a", "c", "b"} {
@@ -367,6 +386,7 @@ func TestOrdersAreKeptUntilAnswered(t *testing.T) {
 }
 
 func TestTables(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
 		ctx := t.Context()
 		tb, err := l.Table(ctx, "test")
@@ -417,6 +437,7 @@ func TestTables(t *testing.T) {
 }
 
 func TestARestartKeepsAll(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for life := range 3 {
 		l, err := Open(t.Context(), Options{Dir: dir})
@@ -440,6 +461,7 @@ func TestARestartKeepsAll(t *testing.T) {
 }
 
 func TestWhatCannotBeOpened(t *testing.T) {
+	t.Parallel()
 	if l, err := Open(t.Context(), Options{URL: fmt.Sprintf("nats://127.0.0.1:%d", freePort(t))}); err == nil || !strings.Contains(err.Error(), "--nats") {
 		t.Errorf("%v %v", l, err)
 	}
@@ -452,42 +474,189 @@ func TestWhatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// TestTheLeaderDies in mid-writing, three times: what was acknowledged is there,
-// once, in order.
+// TestTheLeaderDies while many racks are written: what was acknowledged is there,
+// once, in order, and it goes on without it.
 func TestTheLeaderDies(t *testing.T) {
+	t.Parallel()
+	const racks, each = 12, 30
 	c := newCluster(t)
 	l := open(t, Options{URL: c.url})
-	claimed(t, l, "r1", "j1")
-	acknowledged := 0
-	write := func(n int) {
-		for i := 0; i < n; {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
-			got, err := l.Append(ctx, "r1", 1, events("r1", acknowledged+1, 3))
-			cancel()
-			if errors.Is(err, ErrGap) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrFenced) {
-				t.Fatalf("after event %d: %v", acknowledged, err)
-			}
-			if err == nil {
-				if int(got) != acknowledged+3 {
-					t.Fatalf("%d acknowledged, %d were", got, acknowledged+3)
-				}
-				acknowledged, i = int(got), i+1
-			}
-		}
-	}
-	write(10)
 	info, err := l.events.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	var leader *server.Server
 	for _, s := range c.servers {
 		if s.Name() == info.Cluster.Leader {
-			done := make(chan struct{})
-			go func() { defer close(done); s.Shutdown() }()
-			write(10)
-			<-done
+			leader = s
 		}
 	}
-	write(10)
-	holds(t, l, "r1", acknowledged)
+	if leader == nil {
+		t.Fatalf("no server is called %q", info.Cluster.Leader)
+	}
+	var writers sync.WaitGroup
+	half := make(chan struct{}, racks)
+	for r := range racks {
+		name := fmt.Sprintf("r%d", r)
+		claimed(t, l, name, "j1")
+		writers.Go(func() {
+			acknowledged := 0
+			for end := time.Now().Add(patience); acknowledged < 3*each; {
+				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+				got, err := l.Append(ctx, name, 1, events(name, acknowledged+1, 3))
+				cancel()
+				switch {
+				case errors.Is(err, ErrGap) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrFenced) || time.Now().After(end):
+					t.Errorf("%s after event %d: %v", name, acknowledged, err)
+					half <- struct{}{}
+					return
+				case err == nil && int(got) != acknowledged+3:
+					t.Errorf("%s: %d acknowledged, %d were", name, got, acknowledged+3)
+				case err == nil:
+					if acknowledged += 3; acknowledged == 3*each/2 {
+						half <- struct{}{}
+					}
+				}
+			}
+		})
+	}
+	for range racks {
+		<-half
+	}
+	leader.Shutdown()
+	writers.Wait()
+	for r := range racks {
+		holds(t, l, fmt.Sprintf("r%d", r), 3*each)
+	}
+}
+
+// TestNames: what is a rack for internal/rack is one here, and nothing else is.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"r1", "a", "rack-1", "1", strings.Repeat("x", maxRack), "", "R1", "r_1", "-r", "r-", "r.1", "r 1", "*", ">", "r\n", "ä", "r1\x00", strings.Repeat("x", maxRack+1)} {
+		fits := true
+		for _, p := range rack.Validate(&rack.Rack{Name: name}, nil) {
+			fits = fits && p.Where.Field != "name"
+		}
+		if err := checkRack(name); (err == nil) != fits {
+			t.Errorf("%q: %v, but as a rack it fits: %v", name, err, fits)
+		}
+	}
+	for id, fits := range map[string]bool{"a": true, "0190-ab_c": true, "user:1/x": true, "": false, "a.b": false, "*": false, "a>": false, "a b": false, "a\n": false, "\x7f": false, "ü": false, strings.Repeat("x", maxOrder+1): false} {
+		if err := checkOrder("r1", id); (err == nil) != fits {
+			t.Errorf("order %q: %v", id, err)
+		}
+	}
+}
+
+// TestWhoIsFenced is told by whom.
+func TestWhoIsFenced(t *testing.T) {
+	t.Parallel()
+	l := open(t, Options{Dir: t.TempDir()})
+	first := claimed(t, l, "r1", "j1")
+	if again, err := l.Claim(t.Context(), "r1", "j1", Head{}); err != nil || again.Epoch != 1 || again.Claimed.IsZero() || !again.Claimed.Equal(first.Claimed) {
+		t.Errorf("the same claim again: %+v %v", again, err)
+	}
+	claimed(t, l, "r1", "j2")
+	_, err := l.Append(t.Context(), "r1", 1, events("r1", 1, 1))
+	var f *Fenced
+	if !errors.As(err, &f) || f.Epoch != 2 || f.Journal != "j2" || !errors.Is(err, ErrFenced) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestReadFromAnywhere: also where nobody read before, among other racks.
+func TestReadFromAnywhere(t *testing.T) {
+	t.Parallel()
+	l := open(t, Options{Dir: t.TempDir()})
+	for _, r := range []string{"r1", "r2", "r3"} {
+		claimed(t, l, r, "j")
+	}
+	const last = 60
+	for i := 1; i <= last; i += 4 {
+		for _, r := range []string{"r1", "r2"} {
+			if _, err := l.Append(t.Context(), r, 1, events(r, i, 4)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 29 {
+			claimed(t, l, "r3", "other")
+		}
+	}
+	for from := 1; from <= last+2; from++ {
+		for _, limit := range []int{0, 1, 5, 100} {
+			l.hints.put("r1", 0, 0) // at least one, of nobody
+			clear(l.hints.at)
+			got, err := l.Read(t.Context(), "r1", uint64(from), limit)
+			if want := max(0, min(limit, last+1-from)); err != nil || len(got) != want || want > 0 && got[0].GetSeq() != uint64(from) {
+				t.Fatalf("%d from %d: %d events, %v", limit, from, len(got), err)
+			}
+		}
+	}
+}
+
+// TestOneOfManyUpdates wins; the others are told.
+func TestOneOfManyUpdates(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, l *Log) {
+		tb, err := l.Table(t.Context(), "race")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, revision := range []uint64{0, 1} {
+			var wg sync.WaitGroup
+			won := make(chan uint64, 8)
+			for i := range 8 {
+				wg.Go(func() {
+					rev, err := tb.Update(context.Background(), "k", []byte{byte(i)}, revision)
+					switch {
+					case err == nil:
+						won <- rev
+					case !errors.Is(err, ErrConflict):
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if len(won) != 1 {
+				t.Fatalf("%d won", len(won))
+			}
+			if _, rev, err := tb.Get(t.Context(), "k"); err != nil || rev != <-won {
+				t.Errorf("%d %v", rev, err)
+			}
+		}
+	})
+}
+
+// TestLargeValues: the embedded server takes any; a cluster's limit is named.
+func TestLargeValues(t *testing.T) {
+	t.Parallel()
+	everywhere(t, func(t *testing.T, l *Log) {
+		tb, err := l.Table(t.Context(), "large")
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := maxValue
+		if l.server == nil {
+			size = 3 << 19 // more than the cluster's 1 MiB
+		}
+		noise := make([]byte, size) // nothing makes it smaller
+		if _, err := rand.NewChaCha8([32]byte{1}).Read(noise); err != nil {
+			t.Fatal(err)
+		}
+		err = tb.Put(t.Context(), "k", noise)
+		if l.server == nil {
+			if err == nil || !strings.Contains(err.Error(), "max_payload") {
+				t.Errorf("%v", err)
+			}
+		} else if got, _, errGet := tb.Get(t.Context(), "k"); err != nil || errGet != nil || !bytes.Equal(got, noise) {
+			t.Errorf("%v, %d bytes, %v", err, len(got), errGet)
+		}
+		if err := tb.Put(t.Context(), "k", make([]byte, maxValue+1)); err == nil {
+			t.Error("a byte too many")
+		}
+		if err := tb.Put(t.Context(), "k", make([]byte, size)); err != nil { // zeros
+			t.Error(err)
+		}
+	})
 }

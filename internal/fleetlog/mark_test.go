@@ -35,6 +35,7 @@ func storeOf400(t *testing.T) string {
 // TestDamagedStore: a store that lost something says so, when it is opened or when
 // it is read; never does it go on with less as if nothing were.
 func TestDamagedStore(t *testing.T) {
+	t.Parallel()
 	flip := func(part float64) func(*testing.T, string) {
 		return func(t *testing.T, path string) {
 			b, err := os.ReadFile(path)
@@ -124,6 +125,7 @@ func readAll(t *testing.T, dir string) error {
 }
 
 func TestAWholeStoreOpens(t *testing.T) {
+	t.Parallel()
 	dir := storeOf400(t)
 	for range 2 {
 		if err := readAll(t, dir); err != nil {

@@ -3,6 +3,7 @@ package fleetlog
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 // the log holds each event once, in order, of one history, and nothing of an epoch
 // behind the claim of a newer one; what was acknowledged is there.
 func TestTwoWriters(t *testing.T) {
+	t.Parallel()
 	everywhereTwice(t, func(t *testing.T, logs [2]*Log) {
 		run := 0
 		rapid.Check(t, func(rt *rapid.T) {
@@ -107,6 +109,16 @@ func everywhereTwice(t *testing.T, fn func(t *testing.T, logs [2]*Log)) {
 		fn(t, [2]*Log{a, secondUser(t, a)})
 	})
 	t.Run("cluster", func(t *testing.T) {
+		checks := flag.Lookup("rapid.checks")
+		all := checks.Value.String()
+		if err := checks.Value.Set("25"); err != nil { // a cluster is slow
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := checks.Value.Set(all); err != nil {
+				t.Error(err)
+			}
+		})
 		c := newCluster(t)
 		fn(t, [2]*Log{open(t, Options{URL: c.url}), open(t, Options{URL: c.url})})
 	})

@@ -194,8 +194,11 @@ func pack(v []byte) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	b.WriteByte(zippedValue)
-	z := gzip.NewWriter(&b)
-	_, err := z.Write(v)
+	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	_, err = z.Write(v)
 	if err = errors.Join(err, z.Close()); err != nil {
 		return nil, err
 	}
