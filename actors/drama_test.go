@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/rackreach/rackreach/internal/rack"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // order asks the agent of this life to obey, and fails the test when it is not

@@ -121,7 +121,10 @@ type (
 	haltKept struct{ err error }
 )
 
-var _ actor.Actor = (*Fleet)(nil)
+var (
+	_ actor.Actor              = (*Fleet)(nil)
+	_ actor.SupervisorStrategy = (*Fleet)(nil)
+)
 
 // NewFleet is a Fleet before it is spawned.
 func NewFleet(o FleetOptions) *Fleet {
@@ -130,6 +133,19 @@ func NewFleet(o FleetOptions) *Fleet {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Fleet{o: o, racks: map[string]*member{}, begun: map[string]bool{}, pending: map[string]bool{}}
+}
+
+// HandleFailure implements actor.SupervisorStrategy: a RackProxy that crashed is
+// stopped, and what its rack does cannot be told until the coordinator is started
+// again. The other racks go on.
+func (f *Fleet) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	for name, r := range f.racks {
+		if r.pid.Equal(child) {
+			f.o.Logger.Error("the proxy of a rack crashed; nothing is told of the rack until the coordinator is started again", "rack", name, "reason", fmt.Sprintf("%.300v", reason))
+			r.stand = &stands{rack: name, known: true, status: r.stand.status, message: &messages.FleetRack{Name: messages.RackName(name), Status: string(r.stand.status), Cause: "a bug in rackreach: see the coordinator's messages", Agent: &messages.AgentState{}}}
+		}
+	}
+	supervisor.StopChildren(child)
 }
 
 // Receive implements actor.Actor.
@@ -296,6 +312,7 @@ func (f *Fleet) states() []fleet.State {
 		}
 		id := f.desired.OrderID(name)
 		out = append(out, fleet.State{Rack: name, Status: r.stand.status, Connected: r.stand.message.GetAgent().GetConnected(),
+			Refused: r.stand.refused == id,
 			Ordered: f.begun[name] || f.pending[name] || slices.Contains(r.stand.orders, id)})
 	}
 	return out

@@ -18,6 +18,7 @@ type stands struct {
 	known   bool // the log was read to its end
 	status  rack.Status
 	orders  []string // ids of those that are not answered
+	refused string   // id of the last one that was refused
 	message *messages.FleetRack
 	devices map[DeviceCount]int
 	ended   time.Duration // how long the last run took; 0: it has not ended
@@ -55,7 +56,7 @@ func (p *rackProxy) standing() *stands {
 	for _, x := range p.orders {
 		s.orders = append(s.orders, x.order.GetId())
 	}
-	m.Orders = uint32(len(p.orders))
+	m.Orders, s.refused = uint32(len(p.orders)), p.refused
 	if p.run != nil {
 		s.status = p.run.Status
 		s.devices = map[DeviceCount]int{}

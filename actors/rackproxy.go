@@ -44,6 +44,8 @@ type rackProxy struct {
 
 	orders   []*pendingAnswer // not answered, in their order
 	awaiting map[string][]*actor.PID
+	recent   []recentAnswer // the newest answers: whoever orders may ask for one too late
+	refused  string         // id of the last order to begin a run that was refused
 
 	line      *Line  // of its agent; nil: it is not connected
 	lineEpoch uint64 // that the agent on the line writes in
@@ -152,7 +154,7 @@ func (p *rackProxy) Receive(c actor.Context) {
 	case *filled:
 		p.filled(m)
 	case *Await:
-		p.awaiting[m.ID] = append(p.awaiting[m.ID], c.Sender())
+		p.await(c, m.ID)
 	case *Forget:
 		delete(p.awaiting, m.ID)
 	case *GetRack:
@@ -191,6 +193,17 @@ func (p *rackProxy) logged(m *inLog) {
 	}
 	p.give()
 	p.tell()
+}
+
+// unlessPanic turns a panic into an error: what one rack's agent wrote must not end
+// the coordinator of all others.
+func unlessPanic(fn func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("a bug in rackreach: %.300v", r)
+		}
+	}()
+	return fn()
 }
 
 // maxBehind bounds the events that are held while a run is loaded.
@@ -242,9 +255,12 @@ func (p *rackProxy) follow(events []*messages.Event) {
 	go func() {
 		m := &loaded{}
 		var plan *FleetPlan
-		if plan, m.err = p.o.Plan(p.ctx, name, planned); m.err == nil {
-			m.run = rack.NewRun(plan.Rack, plan.Platforms)
-		}
+		m.err = unlessPanic(func() (err error) {
+			if plan, err = p.o.Plan(p.ctx, name, planned); err == nil {
+				m.run = rack.NewRun(plan.Rack, plan.Platforms)
+			}
+			return err
+		})
 		p.root.Send(p.self, m)
 	}()
 }
@@ -262,7 +278,10 @@ func (p *rackProxy) load() {
 	name, planned := p.name, p.planned
 	go func() {
 		m := &loaded{}
-		m.run, m.err = p.replayed(p.ctx, name, planned, &m.life)
+		m.err = unlessPanic(func() (err error) {
+			m.run, err = p.replayed(p.ctx, name, planned, &m.life)
+			return err
+		})
 		p.root.Send(p.self, m)
 	}()
 }
@@ -272,7 +291,7 @@ func (p *rackProxy) loadRest(m *loaded) {
 	p.loading = true
 	name := p.name
 	go func() {
-		m.err = p.replay(p.ctx, name, m.run, &m.life)
+		m.err = unlessPanic(func() error { return p.replay(p.ctx, name, m.run, &m.life) })
 		p.root.Send(p.self, m)
 	}()
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -129,10 +130,17 @@ func (p *rackProxy) filled(m *filled) {
 // ago.
 func (p *rackProxy) answered(id string, e *messages.Event) {
 	if e != nil {
+		a := answerOf(e)
 		for _, to := range p.awaiting[id] {
-			p.root.Send(to, answerOf(e))
+			p.root.Send(to, a)
 		}
 		delete(p.awaiting, id)
+		if p.recent = append(p.recent, recentAnswer{id, a}); len(p.recent) > maxRecent {
+			p.recent = p.recent[1:]
+		}
+		if _, no := a.(*rack.Refusal); no {
+			p.refused = id
+		}
 	}
 	n := slices.IndexFunc(p.orders, func(x *pendingAnswer) bool { return x.order.GetId() == id })
 	if n < 0 {
@@ -144,6 +152,26 @@ func (p *rackProxy) answered(id string, e *messages.Event) {
 			p.o.Logger.Warn("an order that was answered stays in the queue until the next start", "rack", p.name, "order", id, "error", err)
 		}
 	}()
+}
+
+// recentAnswer is the answer to an order.
+type recentAnswer struct {
+	id     string
+	answer any
+}
+
+// maxRecent bounds the answers that are remembered.
+const maxRecent = 64
+
+// await answers whoever waits for the answer to an order, now or later.
+func (p *rackProxy) await(c actor.Context, id string) {
+	for _, r := range p.recent {
+		if r.id == id {
+			c.Respond(r.answer)
+			return
+		}
+	}
+	p.awaiting[id] = append(p.awaiting[id], c.Sender())
 }
 
 // answerOf is the answer to an order that an event says.

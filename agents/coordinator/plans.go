@@ -36,6 +36,9 @@ func (p *plans) put(ctx context.Context, name string, plan []byte) (string, erro
 	if s.Rack.Name != name {
 		return "", &api.BadRequest{What: fmt.Sprintf("the plan is of rack %.80q, not of %s", s.Rack.Name, name), Next: "give it under its own name"}
 	}
+	if what, next := s.Check(); what != "" {
+		return "", &api.BadRequest{What: what, Next: next}
+	}
 	hash := s.Plan.Hash
 	if hash == "" || strings.ContainsAny(hash, ". *>\t\n") || len(hash) > 128 {
 		return "", &api.BadRequest{What: fmt.Sprintf("the plan's hash is %.40q", hash), Next: "plan it anew"}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -48,7 +49,7 @@ func (c *Coordinator) serve(ctx context.Context) error {
 	}
 	for _, p := range ports {
 		server := &http.Server{Handler: c.handler(p, ended), ReadHeaderTimeout: headerLimit, MaxHeaderBytes: maxHeader, IdleTimeout: idleLimit,
-			ConnContext: connected, Protocols: new(http.Protocols), HTTP2: bus.ServerHTTP2(), TLSConfig: p.tls}
+			ConnContext: connected, Protocols: new(http.Protocols), HTTP2: bus.ServerHTTP2(), TLSConfig: p.tls, ErrorLog: slog.NewLogLogger(c.o.Logger.Handler(), slog.LevelDebug)}
 		server.Protocols.SetHTTP1(true)
 		server.Protocols.SetHTTP2(true)
 		server.Protocols.SetUnencryptedHTTP2(p.tls == nil)

@@ -60,8 +60,8 @@ func (k *Keeper) check(o rack.Order, plan []byte) (*state.Plan, error) {
 	if p.Rack.Name != k.Name() || p.Plan.Rack != k.Name() {
 		return no("give it to the agent of that rack", "the plan is of rack %.80q, and this is the agent of %s", p.Rack.Name, k.Name())
 	}
-	if problems := rack.Validate(p.Rack, p.Platforms); len(problems) > 0 {
-		return no("rackreach validate FILE", "%d things are wrong with the rack, the first: %s", len(problems), problems[0].What)
+	if what, next := p.Check(); what != "" {
+		return no(next, "%s", what)
 	}
 	for i := range p.Rack.Devices {
 		if d := &p.Rack.Devices[i]; d.Protect {
@@ -72,20 +72,6 @@ func (k *Keeper) check(o rack.Order, plan []byte) (*state.Plan, error) {
 		if _, ok := p.Rack.Device(n); !ok {
 			return no("write one of its devices, as rackreach plan shows them", "rack %s has no device %.80q", k.Name(), n)
 		}
-	}
-	again, err := rack.NewPlan(p.Rack, p.Platforms, func(name string) (rack.Image, error) {
-		for _, d := range p.Plan.Devices {
-			if d.Image.Name == name {
-				return rack.Image(d.Image), nil
-			}
-		}
-		return rack.Image{}, fmt.Errorf("the plan has no image %.80q", name)
-	})
-	if err != nil {
-		return no("rackreach plan FILE, and apply it", "%v", err)
-	}
-	if again.Hash != p.Plan.Hash {
-		return no("apply it with a rackreach of the agent's release", "the agent would carry it out as plan %s, not %.80s", again.Hash, p.Plan.Hash)
 	}
 	if err := k.o.Check(p); err != nil {
 		return no("give it to an agent that can", "%v", err)

@@ -308,8 +308,8 @@ func (c *connection) take(ctx context.Context, a Attachment, m *messages.Connect
 		if c.d.o.Planned == nil {
 			return nil
 		}
-		if err := c.d.o.Planned(ctx, c.rack, x.Plan); err != nil {
-			return connect.NewError(connect.CodeInvalidArgument, err)
+		if err := c.d.o.Planned(ctx, c.rack, x.Plan); err != nil { // its events are taken all the same
+			c.d.o.Logger.Error("the plan that an agent told of cannot be kept; what its rack does is not shown", "rack", c.rack, "error", err)
 		}
 		return nil
 	}

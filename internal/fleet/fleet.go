@@ -22,13 +22,14 @@ type State struct {
 	Rack      string
 	Status    rack.Status
 	Ordered   bool // it was ordered to begin
+	Refused   bool // its agent refused to begin
 	Connected bool // its agent is
 }
 
 // busy reports whether a rack is being imaged, or will be: an order that was kept
 // is carried out, also when the agent comes back late.
 func (s State) busy() bool {
-	return s.Status == rack.Imaging || s.Status == rack.Draining || s.Status == rack.Idle && s.Ordered
+	return s.Status == rack.Imaging || s.Status == rack.Draining || s.Status == rack.Idle && s.Ordered && !s.Refused
 }
 
 // Next decides which racks are to be begun now, or why none is any more. A rack
@@ -39,15 +40,15 @@ func Next(spec Spec, states []State) (begin []string, halt string) {
 		if s.busy() {
 			busy++
 		}
-		if s.Status == rack.Halted {
+		if s.Status == rack.Halted || s.Refused && s.Status == rack.Idle {
 			halted++
 		}
 	}
 	if spec.HaltAfter > 0 && halted >= spec.HaltAfter {
-		return nil, fmt.Sprintf("%d racks have halted", halted)
+		return nil, fmt.Sprintf("%d racks have halted, or were refused by their agents", halted)
 	}
 	for _, s := range states {
-		if s.Status != rack.Idle || s.Ordered || !s.Connected {
+		if s.Status != rack.Idle || s.Ordered || s.Refused || !s.Connected {
 			continue
 		}
 		if spec.AtOnce > 0 && busy >= spec.AtOnce {

@@ -33,6 +33,8 @@ func TestNext(t *testing.T) {
 		{"as many halted as may", Spec{HaltAfter: 2}, []State{in("a", rack.Halted), idle("b")}, "b", false},
 		{"too many halted", Spec{HaltAfter: 1}, []State{in("a", rack.Halted), idle("b")}, "", true},
 		{"halted, and no limit", Spec{}, []State{in("a", rack.Halted), idle("b")}, "b", false},
+		{"one was refused", Spec{AtOnce: 1}, []State{{Rack: "a", Status: rack.Idle, Ordered: true, Refused: true, Connected: true}, idle("b")}, "b", false},
+		{"a refusal counts as halted", Spec{HaltAfter: 1}, []State{{Rack: "a", Status: rack.Idle, Refused: true, Connected: true}, idle("b")}, "", true},
 		{"nothing is left", Spec{AtOnce: 1}, []State{in("a", rack.Completed)}, "", false},
 	} {
 		t.Run(x.name, func(t *testing.T) {
