@@ -203,7 +203,10 @@ func (o Options) secure(in map[string]any) {
 		delete(in, "tls_config")
 		return
 	}
-	in["authorization"] = map[string]any{"credentials": o.Token}
+	if a, ok := in["authorization"].(map[string]any); ok { // what else is shipped of it stays
+		delete(a, "credentials_file")
+		a["credentials"] = o.Token
+	}
 	in["tls_config"] = map[string]any{"ca_file": o.CA}
 }
 
