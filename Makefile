@@ -48,6 +48,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
 	$(GO) vet -tags netns ./cmd/rackreach
 	$(GO) vet -tags bench ./actors
+	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
 	$(GO) tool buf lint
@@ -71,6 +72,32 @@ fuzz: ## every fuzz target for FUZZTIME each
 	@set -e; for d in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$d/*_test.go | cut -c6-); do \
 			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$d; done; done
+
+# Needs Debian's packages prometheus and systemd, and dpkg; the tests say what is missing.
+.PHONY: prometheus
+prometheus: ## test deploy/: rules, dashboard by a real Prometheus, units, package, empty root
+	$(GO) test -tags prometheus -count=1 -timeout 20m ./deploy/...
+	$(GO) test -tags prometheus -count=1 -timeout 20m -run 'TestPrometheus' ./cmd/rackreach
+
+# The last release and what came after it; 0.0.0+gitDATE.COMMIT before the first one.
+VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-/+/' | grep . || git log -1 --format=0.0.0+git%cd.%h --date=format:%Y%m%d)
+ARCH ?= $(shell $(GO) env GOARCH)
+NFPM = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+.PHONY: build-static
+build-static: ## build dist/root/rackreach, which needs no library, for packages and containers
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w' -o dist/root/rackreach ./cmd/rackreach
+
+# The same source makes the same package: its times are that of the commit.
+.PHONY: package
+package: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+package: build-static ## build dist/rackreach_VERSION_ARCH.deb
+	rm -rf dist/root/man dist/root/completion
+	mkdir -p dist/root/completion
+	$(GO) build -o dist/host/rackreach ./cmd/rackreach
+	dist/host/rackreach man dist/root/man
+	gzip -9n dist/root/man/*.1
+	for shell in bash zsh fish; do dist/host/rackreach completion $$shell >dist/root/completion/rackreach.$$shell || exit 1; done
+	VERSION='$(VERSION)' ARCH='$(ARCH)' $(NFPM) package --config deploy/nfpm.yaml --packager deb --target dist/rackreach_$(VERSION)_$(ARCH).deb
 
 .PHONY: demo
 demo: ## image the three example racks

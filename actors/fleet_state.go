@@ -39,6 +39,7 @@ type RackCount struct {
 	Lag       uint64
 	Orders    int
 	Heard     time.Time     // zero: never
+	Started   time.Time     // when its last run was begun; zero: it has none
 	Run       time.Duration // of its last run; 0: it has not ended
 }
 
@@ -159,6 +160,9 @@ func (f *Fleet) counts() Counts {
 		c := RackCount{Rack: name, Status: r.stand.status, Connected: m.GetAgent().GetConnected(), Lag: m.GetAgent().GetLag(), Orders: len(r.stand.orders), Run: r.stand.ended}
 		if at := m.GetAgent().GetLastHeard(); at != nil {
 			c.Heard = at.AsTime()
+		}
+		if at := m.GetStarted(); at != nil {
+			c.Started = at.AsTime()
 		}
 		out.Racks = append(out.Racks, c)
 		for k, n := range r.stand.devices {

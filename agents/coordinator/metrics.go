@@ -19,7 +19,10 @@ var (
 	descLag       = prometheus.NewDesc("rackreach_agent_lag_events", "Events that the journal of the rack's agent holds and the log does not, as of its last heartbeat.", []string{"rack"}, nil)
 	descOrders    = prometheus.NewDesc("rackreach_agent_orders_pending", "Orders that the rack's agent has not answered.", []string{"rack"}, nil)
 	descRun       = prometheus.NewDesc("rackreach_fleet_run_duration_seconds", "How long the last run of the rack took, once it has ended.", []string{"rack"}, nil)
+	descState     = prometheus.NewDesc("rackreach_fleet_rack_state", "1 for where the rack stands, 0 for the others, as the log says.", []string{"rack", "state"}, nil)
+	descStart     = prometheus.NewDesc("rackreach_fleet_run_start_timestamp_seconds", "When the last run of the rack was begun.", []string{"rack"}, nil)
 	descBackplane = prometheus.NewDesc("rackreach_fleet_backplane_links", "Links between racks, by state.", []string{"state"}, nil)
+	descExpiry    = prometheus.NewDesc("rackreach_certificate_expiry_timestamp_seconds", "When a certificate of this process expires.", []string{"subject"}, nil)
 	descBuild     = prometheus.NewDesc("rackreach_build_info", "1; what this program is.", []string{"version", "component"}, nil)
 )
 
@@ -33,7 +36,7 @@ var _ prometheus.Collector = (*metrics)(nil)
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRacks, descDevices, descAgents, descConnected, descHeard, descLag, descOrders, descRun, descBackplane, descBuild} {
+	for _, d := range []*prometheus.Desc{descRacks, descDevices, descAgents, descConnected, descHeard, descLag, descOrders, descState, descStart, descRun, descBackplane, descExpiry, descBuild} {
 		out <- d
 	}
 }
@@ -44,6 +47,9 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(descBuild, 1, m.c.o.Version, "coordinator")
+	if s := m.c.keeper.server; s != nil {
+		gauge(descExpiry, float64(s.Expires().Unix()), "coordinator")
+	}
 	if m.c.fleet == nil {
 		return
 	}
@@ -72,6 +78,16 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		gauge(descOrders, float64(r.Orders), r.Rack)
 		if !r.Heard.IsZero() {
 			gauge(descHeard, float64(r.Heard.UnixMilli())/1000, r.Rack)
+		}
+		for _, s := range rack.Statuses() {
+			is := 0.0
+			if r.Status == s {
+				is = 1
+			}
+			gauge(descState, is, r.Rack, string(s))
+		}
+		if !r.Started.IsZero() {
+			gauge(descStart, float64(r.Started.UnixMilli())/1000, r.Rack)
 		}
 		if r.Run > 0 {
 			gauge(descRun, r.Run.Seconds(), r.Rack)

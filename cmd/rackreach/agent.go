@@ -196,7 +196,12 @@ func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept, door
 	if err := web.serveMetrics(a.metrics, life); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	for _, m := range k.Metrics() {
+	own := k.Metrics()
+	if door.id != nil {
+		own = append(own, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "rackreach_certificate_expiry_timestamp_seconds", Help: "When a certificate of this process expires.",
+			ConstLabels: prometheus.Labels{"subject": "agent of " + a.rack}}, func() float64 { return float64(door.id.Expires().Unix()) }))
+	}
+	for _, m := range own {
 		if err := life.own.Register(m); err != nil {
 			return errors.Join(fmt.Errorf("register the metrics: %w", err), l.Close())
 		}
