@@ -26,6 +26,10 @@ soak: ## the same at every boundary of a rack of 9 devices, and at 2000 random m
 	KILL_RACK=testdata/rack-9.yaml $(KILL) -run TestKilledAtEveryBoundary
 	KILL_RANDOM=2000 $(KILL) -run TestKilledAtRandom
 
+.PHONY: proof-transport
+proof-transport: ## what proto.actor's remote and our bus lose when a peer is frozen and killed (docs/adr/0001)
+	$(GO) test -tags proof -count=1 -v -run 'TestProof$$' -timeout 10m ./internal/bus
+
 .PHONY: bench-fleet
 bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minutes)
 	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
@@ -48,6 +52,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
 	$(GO) vet -tags netns ./cmd/rackreach
 	$(GO) vet -tags bench ./actors
+	$(GO) vet -tags proof ./internal/bus
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -24,7 +25,17 @@ import (
 	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := goleak.Find(leaks...); code == 0 && err != nil {
+		fmt.Println(err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// leaks are goroutines that others leave (proof_test.go).
+var leaks []goleak.Option
 
 // patience bounds what a test waits for; it is no measure of speed.
 const patience = 30 * time.Second
