@@ -19,10 +19,11 @@ import (
 const scriptPatience = time.Minute
 
 // asked waits until the coordinator of the state directory answers (asked fleet),
-// or says that the agent of a rack is connected (asked agent RACK), or away.
+// says that its fleet stands like that (asked status STATUS), or that the agent of a
+// rack is connected (asked agent RACK), or away.
 func asked(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: asked fleet|agent RACK|away RACK")
+		ts.Fatalf("usage: asked fleet|status STATUS|agent RACK|away RACK")
 	}
 	home := state.Home(ts.Getenv("RACKREACH_STATE"))
 	for end := time.Now().Add(scriptPatience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
@@ -46,8 +47,11 @@ func coordinatorSays(ctx context.Context, home state.Home, args []string) bool {
 	if err != nil {
 		return false
 	}
-	if args[0] == "fleet" {
+	switch args[0] {
+	case "fleet":
 		return true
+	case "status":
+		return a.Msg.GetFleet().GetStatus() == args[1]
 	}
 	for _, r := range a.Msg.GetFleet().GetRacks() {
 		if r.GetName() == messages.RackName(args[1]) && r.GetAgent().GetConnected() == (args[0] == "agent") {
