@@ -60,9 +60,6 @@ func (k *Keeper) check(o rack.Order, plan []byte) (*state.Plan, error) {
 	if p.Rack.Name != k.Name() || p.Plan.Rack != k.Name() {
 		return no("give it to the agent of that rack", "the plan is of rack %.80q, and this is the agent of %s", p.Rack.Name, k.Name())
 	}
-	if what, next := p.Check(); what != "" {
-		return no(next, "%s", what)
-	}
 	for i := range p.Rack.Devices {
 		if d := &p.Rack.Devices[i]; d.Protect {
 			return no("write protect: false, or take it out of the rack file", "%s is protected and would be overwritten", d.Name)
@@ -72,6 +69,9 @@ func (k *Keeper) check(o rack.Order, plan []byte) (*state.Plan, error) {
 		if _, ok := p.Rack.Device(n); !ok {
 			return no("write one of its devices, as rackreach plan shows them", "rack %s has no device %.80q", k.Name(), n)
 		}
+	}
+	if what, next := p.Check(); what != "" {
+		return no(next, "%s", what)
 	}
 	if err := k.o.Check(p); err != nil {
 		return no("give it to an agent that can", "%v", err)

@@ -334,7 +334,7 @@ func TestPlansThatAreRefused(t *testing.T) {
 		"elsewhere": {h.encoded(func(p *state.Plan) { p.Rack.Name, p.Plan.Rack = "r9", "r9" }), nil, `the plan is of rack "r9"`},
 		"protected": {h.encoded(func(p *state.Plan) { p.Rack.Devices[3].Protect = true }), nil, "is protected and would be overwritten"},
 		"no device": {h.encoded(nil), []string{"tor-9"}, `rack r4 has no device "tor-9"`},
-		"forged":    {h.encoded(func(p *state.Plan) { p.Plan.Hash = "00" }), nil, "the agent would carry it out as plan " + h.plan.Plan.Hash},
+		"forged":    {h.encoded(func(p *state.Plan) { p.Plan.Hash = "00" }), nil, "it would be carried out as plan " + h.plan.Plan.Hash},
 		"twice":     {h.encoded(func(p *state.Plan) { p.Rack.Devices[3].Name = p.Rack.Devices[2].Name }), nil, "is given twice"},
 		"no image":  {h.encoded(func(p *state.Plan) { p.Plan.Devices = p.Plan.Devices[1:] }), nil, "the plan has no image"},
 	} {
