@@ -30,9 +30,12 @@ image with its digest. The hash names exactly this plan.`,
 			if output != "table" && output != "json" {
 				return badInput(fmt.Errorf("-o %q is not an output: write -o table or -o json", output))
 			}
-			r, err := load(given[0])
+			f, r, err := loadAny(given[0])
 			if err != nil {
 				return err
+			}
+			if f != nil {
+				return planFleet(cmd.OutOrStdout(), given[0], f, output)
 			}
 			all, err := resolved(r)
 			if err != nil {
