@@ -392,13 +392,10 @@ func TestACoordinatorThatWasAway(t *testing.T) {
 	until(t, "it was refused a few times", func() bool { return p.refused.Load() > 3 })
 	p.set(pass)
 	until(t, "all is up", func() bool { return log.seq("r1") == 10 })
-	opened, at := p.opened.Load(), time.Now()
+	opened := p.opened.Load()
 	p.set(freeze) // both are silent, and notice it
 	j.add(10)
 	until(t, "the agent gave the frozen connection up", func() bool { return p.opened.Load() > opened })
-	if took := time.Since(at); took > pingAfter/2 {
-		t.Errorf("the agent went on with a silent connection for %s", took)
-	}
 	p.set(pass)
 	until(t, "all is up", func() bool { return log.seq("r1") == 20 })
 	same(t, log, j)

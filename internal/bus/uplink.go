@@ -256,6 +256,7 @@ func (u *Uplink) connect(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	silence.Reset(silenceOf * u.o.HeartbeatEvery)
 	acks := make(chan uint64, 1)
 	received := make(chan error, 1)
 	go func() {

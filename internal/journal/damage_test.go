@@ -293,7 +293,9 @@ func TestSalvageSaysWhatIsLoose(t *testing.T) {
 		t.Fatal(err)
 	}
 	for at := 0; at+8 < len(file); at++ { // every copy of event 200 loses its first bytes
-		if bytes.Equal(file[at:at+8], keyOf(200)) {
+		// The same bytes stand before a page of that number: the end of the page before
+		// it, and the first byte of its own.
+		if (at+7)%os.Getpagesize() != 0 && bytes.Equal(file[at:at+8], keyOf(200)) {
 			clear(file[at : at+40])
 		}
 	}
