@@ -55,10 +55,11 @@ type benched struct {
 	plan   *state.Plan
 	client *api.Client // on the coordinator's socket
 
-	mu    sync.Mutex
-	at    map[string][]time.Time // when an event was journalled, by rack and sequence
-	late  []time.Duration        // from there to the API
-	heard atomic.Int64
+	mu     sync.Mutex
+	hashes map[string]string      // of the plans, by rack
+	at     map[string][]time.Time // when an event was journalled, by rack and sequence
+	late   []time.Duration        // from there to the API
+	heard  atomic.Int64
 }
 
 func TestFleetBench(t *testing.T) {
@@ -91,7 +92,7 @@ func envOr(name, other string) string {
 }
 
 func newBenched(t *testing.T, binary string) *benched {
-	b := &benched{t: t, binary: binary, home: state.Home(t.TempDir()), at: map[string][]time.Time{}}
+	b := &benched{t: t, binary: binary, home: state.Home(t.TempDir()), at: map[string][]time.Time{}, hashes: map[string]string{}}
 	b.must(exec.Command(binary, "coordinator", "init", "--state", string(b.home), "--name", "127.0.0.1"))
 	recorded := t.TempDir()
 	b.must(exec.Command(binary, "demo", "--rack", benchRack, "--speed", "600", "--state", recorded))
@@ -238,13 +239,18 @@ func (b *benched) each(names []string, do func(name string)) {
 
 // put gives the coordinator the plan of a rack.
 func (b *benched) put(name string) {
-	p := *b.plan
-	r := *p.Rack
+	r := *b.plan.Rack
 	r.Name = name
-	p.Rack = &r
-	if _, err := put(context.Background(), b.client, &p); err != nil {
-		b.t.Error(err)
+	p, err := resolved(&r)
+	if err == nil {
+		_, err = put(context.Background(), b.client, p)
 	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.mu.Lock()
+	b.hashes[name] = p.Plan.Hash
+	b.mu.Unlock()
 }
 
 // enroll gets an agent its certificate, as an agent does.
@@ -271,7 +277,7 @@ func (b *benched) agent(ctx context.Context, name string, log *counted, config *
 	}
 	defer client.Close()
 	err = bus.NewUplink(bus.UplinkOptions{Client: client, Rack: name, Name: "j-" + name, Journal: log,
-		Hello:     func() *messages.Hello { return &messages.Hello{Version: "bench", PlanHash: b.plan.Plan.Hash} },
+		Hello:     func() *messages.Hello { return &messages.Hello{Version: "bench"} },
 		Welcomed:  func(uint64, []string) error { return nil },
 		Obey:      func(context.Context, *messages.Order) {},
 		Heartbeat: func() *messages.Heartbeat { return &messages.Heartbeat{LastSeq: log.Last(), Driven: true, Speed: 1} },
@@ -294,7 +300,7 @@ func (c *counted) Last() uint64 { return c.last.Load() }
 func (b *benched) live(name string, log *counted, offset, takes time.Duration) {
 	b.mu.Lock()
 	b.at[name] = make([]time.Time, len(b.events)+1)
-	at := b.at[name]
+	at, hash := b.at[name], b.hashes[name]
 	b.mu.Unlock()
 	first := b.events[0].Time
 	whole := b.events[len(b.events)-1].Time.Sub(first)
@@ -306,7 +312,7 @@ func (b *benched) live(name string, log *counted, offset, takes time.Duration) {
 		}
 		e.Rack, e.Seq = name, 0
 		if e.Kind == rack.RackStarted {
-			e.Detail.PlanHash = b.plan.Plan.Hash
+			e.Detail.PlanHash = hash
 		}
 		b.mu.Lock()
 		at[i+1] = time.Now()
