@@ -8,6 +8,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -156,7 +157,7 @@ func (a *answer) report(s *Seen) {
 		s.Observation.Address = a.entry.Address.String()
 		s.Observation.Proves = proof(a.class.Stage)
 	case Declined:
-		s.Observation.Message = printable(a.Options.Get(dhcpv4.OptionMessage), MaxString)
+		s.Observation.Message = classify.Printable(a.Options.Get(dhcpv4.OptionMessage), classify.MaxString)
 		if a.requested == a.entry.Address {
 			s.Observation.Address = a.entry.Address.String()
 			s.Observation.Proves = rack.DHCPDeclined

@@ -21,13 +21,13 @@
 //
 // One goroutine, the caller of Serve, reads, answers and reports one packet
 // after the other; the socket's own buffer is the only queue. Nothing in here
-// starts a goroutine that outlives Serve. [Server.Handle] and [Classify] are
+// starts a goroutine that outlives Serve. [Server.Handle] and [classify.Classify] are
 // pure and may be called from anywhere.
 //
 // # Hostile input
 //
 // Every byte comes from a stranger. A packet is at most MaxPacket bytes; all
-// strings taken from it are at most MaxString printable ASCII characters, the
+// strings taken from it are at most classify.MaxString printable ASCII characters, the
 // rest escaped; a panic costs one packet and is counted.
 //
 // # Reading order
@@ -35,7 +35,7 @@
 //   - server.go: Options, New, the packet loop
 //   - table.go: what the engine asks its owner
 //   - packet.go, relay.go: reading a packet, RFC 2131 and option 82
-//   - vendor.go, classify.go: which strings mean which boot stage
+//   - package classify: which strings mean which boot stage
 //   - answer.go: the decisions, RFC 2131 section 4.3
 //   - reply.go: the bytes of an answer and where they go
 //   - seen.go: what is reported

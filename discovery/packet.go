@@ -9,6 +9,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -39,7 +40,7 @@ const (
 type request struct {
 	*dhcpv4.DHCPv4
 	kind      dhcpv4.MessageType
-	class     Class
+	class     classify.Class
 	keys      rack.Keys
 	ciaddr    netip.Addr // invalid when 0.0.0.0
 	giaddr    netip.Addr // invalid when 0.0.0.0
@@ -99,7 +100,7 @@ func parse(packet []byte) (*request, error) {
 		return r, err
 	}
 	r.limit = maximum(p)
-	r.class = Classify(p)
+	r.class = classify.Classify(func(code uint8) []byte { return p.Options.Get(dhcpv4.GenericOptionCode(code)) })
 	r.keys = r.identity()
 	return r, nil
 }

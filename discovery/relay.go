@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -27,7 +28,6 @@ type relayInfo struct {
 
 var (
 	errTwoRelays = errors.New("it carries option 82 twice: the first may be the client's own")
-	errSubOption = errors.New("a sub-option of option 82 runs past its end")
 )
 
 // readRelay reads option 82 from the options area of a packet that was parsed
@@ -46,7 +46,7 @@ func readRelay(area []byte) (relayInfo, error) {
 	}
 	info := relayInfo{raw: raw}
 	var remote, circuit []byte
-	err := subOptions(value, func(code byte, v []byte) {
+	err := classify.SubOptions(value, func(code byte, v []byte) {
 		switch {
 		case code == subCircuitID && circuit == nil:
 			circuit = v
@@ -63,21 +63,8 @@ func readRelay(area []byte) (relayInfo, error) {
 	if err != nil {
 		return relayInfo{}, err
 	}
-	info.via = rack.Port{Device: printable(remote, MaxString), Name: printable(circuit, MaxString)}
+	info.via = rack.Port{Device: classify.Printable(remote, classify.MaxString), Name: classify.Printable(circuit, classify.MaxString)}
 	return info, nil
-}
-
-// subOptions calls f for every code-length-value of an encapsulated option.
-func subOptions(value []byte, f func(code byte, v []byte)) error {
-	for len(value) > 0 {
-		if len(value) < 2 || len(value) < 2+int(value[1]) {
-			return errSubOption
-		}
-		n := 2 + int(value[1])
-		f(value[0], value[2:n:n])
-		value = value[n:]
-	}
-	return nil
 }
 
 // rawOption collects every occurrence of an option in an options area: the

@@ -11,6 +11,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -55,7 +56,7 @@ func (a *answer) reply() (packet []byte, truncated bool) {
 	}
 	w.echo(a.clientID) // RFC 6842 section 3
 	if a.kind == dhcpv4.MessageTypeNak {
-		w.add(optionMessage, []byte(printable([]byte(a.why), 2*MaxString)))
+		w.add(optionMessage, []byte(classify.Printable([]byte(a.why), 2*classify.MaxString)))
 		return w.finish()
 	}
 	a.bootOptions(w)
@@ -129,7 +130,7 @@ func (a *answer) bootOptions(w *writer) {
 				w.add(optionClass, []byte(name))
 			}
 		}
-		if a.class.Stage == rack.StagePXE && a.class.Arch == archBIOS {
+		if a.class.Stage == rack.StagePXE && a.class.Arch == classify.ArchBIOS {
 			w.add(optionVendor, []byte{pxeDiscovery, 1, pxeUseBootFileOnly, optionEnd})
 		}
 	}
@@ -139,8 +140,8 @@ func (a *answer) bootOptions(w *writer) {
 	if url := a.entry.InstallerURL; url != "" && a.class.Stage == rack.StageONIE {
 		w.add(optionURL, []byte(url))
 		if len(url) <= math.MaxUint8-2 {
-			block := binary.BigEndian.AppendUint32(nil, enterpriseOCP)
-			block = append(block, byte(2+len(url)), onieInstallerURL, byte(len(url)))
+			block := binary.BigEndian.AppendUint32(nil, classify.EnterpriseOCP)
+			block = append(block, byte(2+len(url)), classify.ONIEInstallerURL, byte(len(url)))
 			w.add(optionVendorInfo, append(block, url...))
 		}
 	}

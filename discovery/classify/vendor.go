@@ -1,4 +1,4 @@
-package discovery
+package classify
 
 import (
 	"slices"
@@ -11,12 +11,12 @@ import (
 // Enterprise numbers (IANA).
 const (
 	enterpriseCisco = 9
-	enterpriseOCP   = 42623 // Open Compute Project: ONIE
+	EnterpriseOCP   = 42623 // Open Compute Project: ONIE
 )
 
-// Sub-options of option 125 under enterpriseOCP (ONIE, lib/onie/functions).
+// Sub-options of option 125 under EnterpriseOCP (ONIE, lib/onie/functions).
 const (
-	onieInstallerURL = 1 // server to client
+	ONIEInstallerURL = 1 // server to client
 	onieMachine      = 3
 	onieArch         = 4
 )
@@ -117,7 +117,7 @@ func (r *vendorRule) match(v *vendorStrings) (rest string, ok bool) {
 		return strings.CutPrefix(v.clientID, r.text)
 	case vendorOCP:
 		return "", slices.ContainsFunc(v.vendorInfo, func(e enterpriseOptions) bool {
-			return e.number == enterpriseOCP && e.subs[onieMachine] != ""
+			return e.number == EnterpriseOCP && e.subs[onieMachine] != ""
 		})
 	case vendorSN:
 		return "", slices.ContainsFunc(v.vendorClass, func(e enterprise) bool {
@@ -142,7 +142,7 @@ func (r *vendorRule) said(v *vendorStrings) string {
 	case idPrefix:
 		return "61=" + quoted(v.clientID)
 	case vendorOCP:
-		return "125/" + strconv.Itoa(enterpriseOCP)
+		return "125/" + strconv.Itoa(EnterpriseOCP)
 	case vendorSN:
 		return "124/" + strconv.Itoa(enterpriseCisco)
 	case class, classPfx:
@@ -177,7 +177,7 @@ func onieVendor(machine string) string {
 
 func onieBlock(_ string, v *vendorStrings) Class {
 	for _, e := range v.vendorInfo {
-		if e.number == enterpriseOCP {
+		if e.number == EnterpriseOCP {
 			return Class{Vendor: onieVendor(e.subs[onieMachine]), Model: show(e.subs[onieMachine]), Arch: show(e.subs[onieArch])}
 		}
 	}

@@ -1,4 +1,4 @@
-package discovery
+package classify
 
 import (
 	"strings"
@@ -9,13 +9,33 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
+// options are those of one packet, as the wire carries them.
+type options struct{ raw []byte }
+
+func discover() *options { return &options{} }
+
+func (p *options) opt(code byte, value ...byte) *options {
+	p.raw = append(append(p.raw, code, byte(len(value))), value...)
+	return p
+}
+
+func (p *options) str(code byte, value string) *options { return p.opt(code, []byte(value)...) }
+
+func (p *options) get(code uint8) []byte {
+	o := dhcpv4.Options{}
+	if err := o.FromBytes(append(p.raw, 255)); err != nil {
+		panic(err)
+	}
+	return o.Get(dhcpv4.GenericOptionCode(code))
+}
+
 func TestClassifyCapturedStrings(t *testing.T) {
 	ipxeFeatures := []byte{0xb1, 5, 1, 0x80, 0x86, 0x10, 0xd3, 0xeb, 3, 1, 0, 0, 0x13, 1, 1}
 	ocp := func(subs ...byte) []byte { return append([]byte{0, 0, 0xa6, 0x7f, byte(len(subs))}, subs...) }
 	sub := func(code byte, s string) []byte { return append([]byte{code, byte(len(s))}, s...) }
 	for _, tt := range []struct {
 		name string
-		p    *packet
+		p    *options
 		want Class // Evidence apart
 	}{
 		{"BIOS PXE ROM", discover().str(60, "PXEClient:Arch:00000:UNDI:002001").opt(93, 0, 0),
@@ -84,7 +104,7 @@ func TestClassifyCapturedStrings(t *testing.T) {
 		{"closing NUL", discover().str(60, "iDRAC\x00"), Class{Stage: rack.StageBMC, Vendor: "Dell"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := Classify(tt.p.parsed(t))
+			got := Classify(tt.p.get)
 			if (got.Evidence == "") != (got.Stage == rack.StageUnknown) {
 				t.Errorf("stage %s with evidence %q", got.Stage, got.Evidence)
 			}
@@ -97,7 +117,7 @@ func TestClassifyCapturedStrings(t *testing.T) {
 }
 
 func TestClassifyNamesItsEvidence(t *testing.T) {
-	got := Classify(discover().str(60, "PXEClient:Arch:00007:UNDI:003010").str(77, "iPXE").opt(93, 0, 7).parsed(t))
+	got := Classify(discover().str(60, "PXEClient:Arch:00007:UNDI:003010").str(77, "iPXE").opt(93, 0, 7).get)
 	if want := `77="iPXE" 60="PXEClient:Arch:00007:UNDI:003010" 93=7`; got.Evidence != want {
 		t.Errorf("got %s, want %s", got.Evidence, want)
 	}
@@ -105,7 +125,7 @@ func TestClassifyNamesItsEvidence(t *testing.T) {
 
 func TestClassifyBoundsAndEscapes(t *testing.T) {
 	evil := "x86_64-\x1b[2Jsim_\xff\n" + strings.Repeat("A", 180)
-	got := Classify(discover().str(60, "onie_vendor:"+evil+"-r0").parsed(t))
+	got := Classify(discover().str(60, "onie_vendor:"+evil+"-r0").get)
 	for _, s := range []string{got.Vendor, got.Model, got.Serial, got.Arch, got.Evidence} {
 		if len(s) > maxEvidence || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Errorf("not fit to show: %q", s)
@@ -125,28 +145,28 @@ func TestPrintable(t *testing.T) {
 		{"", 8, ""}, {"swp1", 8, "swp1"}, {"a\\b", 8, `a\\b`}, {"a\x00b\x00\x00", 8, `a\x00b`},
 		{"12345678", 8, "12345678"}, {"123456789", 8, "12345..."}, {"12\x01\x01", 8, `12...`}, {"\x01\x01\x01", 8, `\x01...`},
 	} {
-		if got := printable([]byte(tt.in), tt.limit); got != tt.want {
-			t.Errorf("printable(%q, %d) = %q, want %q", tt.in, tt.limit, got, tt.want)
+		if got := Printable([]byte(tt.in), tt.limit); got != tt.want {
+			t.Errorf("Printable(%q, %d) = %q, want %q", tt.in, tt.limit, got, tt.want)
 		}
 	}
 }
 
 func FuzzClassify(f *testing.F) {
-	for _, p := range []*packet{
+	for _, p := range []*options{
 		discover().str(60, "PXEClient:Arch:00007:UNDI:003010").str(77, "iPXE").opt(93, 0, 7).opt(175, 0x13, 1, 1),
 		discover().str(60, "onie_vendor:x86_64-sim_tor48-r0").str(77, "\x14onie_dhcp_user_class").str(61, "\x00SN").opt(125, 0, 0, 0xa6, 0x7f, 5, 3, 3, 'a', '_', 'b'),
 		discover().str(60, "Juniper-a-b").str(12, "h").opt(124, 0, 0, 0, 9, 4, 'S', 'N', ':', '1'),
 		discover().str(77, "SONiC-ZTP").str(61, "SONiC##a##b"),
 		discover().str(60, "Arista;a;b;c"),
 	} {
-		f.Add(append(p.options, 255))
+		f.Add(append(p.raw, 255))
 	}
 	f.Fuzz(func(t *testing.T, options []byte) {
-		p := &dhcpv4.DHCPv4{Options: dhcpv4.Options{}}
-		if err := p.Options.FromBytes(options); err != nil {
+		p := dhcpv4.Options{}
+		if err := p.FromBytes(options); err != nil {
 			return
 		}
-		got := Classify(p)
+		got := Classify(func(code uint8) []byte { return p.Get(dhcpv4.GenericOptionCode(code)) })
 		for _, s := range []string{got.Vendor, got.Model, got.Serial, got.Arch} {
 			if len(s) > MaxString {
 				t.Fatalf("%d characters: %q", len(s), s)

@@ -1,4 +1,4 @@
-package discovery
+package classify
 
 import "strings"
 
@@ -9,11 +9,11 @@ const MaxString = 64
 // cutMark ends a string that was longer.
 const cutMark = "..."
 
-// printable makes a stranger's bytes fit to show: printable ASCII stands as it
+// Printable makes a stranger's bytes fit to show: printable ASCII stands as it
 // is, a backslash is doubled, everything else becomes \xNN. NULs at the end,
 // which some firmware sends, are no part of the text. What does not fit limit
 // characters is cut off and marked.
-func printable(raw []byte, limit int) string {
+func Printable(raw []byte, limit int) string {
 	const hex = "0123456789abcdef"
 	for len(raw) > 0 && raw[len(raw)-1] == 0 {
 		raw = raw[:len(raw)-1]

@@ -1,4 +1,4 @@
-package discovery
+package classify
 
 import (
 	"encoding/binary"
@@ -7,16 +7,16 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// archBIOS is the only architecture whose firmware needs PXE's own menu
+// ArchBIOS is the only architecture whose firmware needs PXE's own menu
 // options to skip server discovery.
-const archBIOS = "x86-bios"
+const ArchBIOS = "x86-bios"
 
 // archNames are the processor architectures of option 93 that machines of a
 // rack have (IANA; RFC 4578 printed 7 and 9 the wrong way round, its erratum
 // and all firmware swap them, and some x64 firmware sends 9 all the same).
 var archNames = map[int]string{
-	0: archBIOS, 6: "x86-uefi", 7: "x86_64-uefi", 9: "x86_64-uefi", 10: "arm-uefi", 11: "arm64-uefi",
-	15: "x86-uefi", 16: "x86_64-uefi", 18: "arm-uefi", 19: "arm64-uefi", 20: archBIOS,
+	0: ArchBIOS, 6: "x86-uefi", 7: "x86_64-uefi", 9: "x86_64-uefi", 10: "arm-uefi", 11: "arm64-uefi",
+	15: "x86-uefi", 16: "x86_64-uefi", 18: "arm-uefi", 19: "arm64-uefi", 20: ArchBIOS,
 	21: "arm-uboot", 22: "arm64-uboot", 23: "arm-uboot", 24: "arm64-uboot",
 	25: "riscv32-uefi", 26: "riscv32-uefi", 27: "riscv64-uefi", 28: "riscv64-uefi",
 	37: "loongarch32-uefi", 38: "loongarch32-uefi", 39: "loongarch64-uefi", 40: "loongarch64-uefi",

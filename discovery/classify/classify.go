@@ -1,11 +1,10 @@
-package discovery
+package classify
 
 import (
 	"encoding/binary"
+	"errors"
 	"strconv"
 	"strings"
-
-	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -16,6 +15,22 @@ const (
 	maxUserClasses = 8   // user classes of one packet that are looked at
 	maxBlocks      = 8   // enterprises of option 124 or 125 that are looked at
 )
+
+// The options that are looked at.
+const (
+	optionHostName    = 12
+	optionClass       = 60
+	optionClientID    = 61
+	optionUserClass   = 77  // RFC 3004, or raw
+	optionArch        = 93  // RFC 4578 section 2.1
+	optionVendorClass = 124 // RFC 3925 section 3
+	optionVendorInfo  = 125 // RFC 3925 section 4
+	optionEtherboot   = 175 // iPXE
+)
+
+// Options returns the value of a DHCPv4 option of one packet, nil when it is not
+// there. Repeated options are joined (RFC 3396).
+type Options func(code uint8) []byte
 
 // Class is what the vendor strings of one packet say. All strings are bounded
 // and escaped; an empty one was not said.
@@ -32,8 +47,8 @@ type Class struct {
 // The strongest option decides the stage: 77, 175, 125, 124, 60, then 93, in
 // that order; the others fill in what it left open, as long as they do not
 // speak of another stage. It never fails: what it cannot read it passes over.
-func Classify(p *dhcpv4.DHCPv4) Class {
-	v := newStrings(p)
+func Classify(options Options) Class {
+	v := newStrings(options)
 	out := Class{Stage: rack.StageUnknown}
 	var evidence []string
 	last := ""
@@ -113,21 +128,21 @@ type enterpriseOptions struct {
 	subs   map[byte]string
 }
 
-func newStrings(p *dhcpv4.DHCPv4) *vendorStrings {
+func newStrings(get Options) *vendorStrings {
 	v := &vendorStrings{
-		class:       trimNUL(p.Options.Get(dhcpv4.OptionClassIdentifier)),
-		users:       userClasses(p.Options.Get(dhcpv4.OptionUserClassInformation)),
-		clientID:    string(p.Options.Get(dhcpv4.OptionClientIdentifier)),
-		host:        trimNUL(p.Options.Get(dhcpv4.OptionHostName)),
-		archs:       p.Options.Get(dhcpv4.OptionClientSystemArchitectureType),
-		vendorClass: enterprises(p.Options.Get(dhcpv4.OptionVendorIdentifyingVendorClass)),
+		class:       trimNUL(get(optionClass)),
+		users:       userClasses(get(optionUserClass)),
+		clientID:    string(get(optionClientID)),
+		host:        trimNUL(get(optionHostName)),
+		archs:       get(optionArch),
+		vendorClass: enterprises(get(optionVendorClass)),
 	}
-	if b := p.Options.Get(dhcpv4.OptionEtherboot); len(b) > 0 {
-		v.ipxe = subOptions(b, func(byte, []byte) {}) == nil
+	if b := get(optionEtherboot); len(b) > 0 {
+		v.ipxe = SubOptions(b, func(byte, []byte) {}) == nil
 	}
-	for _, e := range enterprises(p.Options.Get(dhcpv4.OptionVendorIdentifyingVendorSpecific)) {
+	for _, e := range enterprises(get(optionVendorInfo)) {
 		subs := map[byte]string{}
-		if subOptions(e.data, func(code byte, x []byte) { subs[code] = string(x) }) == nil {
+		if SubOptions(e.data, func(code byte, x []byte) { subs[code] = string(x) }) == nil {
 			v.vendorInfo = append(v.vendorInfo, enterpriseOptions{e.number, subs})
 		}
 	}
@@ -180,4 +195,21 @@ func enterprises(v []byte) []enterprise {
 func trimNUL(v []byte) string { return strings.TrimRight(string(v), "\x00") }
 
 // show makes a string of a packet fit to store.
-func show(s string) string { return printable([]byte(s), MaxString) }
+func show(s string) string { return Printable([]byte(s), MaxString) }
+
+// ErrSubOption: a sub-option runs past the end of its option.
+var ErrSubOption = errors.New("a sub-option runs past the end of its option")
+
+// SubOptions calls f for every code-length-value of an encapsulated option. It
+// returns ErrSubOption when one runs past the end.
+func SubOptions(value []byte, f func(code byte, v []byte)) error {
+	for len(value) > 0 {
+		if len(value) < 2 || len(value) < 2+int(value[1]) {
+			return ErrSubOption
+		}
+		n := 2 + int(value[1])
+		f(value[0], value[2:n:n])
+		value = value[n:]
+	}
+	return nil
+}
