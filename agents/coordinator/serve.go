@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
+	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -144,10 +147,22 @@ func (c *Coordinator) listAgents(w http.ResponseWriter, q *http.Request) {
 	}
 }
 
+// hostName is a DNS name (RFC 1123 section 2.1), or what people use for one.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?$`)
+
 // validTarget refuses what is no address: an agent says it of itself.
 func validTarget(at string) bool {
 	host, port, err := net.SplitHostPort(at)
-	return err == nil && host != "" && port != "" && len(at) < 256
+	if err != nil || len(at) >= 256 {
+		return false
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return false
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return hostName.MatchString(host)
 }
 
 // health says whether the actors answer. It tells nothing else.

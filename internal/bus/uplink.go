@@ -281,12 +281,15 @@ func judged(err error) error {
 	}
 	for _, d := range e.Details() {
 		if v, derr := d.Value(); derr == nil {
-			if s, ok := v.(*messages.Superseded); ok {
-				return &fatalError{&Superseded{s}}
+			switch m := v.(type) {
+			case *messages.Superseded:
+				return &fatalError{&Superseded{m}}
+			case *messages.Diverged:
+				return &fatalError{&Diverged{m.GetWhat()}}
 			}
 		}
 	}
-	return &fatalError{&Diverged{e.Message()}}
+	return err
 }
 
 // welcome compares histories and keeps the epoch.
