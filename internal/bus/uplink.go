@@ -175,6 +175,7 @@ func backoff(low, high time.Duration, tries int) time.Duration {
 type fatalError struct{ err error }
 
 func (f *fatalError) Error() string { return f.err.Error() }
+func (f *fatalError) Unwrap() error { return f.err }
 
 func (u *Uplink) tell(s State) {
 	s.Since = time.Now()
