@@ -13,6 +13,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/durable"
 )
 
 // config is the configuration file of the command line: the coordinators that
@@ -73,16 +74,10 @@ func (c *config) write(env func(string) (string, bool)) error {
 	}
 	b, err := yaml.Marshal(c)
 	if err == nil {
-		err = os.MkdirAll(filepath.Dir(path), 0o700)
-	}
-	if err == nil {
-		err = os.WriteFile(path+".new", b, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
+		err = durable.Write(path, b)
 	}
 	if err != nil {
-		return fmt.Errorf("write the configuration file: %w", err)
+		return fmt.Errorf("the configuration file: %w", err)
 	}
 	return nil
 }
