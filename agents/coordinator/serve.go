@@ -32,6 +32,7 @@ import (
 const (
 	maxPlan     = 20 << 20 // bytes of a request that carries the plan of a rack
 	maxRequest  = 1 << 20  // bytes of any other
+	maxEnroll   = 64 << 10 // bytes of a request that anybody may make
 	maxHeader   = 16 << 10 // bytes
 	headerLimit = 5 * time.Second
 	idleLimit   = 2 * time.Minute
@@ -79,7 +80,7 @@ func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
 	mux.Handle(messagesconnect.NewAccessServiceHandler(c.keeper.access, guard, small))
 	names := []string{messagesconnect.RackServiceName, messagesconnect.FleetServiceName, messagesconnect.BusServiceName, messagesconnect.AccessServiceName}
 	if c.keeper.enrollment != nil {
-		mux.Handle(messagesconnect.NewEnrollmentServiceHandler(c.keeper.enrollment, guard, small))
+		mux.Handle(messagesconnect.NewEnrollmentServiceHandler(c.keeper.enrollment, guard, connect.WithReadMaxBytes(maxEnroll)))
 		names = append(names, messagesconnect.EnrollmentServiceName)
 	}
 	reflector := grpcreflect.NewStaticReflector(names...)
@@ -92,7 +93,7 @@ func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index) // for whoever may open the socket
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	}
-	return pki.WithConnection(mux)
+	return pki.WithConnection(p.gate.Before(mux))
 }
 
 // door is where agents of a port come in.
