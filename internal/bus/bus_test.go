@@ -69,8 +69,13 @@ func TestALogThatCannotBeWritten(t *testing.T) {
 	c := newCoordinator(t, log)
 	log.fail = errors.New("the disk is full")
 	j.add(5)
-	newAgent(t, c.server.URL, j, nil)
-	until(t, "it was tried", func() bool { log.mu.Lock(); defer log.mu.Unlock(); return log.appends > 3 })
+	a := newAgent(t, c.server.URL, j, nil)
+	until(t, "it was tried", func() bool { log.mu.Lock(); defer log.mu.Unlock(); return log.appends > 10 })
+	a.mu.Lock()
+	if a.state.Acked > 0 {
+		t.Errorf("event %d was acknowledged, and is not in the log", a.state.Acked)
+	}
+	a.mu.Unlock()
 	log.mu.Lock()
 	log.fail, log.lost = nil, 2 // then written, and not acknowledged
 	log.mu.Unlock()
