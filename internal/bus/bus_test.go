@@ -85,6 +85,28 @@ func TestALogThatCannotBeWritten(t *testing.T) {
 	same(t, log, j)
 }
 
+// TestALogThatLacksItsEnd under an open connection, such as one of a cluster that
+// lost its leader, is given what it lacks: that is no other history.
+func TestALogThatLacksItsEnd(t *testing.T) {
+	log, j := newRecord(), newOwn()
+	c := newCoordinator(t, log)
+	j.add(10)
+	newAgent(t, c.server.URL, j, nil)
+	until(t, "all is up", func() bool { return log.seq("r1") == 10 })
+	log.mu.Lock()
+	sum, err := messages.Sum(log.events["r1"][4])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := log.heads["r1"]
+	h.Seq, h.Sum = 5, sum
+	log.heads["r1"], log.events["r1"] = h, log.events["r1"][:5]
+	log.mu.Unlock()
+	j.add(1)
+	until(t, "all is up again", func() bool { return log.seq("r1") == 11 })
+	same(t, log, j)
+}
+
 // TestWhateverTheNetworkDoes, the log ends as the journal: each event once, in order.
 func TestWhateverTheNetworkDoes(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
