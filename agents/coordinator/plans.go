@@ -74,6 +74,10 @@ func (p *plans) get(ctx context.Context, name, hash string) (*actors.FleetPlan, 
 	return &actors.FleetPlan{Rack: s.Rack, Platforms: p.shared(s.Platforms), JSON: b}, nil
 }
 
+// maxShared bounds the platforms that are shared; when there are more, all are
+// forgotten: racks of one release have the same few.
+const maxShared = 64
+
 // shared is the same platforms for all racks that have the same ones.
 func (p *plans) shared(platforms map[string]rack.Platform) map[string]rack.Platform {
 	key := fmt.Sprintf("%v", platforms) // fmt sorts maps by key
@@ -81,6 +85,9 @@ func (p *plans) shared(platforms map[string]rack.Platform) map[string]rack.Platf
 	defer p.mu.Unlock()
 	if have := p.platforms[key]; have != nil {
 		return have
+	}
+	if len(p.platforms) >= maxShared {
+		clear(p.platforms)
 	}
 	p.platforms[key] = platforms
 	return platforms

@@ -86,8 +86,9 @@ func loopback(host string) bool {
 
 func newClient(base, token string, t *http.Transport) *Client {
 	h := &http.Client{Transport: &bearer{t, token}}
-	return &Client{RackServiceClient: messagesconnect.NewRackServiceClient(h, base), Fleet: messagesconnect.NewFleetServiceClient(h, base),
-		Access: messagesconnect.NewAccessServiceClient(h, base), http: h}
+	fit := connect.WithInterceptors(printable{})
+	return &Client{RackServiceClient: messagesconnect.NewRackServiceClient(h, base, fit), Fleet: messagesconnect.NewFleetServiceClient(h, base, fit),
+		Access: messagesconnect.NewAccessServiceClient(h, base, fit), http: h}
 }
 
 // bearer sends a token with every request.

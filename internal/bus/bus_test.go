@@ -69,14 +69,41 @@ func TestALogThatCannotBeWritten(t *testing.T) {
 	c := newCoordinator(t, log)
 	log.fail = errors.New("the disk is full")
 	j.add(5)
-	newAgent(t, c.server.URL, j, nil)
-	until(t, "it was tried", func() bool { log.mu.Lock(); defer log.mu.Unlock(); return log.appends > 3 })
+	a := newAgent(t, c.server.URL, j, nil)
+	until(t, "it was tried", func() bool { log.mu.Lock(); defer log.mu.Unlock(); return log.appends > 10 })
+	a.mu.Lock()
+	if a.state.Acked > 0 {
+		t.Errorf("event %d was acknowledged, and is not in the log", a.state.Acked)
+	}
+	a.mu.Unlock()
 	log.mu.Lock()
 	log.fail, log.lost = nil, 2 // then written, and not acknowledged
 	log.mu.Unlock()
 	until(t, "all is up", func() bool { return log.seq("r1") == 5 })
 	j.add(5)
 	until(t, "all is up", func() bool { return log.seq("r1") == 10 })
+	same(t, log, j)
+}
+
+// TestALogThatLacksItsEnd under an open connection, such as one of a cluster that
+// lost its leader, is given what it lacks: that is no other history.
+func TestALogThatLacksItsEnd(t *testing.T) {
+	log, j := newRecord(), newOwn()
+	c := newCoordinator(t, log)
+	j.add(10)
+	newAgent(t, c.server.URL, j, nil)
+	until(t, "all is up", func() bool { return log.seq("r1") == 10 })
+	log.mu.Lock()
+	sum, err := messages.Sum(log.events["r1"][4])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := log.heads["r1"]
+	h.Seq, h.Sum = 5, sum
+	log.heads["r1"], log.events["r1"] = h, log.events["r1"][:5]
+	log.mu.Unlock()
+	j.add(1)
+	until(t, "all is up again", func() bool { return log.seq("r1") == 11 })
 	same(t, log, j)
 }
 

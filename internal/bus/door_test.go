@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -211,22 +211,22 @@ func TestNobodySpeaksForAnotherRack(t *testing.T) {
 
 // TestWhoIsRevokedWhileItConnects is not attached, and a stream that is open ends.
 func TestWhoIsRevokedWhileItConnects(t *testing.T) {
-	log := newRecord()
-	c := newCoordinator(t, log)
-	var mu sync.Mutex
-	calls, good := 0, 1
-	c.door.o.Rack = func(context.Context) (string, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if calls++; calls > good {
-			return "", errors.New("revoked")
+	for _, x := range []struct {
+		good  int // calls that the certificate is good for
+		every time.Duration
+	}{
+		{1, time.Hour}, // right behind the greeting: nothing looks again in time
+		{3, 20 * time.Millisecond},
+	} {
+		c := newCoordinator(t, newRecord())
+		c.door.o.KeepaliveEvery = x.every
+		var calls atomic.Int64
+		c.door.o.Rack = func(context.Context) (string, error) {
+			if calls.Add(1) > int64(x.good) {
+				return "", errors.New("revoked")
+			}
+			return "r1", nil
 		}
-		return "r1", nil
-	}
-	for _, n := range []int{1, 3} { // right behind the greeting; later
-		mu.Lock()
-		calls, good = 0, n
-		mu.Unlock()
 		a := newAgent(t, c.server.URL, newOwn(), func(o *UplinkOptions) { o.BackoffMin, o.BackoffMax = time.Hour, time.Hour })
 		until(t, "it is refused", func() bool {
 			a.mu.Lock()
