@@ -80,7 +80,7 @@ var rows = []struct {
 	{"openbmc-fboss", discover().str(60, "OpenBMC:SN7"), Class{DeviceBMC, rack.StageBMC, "OpenBMC", "", "SN7", "", ""}},
 	{"busybox", discover().str(60, "udhcp 1.35.0").str(61, clientID), Class{"", rack.StageOS, "busybox", "", "", "", ""}},
 	{"dhcpcd", discover().str(60, "dhcpcd-9.4.1:Linux-6.1.0:x86_64:GenuineIntel"), Class{DeviceHost, rack.StageOS, "dhcpcd", "", "", "", ""}},
-	{"dhcpcd-debian", discover().str(61, duid("\x00\x01\x00\x01\x2c\x11\x22\x33\x52\x54\x00\x01\x02\x03")).opt(80).opt(116, 1).opt(145, 1), Class{DeviceHost, rack.StageOS, "dhcpcd", "", "", "", ""}},
+	{"dhcpcd-debian", discover().str(61, duid("\x00\x01\x00\x01\x2c\x11\x22\x33\x52\x54\x00\x01\x02\x03")).opt(80).opt(145, 1), Class{DeviceHost, rack.StageOS, "dhcpcd", "", "", "", ""}},
 	{"windows", discover().str(60, "MSFT 5.0").str(61, clientID), Class{DeviceHost, rack.StageOS, "Microsoft", "", "", "", ""}},
 	{"architecture-http", discover().opt(93, 0, 16), Class{DeviceFirmware, rack.StageHTTPBoot, "", "", "", "x86_64-uefi", ""}},
 	{"architecture", discover().opt(93, 0, 7, 0, 9), Class{DeviceFirmware, rack.StagePXE, "", "", "", "x86_64-uefi", ""}},
