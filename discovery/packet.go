@@ -107,7 +107,7 @@ func parse(packet []byte, rules *classify.Rules) (*request, error) {
 
 // said is what a packet says of its sender.
 func (r *request) said() classify.Packet {
-	return classify.Packet{Options: func(code uint8) []byte { return r.Options[code] }, MAC: r.ClientHWAddr}
+	return classify.Packet{Options: classify.OptionsOf(r.Options), MAC: r.ClientHWAddr}
 }
 
 // overload joins the options of file and then of sname to the others when

@@ -255,14 +255,14 @@ func (e *evidence) text(r *Rules, oui []byte) string {
 func (c *condition) appendSaid(b []byte, s source, value []byte) []byte {
 	b = appendSource(b, s)
 	switch {
-	case c.test == present:
-		return b
-	case s.code == optionArch:
+	case s.code == optionArch && s.sub < 0:
 		return strconv.AppendInt(append(b, '='), int64(arch(value)), 10)
 	case c.test == asks || c.test == listed:
 		for i, code := range value[:min(len(value), maxCodes)] {
 			b = strconv.AppendUint(append(b, "=,"[min(i, 1)]), uint64(code), 10)
 		}
+		return b
+	case c.test == present:
 		return b
 	}
 	return append(appendPrintable(append(b, '=', '"'), value, MaxString), '"')
