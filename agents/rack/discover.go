@@ -114,7 +114,7 @@ func (d *Discoverer) Run(ctx context.Context) error {
 		return err
 	}
 	server, err := discovery.New(discovery.Options{
-		Conn: interfaceConn{i}, ServerID: d.own, Count: d.metrics.dhcp, OnSeen: d.seen,
+		Wire: i, ServerID: d.own, Count: d.metrics.dhcp, OnSeen: d.seen,
 		Table: func() discovery.Table { return d.table.Load() },
 		OnPanic: func(reason any, _ []byte) {
 			d.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("a DHCP packet crashed its handler and was dropped: %.200v", reason)})
