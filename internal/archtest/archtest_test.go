@@ -24,7 +24,7 @@ var rows = [][]string{
 	{"discovery/classify", "discovery/wire", "messages/messagesconnect"},
 	{"messages"},
 	{"internal/fleet"},
-	{"internal/rack"},
+	{"internal/rack", "internal/strictyaml"},
 }
 
 // apart import no package of the project at all: they judge it.
