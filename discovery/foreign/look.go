@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/rackreach/rackreach/discovery/wire"
@@ -16,10 +15,6 @@ const DefaultWindow = 5 * time.Second
 
 // maxServers bounds how many servers are kept: each is a line that a person reads.
 const maxServers = 32
-
-// maxReadErrors is how many reads may fail one after the other before a listener
-// gives up; an interface that went down fails one.
-const maxReadErrors = 16
 
 // Look listens on an interface for a while, and asks. It returns the servers that
 // spoke, each once, in the order in which they were heard.
@@ -72,43 +67,15 @@ func ask(ctx context.Context, to *wire.Sender, frames [][]byte, pause time.Durat
 	return nil
 }
 
-// Frames is where frames are heard, such as a *wire.Tap.
-type Frames interface {
-	Read() ([]byte, error) // net.ErrClosed, wrapped, after Close
-	Close() error
-}
-
 // Watch listens until ctx ends, and then returns nil, or until listening fails for
 // good. found is called for every message of a server that is not ours; it must not
 // block. Watch closes what it listens to.
-func Watch(ctx context.Context, frames Frames, own Own, found func(Server)) (err error) {
-	var closeErr error
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { defer close(closed); closeErr = frames.Close() })
-	defer func() {
-		if stop() {
-			closeErr = frames.Close()
-		} else {
-			<-closed
-		}
-		err = errors.Join(err, closeErr)
-	}()
-	for failed := 0; ; {
-		frame, err := frames.Read()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err == nil:
-			failed = 0
-			if u, err := wire.ParseUDP(frame); err == nil {
-				if s, ok := Judge(u, own); ok {
-					found(s)
-				}
-			}
-		default:
-			if failed++; errors.Is(err, net.ErrClosed) || failed >= maxReadErrors {
-				return fmt.Errorf("listen for other DHCP servers: %w", err)
+func Watch(ctx context.Context, frames wire.Frames, own Own, found func(Server)) error {
+	return wire.Hear(ctx, frames, func(frame []byte) {
+		if u, err := wire.ParseUDP(frame); err == nil {
+			if s, ok := Judge(u, own); ok {
+				found(s)
 			}
 		}
-	}
+	})
 }
