@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -114,6 +115,7 @@ func checkLines(output string) error {
 type noticeLines struct {
 	out  io.Writer
 	json bool
+	who  string // what a line is about that is about no slot and no rack
 
 	mu  sync.Mutex
 	err error
@@ -131,7 +133,7 @@ func (l *noticeLines) tell(n rackagent.Notice) {
 	}
 	who := n.Device
 	if who == "" {
-		who = n.Rack
+		who = cmp.Or(n.Rack, l.who)
 	}
 	_, l.err = fmt.Fprintf(l.out, "%s  %-14s %-14s %s\n", n.Time.UTC().Format("15:04:05.000"), who, n.Kind, n.Text)
 }

@@ -66,6 +66,7 @@ func (w *onWire) try(args ...string) (out string, code int) {
 // notices are what a running rackreach learns.
 type notices struct {
 	t     *testing.T
+	cmd   *exec.Cmd
 	lines chan rackagent.Notice
 	seen  []rackagent.Notice
 	notes strings.Builder
@@ -79,7 +80,7 @@ func (w *onWire) start(args ...string) *notices {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	n := &notices{t: w.t, lines: make(chan rackagent.Notice, 1000)}
+	n := &notices{t: w.t, cmd: cmd, lines: make(chan rackagent.Notice, 1000)}
 	cmd.Stderr = &n.notes
 	w.agent.Start(cmd)
 	go func() {
@@ -126,6 +127,30 @@ func (n *notices) await(kind rackagent.NoticeKind, text string) rackagent.Notice
 		case <-late.C:
 			n.t.Fatalf("within %s there was no notice of %s with %q", nsSoon, kind, text)
 		}
+	}
+}
+
+// awaitAny is await, for what may have been told already.
+func (n *notices) awaitAny(kind rackagent.NoticeKind, text string) {
+	n.t.Helper()
+	for _, x := range n.seen {
+		if x.Kind == kind && strings.Contains(x.Text, text) {
+			return
+		}
+	}
+	n.await(kind, text)
+}
+
+// end tells it to end, which it must do with 0.
+func (n *notices) end() {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(os.Interrupt); err != nil {
+		n.t.Fatal(err)
+	}
+	for range n.lines { // until its output ends
+	}
+	if err := n.cmd.Wait(); err != nil {
+		n.t.Errorf("it ended with %v", err)
 	}
 }
 
