@@ -52,37 +52,37 @@ func DeviceStatuses() []DeviceStatus {
 
 // TicketState is the right of a device to one destructive job.
 type TicketState struct {
-	ID   string
-	Open bool
+	ID   string `json:",omitzero"`
+	Open bool   `json:",omitzero"`
 	// Live: what the ticket stands for may be served. Only steps that wait for
 	// the device make a ticket live: while its power or its boot device is
 	// changed nothing is served, so that a power command, also one that is
 	// repeated after a crash, never meets a device that writes.
-	Live       bool
-	Delivered  bool   // the whole image went out under it: it serves no second attempt
-	Overwrites string // what the device holds that may be overwritten, as Observation.Holds
+	Live       bool   `json:",omitzero"`
+	Delivered  bool   `json:",omitzero"` // the whole image went out under it: it serves no second attempt
+	Overwrites string `json:",omitzero"` // what the device holds that may be overwritten, as Observation.Holds
 }
 
 // DeviceState is what a run knows about one device.
 type DeviceState struct {
-	Status   DeviceStatus
-	Seen     bool
-	Stage    Stage // that its host was last heard in
-	Phase    Phase // last one started
-	Step     string
-	Attempt  int
-	Since    uint64 // sequence of the step's start
-	Held     string // why it waits; empty when it does not
-	Error    string // the last failure
-	Ticket   TicketState
-	Progress float64 // 0 to 1: weights of the completed steps
+	Status   DeviceStatus `json:",omitzero"`
+	Seen     bool         `json:",omitzero"`
+	Stage    Stage        `json:",omitzero"` // that its host was last heard in
+	Phase    Phase        `json:",omitzero"` // last one started
+	Step     string       `json:",omitzero"`
+	Attempt  int          `json:",omitzero"`
+	Since    uint64       `json:",omitzero"` // sequence of the step's start
+	Held     string       `json:",omitzero"` // why it waits; empty when it does not
+	Error    string       `json:",omitzero"` // the last failure
+	Ticket   TicketState  `json:",omitzero"`
+	Progress float64      `json:",omitzero"` // 0 to 1: weights of the completed steps
 
-	Writing    bool   // it failed while it may have been writing: nobody knows
-	Refused    bool   // its installer refused to overwrite what its disk holds
-	Holds      string // what its disk holds: as it refused, or as this run installed it; empty: not known
-	Overwrites string // what its next tickets may overwrite, as ordered
-	Ordered    string // the last order for it, in words
-	Retried    bool   // that was to go on after a failure
+	Writing    bool   `json:",omitzero"` // it failed while it may have been writing: nobody knows
+	Refused    bool   `json:",omitzero"` // its installer refused to overwrite what its disk holds
+	Holds      string `json:",omitzero"` // what its disk holds: as it refused, or as this run installed it; empty: not known
+	Overwrites string `json:",omitzero"` // what its next tickets may overwrite, as ordered
+	Ordered    string `json:",omitzero"` // the last order for it, in words
+	Retried    bool   `json:",omitzero"` // that was to go on after a failure
 	ordered    uint64 // sequence of that
 	findings   int    // device-finding events
 	proven     bool   // something had been heard through each of its data links when it became ready
