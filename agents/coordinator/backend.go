@@ -20,6 +20,7 @@ import (
 // Limits of waiting.
 const (
 	askLimit    = 10 * time.Second // for an actor's answer, which may have to read the log
+	knownLimit  = 2 * time.Second  // for all racks to be read, after a start, before what is known is told
 	answerLimit = 10 * time.Second // for an agent's answer to an order
 )
 
@@ -140,11 +141,18 @@ func (c *Coordinator) ordered(ctx context.Context, m *messages.Order) (*messages
 // all is the fleet, for the API.
 type all struct{ c *Coordinator }
 
-// State implements api.Fleet.
+// State implements api.Fleet: when the racks are still being read, after a start,
+// it says of which that is so.
 func (a all) State(ctx context.Context) (*messages.Fleet, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	return actors.Ask[*messages.Fleet](ctx, a.c.system, a.c.fleet, &actors.GetFleet{})
+	waiting, stop := context.WithTimeout(ctx, knownLimit)
+	defer stop()
+	f, err := actors.Ask[*messages.Fleet](waiting, a.c.system, a.c.fleet, &actors.GetFleet{Whole: true})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return actors.Ask[*messages.Fleet](ctx, a.c.system, a.c.fleet, &actors.GetFleet{})
+	}
+	return f, err
 }
 
 // Events implements api.Fleet.
@@ -217,6 +225,9 @@ func (a all) Resume(ctx context.Context, _ string) error {
 	f, err := a.State(ctx)
 	if err != nil {
 		return err
+	}
+	if f.GetStatus() == actors.Reading {
+		return &api.BadRequest{What: "where every rack stands is not known yet: the coordinator was started and is reading the log", Next: "try again in a few seconds"}
 	}
 	halted := 0
 	for _, r := range f.GetRacks() {

@@ -88,8 +88,8 @@ func (p *plans) shared(platforms map[string]rack.Platform) map[string]rack.Platf
 
 // watch calls fn with the hash of the plan that was put last, of every rack.
 func (p *plans) watch(ctx context.Context, fn func(rack, hash string)) error {
-	return p.table.Watch(ctx, func(key string, value []byte, _ uint64) error {
-		if !strings.Contains(key, ".") && value != nil {
+	return p.table.WatchKeys(ctx, "*", func(key string, value []byte, _ uint64) error { // not the plans themselves: "RACK.HASH"
+		if value != nil {
 			fn(key, string(value))
 		}
 		return nil

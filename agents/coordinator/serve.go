@@ -131,6 +131,10 @@ func (c *Coordinator) listAgents(w http.ResponseWriter, q *http.Request) {
 		http.Error(w, "the fleet's actor does not answer: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	if f.GetStatus() == actors.Reading { // whoever asks keeps what it knows
+		http.Error(w, "the log is being read", http.StatusServiceUnavailable)
+		return
+	}
 	targets := []target{} // an empty list, not null
 	for _, r := range f.GetRacks() {
 		name, err := messages.ParseRack(r.GetName())
