@@ -71,7 +71,34 @@ func (p *plans) get(ctx context.Context, name, hash string) (*actors.FleetPlan, 
 	if err != nil {
 		return nil, fmt.Errorf("plan %s of rack %s: %w", hash, name, err)
 	}
+	trim(s.Rack)
 	return &actors.FleetPlan{Rack: s.Rack, Platforms: p.shared(s.Platforms), JSON: b}, nil
+}
+
+// trim lets go of what reading JSON leaves over: room behind slices, and the same
+// word many times. A coordinator holds the rack for as long as it runs.
+func trim(r *rack.Rack) {
+	words := map[string]string{}
+	once := func(s *string) {
+		if w, ok := words[*s]; ok {
+			*s = w
+		} else {
+			words[*s] = *s
+		}
+	}
+	r.Devices = append(make([]rack.Device, 0, len(r.Devices)), r.Devices...)
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		once(&d.Name)
+		once((*string)(&d.Role))
+		once(&d.Platform)
+		once(&d.Image)
+		once(&d.Management.Device)
+		d.Data = append(make([]rack.Port, 0, len(d.Data)), d.Data...)
+		for n := range d.Data {
+			once(&d.Data[n].Device)
+		}
+	}
 }
 
 // shared is the same platforms for all racks that have the same ones.

@@ -109,7 +109,7 @@ type Run struct {
 	Salvaged uint64
 
 	devices map[string]*DeviceState
-	links   map[Port]LinkState
+	links   linkStates
 	seq     uint64        // last event applied
 	dropped map[Port]bool // closed again after their route was ready
 	binder  *Binder
@@ -120,14 +120,12 @@ type Run struct {
 
 // NewRun is the state before the first event of a validated rack.
 func NewRun(r *Rack, platforms map[string]Platform) *Run {
-	run := &Run{Rack: r, Platforms: platforms, Cabling: NewCabling(r), Status: Idle,
-		devices: map[string]*DeviceState{}, links: map[Port]LinkState{}, dropped: map[Port]bool{}, binder: NewBinder(r, platforms),
+	cabling := NewCabling(r)
+	run := &Run{Rack: r, Platforms: platforms, Cabling: cabling, Status: Idle,
+		devices: make(map[string]*DeviceState, len(r.Devices)), links: newLinkStates(cabling), dropped: map[Port]bool{}, binder: newBinder(r, platforms, cabling),
 		answered: map[string]bool{}, neighbours: map[Port]string{}}
 	for i := range r.Devices {
 		run.devices[r.Devices[i].Name] = &DeviceState{Status: Waiting}
-	}
-	for _, c := range run.Cabling.Cables() {
-		run.links[c.Near] = LinkIsClosed
 	}
 	return run
 }
@@ -141,7 +139,7 @@ func (r *Run) Device(name string) DeviceState {
 }
 
 // Link is the state of the cable at that near end.
-func (r *Run) Link(near Port) LinkState { return r.links[near] }
+func (r *Run) Link(near Port) LinkState { return r.links.of(near) }
 
 // Neighbour is what stands at the far end of a switch's port, "RACK/DEVICE:PORT",
 // as the switch heard last; empty: nothing.
@@ -200,8 +198,8 @@ func (r *Run) Apply(e Event) bool {
 			r.neighbours[e.Detail.Seen.Via] = e.Detail.Seen.Message
 		}
 	case LinkReady:
-		if p, err := ParsePort(e.Detail.Link); err == nil && r.links[p] == LinkIsClosed {
-			r.links[p] = LinkIsReady // one that is open already stays open
+		if p, err := ParsePort(e.Detail.Link); err == nil && r.links.of(p) == LinkIsClosed {
+			r.links.set(p, LinkIsReady) // one that is open already stays open
 		}
 	case LinkOpen:
 		r.setLink(e.Detail.Link, LinkIsOpen)
@@ -361,7 +359,7 @@ func (r *Run) Found(device string) bool { return r.devices[device].findings > 0 
 // quiet lists the data links of a device that are not open.
 func (r *Run) quiet(device string) (quiet []string) {
 	for _, c := range r.Cabling.Ends(device) {
-		if c.Network == Data && r.links[c.Near] != LinkIsOpen {
+		if c.Network == Data && r.links.of(c.Near) != LinkIsOpen {
 			quiet = append(quiet, c.Near.String())
 		}
 	}

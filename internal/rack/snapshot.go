@@ -1,7 +1,6 @@
 package rack
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,25 +64,16 @@ type BinderSnapshot struct {
 // Snapshot is what the run has learned so far. Nothing of it changes later.
 func (r *Run) Snapshot() *Snapshot {
 	s := &Snapshot{Version: SnapshotVersion, Seq: r.seq, ID: r.ID, PlanHash: r.PlanHash, Status: r.Status, Cause: r.Cause, Blamed: r.Blamed, HaltedBy: r.HaltedBy,
-		Only: slices.Clone(r.Only), Dropped: slices.SortedFunc(maps.Keys(r.dropped), comparePorts), Answered: slices.Sorted(maps.Keys(r.answered)), Binder: r.binder.snapshot()}
+		Only: slices.Clone(r.Only), Dropped: slices.SortedFunc(maps.Keys(r.dropped), comparePorts), Answered: slices.Sorted(maps.Keys(r.answered)), Links: r.links.said(), Binder: r.binder.snapshot()}
 	for i := range r.Rack.Devices {
 		name := r.Rack.Devices[i].Name
 		d := r.devices[name]
 		s.Devices = append(s.Devices, SavedDevice{name, *d, d.ordered, d.findings, d.proven})
 	}
-	for _, p := range slices.SortedFunc(maps.Keys(r.links), comparePorts) {
-		if _, cabled := r.Cabling.At(p); r.links[p] != LinkIsClosed || !cabled {
-			s.Links = append(s.Links, SavedLink{p, r.links[p]})
-		}
-	}
 	for _, p := range slices.SortedFunc(maps.Keys(r.neighbours), comparePorts) {
 		s.Neighbours = append(s.Neighbours, SavedFarEnd{p, r.neighbours[p]})
 	}
 	return s
-}
-
-func comparePorts(a, b Port) int {
-	return cmp.Or(cmp.Compare(a.Device, b.Device), cmp.Compare(a.Name, b.Name))
 }
 
 // RunFrom is the run of a validated rack as a Snapshot of it says. The rack and the
@@ -111,7 +101,10 @@ func RunFrom(rk *Rack, platforms map[string]Platform, s *Snapshot) (*Run, error)
 	run.seq, run.ID, run.PlanHash, run.Status = s.Seq, s.ID, s.PlanHash, s.Status
 	run.Cause, run.Blamed, run.HaltedBy, run.Only = s.Cause, s.Blamed, s.HaltedBy, slices.Clone(s.Only)
 	for _, l := range s.Links {
-		run.links[l.Near] = l.State
+		if !slices.Contains(states[:], l.State) {
+			return nil, fmt.Errorf("it says that a link is %.40q", l.State)
+		}
+		run.links.set(l.Near, l.State)
 	}
 	for _, p := range s.Dropped {
 		run.dropped[p] = true
