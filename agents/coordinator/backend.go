@@ -13,6 +13,7 @@ import (
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/fleetlog"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -26,6 +27,10 @@ const (
 
 // readLimit is how many events are read from the log at once.
 const readLimit = 512
+
+// watchBytes bounds a message to a watcher of the fleet, but for one of the log that
+// is larger by itself.
+const watchBytes = 256 << 10
 
 // racks are the racks of the coordinator, for the API.
 type racks struct{ c *Coordinator }
@@ -166,14 +171,20 @@ func (a all) Events(ctx context.Context, after uint64, follow bool, fn func([]*m
 	if !follow && after >= last {
 		return nil
 	}
-	err = a.c.follow(ctx, after, func(e actors.LogEntry, position uint64) error {
-		if len(e.Events) > 0 {
-			if err := fn(e.Events, position); err != nil {
-				return err
+	err = a.c.log.Follow(ctx, after, func(entries []fleetlog.Entry) error {
+		for len(entries) > 0 {
+			n, events := together(entries)
+			position := entries[n-1].Position
+			if len(events) > 0 {
+				if err := fn(events, position); err != nil {
+					return err
+				}
 			}
-		}
-		if !follow && position >= last {
-			cancel()
+			if !follow && position >= last {
+				cancel()
+				return nil
+			}
+			entries = entries[n:]
 		}
 		return nil
 	})
@@ -181,6 +192,16 @@ func (a all) Events(ctx context.Context, after uint64, follow bool, fn func([]*m
 		return nil
 	}
 	return err
+}
+
+// together is as many entries as go into one message to a watcher, of whatever
+// racks, and their events.
+func together(entries []fleetlog.Entry) (n int, events []*messages.Event) {
+	for size := 0; n == 0 || n < len(entries) && len(events)+len(entries[n].Events) <= readLimit && size+entries[n].Bytes <= watchBytes; n++ {
+		events = append(events, entries[n].Events...)
+		size += entries[n].Bytes
+	}
+	return n, events
 }
 
 // PutPlan implements api.Fleet.

@@ -160,18 +160,6 @@ func (g *guardian) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 // entriesInFlight bounds what is on its way from the log to the actors.
 const entriesInFlight = 64
 
-// follow calls fn with what the log holds behind a place, in order.
-func (c *Coordinator) follow(ctx context.Context, after uint64, fn func(e actors.LogEntry, position uint64) error) error {
-	return c.log.Follow(ctx, after, func(entries []fleetlog.Entry) error {
-		for _, e := range entries {
-			if err := fn(actors.LogEntry{Rack: e.Rack, Epoch: e.Epoch, Claim: e.Journal != "", Events: e.Events}, e.Position); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // followLog lets the actors know what the log holds.
 func (c *Coordinator) followLog(ctx context.Context) error {
 	known, from, end, err := c.saves.known(ctx, c.log)
