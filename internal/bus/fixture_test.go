@@ -325,6 +325,19 @@ func newAgent(t testing.TB, url string, j *own, change func(*UplinkOptions)) *ag
 	return a
 }
 
+// ends waits until the Uplink has ended by itself.
+func (a *agent) ends(what string) {
+	a.t.Helper()
+	until(a.t, what, func() bool {
+		select {
+		case <-a.done:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
 func (a *agent) stop() { a.cancel(); <-a.done }
 
 // same checks that the log holds exactly the journal.
