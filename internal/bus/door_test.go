@@ -50,7 +50,10 @@ func TestOneAgentOwnsARack(t *testing.T) {
 	if len(got) != 7 {
 		t.Fatalf("%d events", len(got))
 	}
-	a.ends("the old agent is told at once, also when it has nothing to say")
+	if c.kicks != 1 {
+		t.Errorf("the old agent was told %d times", c.kicks)
+	}
+	a.ends("the old agent ends, also when it has nothing to say")
 	if !errors.As(a.err, &s) || s.By.GetJournal() != "j2" || s.By.GetEpoch() != 2 {
 		t.Fatalf("the old agent: %v", a.err)
 	}

@@ -161,6 +161,7 @@ type coordinator struct {
 	lines map[string][]*line
 	plans [][]byte
 	wants bool
+	kicks int
 }
 
 func newCoordinator(t testing.TB, log *record) *coordinator {
@@ -181,6 +182,9 @@ func newCoordinator(t testing.TB, log *record) *coordinator {
 			return nil
 		},
 		Kick: func(rack string, why error) {
+			c.mu.Lock()
+			c.kicks++
+			c.mu.Unlock()
 			if l := c.line(rack); l != nil {
 				l.kick(why)
 			}
