@@ -19,6 +19,7 @@ import (
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/deviceapi"
 	"github.com/rackreach/rackreach/internal/journal"
@@ -59,6 +60,10 @@ type Options struct {
 	Dial       func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
+
+	// Rules say what vendor strings in DHCP packets mean. Nil: those that rackreach
+	// comes with.
+	Rules *classify.Rules
 
 	Power power.Options // Dial is filled in
 
@@ -319,6 +324,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 	return discovery.New(discovery.Options{
 		Conn: conn, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },
+		Rules: a.o.Rules,
 		OnPanic: func(reason any, stack []byte) {
 			a.o.Logger.Error("a DHCP packet crashed its handler and was dropped", "reason", fmt.Sprint(reason), "stack", string(stack))
 		},
