@@ -20,14 +20,15 @@ var rows = [][]string{
 	{"agents/rack", "agents/coordinator", "internal/sim", "examples"},
 	{"actors", "internal/api"},
 	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog", "internal/pki", "internal/access"},
-	{"discovery/capture", "discovery/classify", "discovery/wire", "messages/messagesconnect"},
+	{"discovery/foreign", "discovery/lldp"},
+	{"discovery/capture", "discovery/classify", "discovery/lease", "discovery/wire", "messages/messagesconnect"},
 	{"messages"},
 	{"internal/fleet"},
 	{"internal/rack", "internal/strictyaml"},
 }
 
 // apart import no package of the project at all: they judge it.
-var apart = []string{"internal/ordercheck", "internal/archtest", "deploy/promtest"}
+var apart = []string{"internal/ordercheck", "internal/archtest", "deploy/promtest", "internal/nstest"}
 
 // pure packages import nothing but the standard library.
 var pure = []string{"internal/rack", "internal/fleet"}
