@@ -23,6 +23,7 @@ const (
 	NoticeNeighbour  NoticeKind = "neighbour"       // what is at the other end of our cable
 	NoticeInUse      NoticeKind = "in-use"          // somebody has an address
 	NoticeForeign    NoticeKind = "foreign-server"  // another DHCP server
+	NoticeAlarm      NoticeKind = "alarm"           // a person must see to something
 	NoticeTrouble    NoticeKind = "trouble"         // something does not work; the rest goes on
 	NoticeStrangers  NoticeKind = "strangers-muted" // so many that no more of them are told
 	maxNotices                  = 4096              // different things that are told at most, so that strangers fill no memory

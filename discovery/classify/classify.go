@@ -98,8 +98,15 @@ func (r *Rules) decide(p Packet, tell bool) (out Class, steps []Step) {
 			steps = append(steps, rule.did(r, &v, &before, &out))
 		}
 	}
+	before := out
 	r.addArch(&out, &v, &said)
+	if tell && out.Arch != before.Arch {
+		steps = append(steps, tableStep(architectures, "93="+strconv.Itoa(arch(v.values[r.byArch.from])), Said{"arch", out.Arch, "93"}))
+	}
 	oui := r.addOUI(&out, p.MAC)
+	if tell && oui != nil {
+		steps = append(steps, tableStep(ouis, "oui="+hex.EncodeToString(oui), Said{"vendor", out.Vendor, "MAC"}))
+	}
 	out.Evidence = said.text(r, oui)
 	return out, steps
 }

@@ -208,7 +208,7 @@ func (r *reader) name(at, n *yaml.Node) string {
 		return ""
 	}
 	s, ok := r.Scalar(n, "name", fix)
-	if ok && (len(s) > 40 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "") {
+	if ok && (len(s) > 40 || s == architectures || s == ouis || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "") {
 		r.Say(n.Line, fix, "%s is not a name", strictyaml.Shown(s))
 	}
 	return s

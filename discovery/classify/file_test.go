@@ -30,6 +30,7 @@ func TestWhatARulesFileMayNotSay(t *testing.T) {
 		{"unknown key", oneRule("when: {60: x}\nvendor: X\nstep: nos"), `r:7: unknown key "step" in a rule; write: one of name, when, read, class, stage, vendor, model, arch, source, mark`},
 		{"no name", head + "rules:\n  - when: {60: x}\n    vendor: X", "r:4: name is missing; write: name: and a name such as acme-switch, of small letters, digits and hyphens"},
 		{"a bad name", head + "rules:\n  - name: Acme Switch\n    when: {60: x}\n    vendor: X", `r:4: "Acme Switch" is not a name; write: name: and a name such as acme-switch, of small letters, digits and hyphens`},
+		{"the name of a table", head + "rules:\n  - name: ouis\n    when: {60: x}\n    vendor: X", `r:4: "ouis" is not a name; write: name: and a name such as acme-switch, of small letters, digits and hyphens`},
 		{"a name twice", oneRule("when: {60: x}\nvendor: X") + "\n  - name: x\n    when: {60: y}\n    vendor: X", "r:7: a rule named x stands before it; write: another name"},
 		{"no when", oneRule("vendor: X"), "r:4: when is missing: the rule would apply to everything; write: " + when},
 		{"an empty when", oneRule("when: {}\nvendor: X"), `r:5: when is empty; write: an option and its text: {60: "Vendor;{model}"}`},
