@@ -280,4 +280,3 @@ func (p *preflight) bmc(ctx context.Context) {
 		p.ok(name, "%s at %s let us in: GUID %s, maker %d, host %s", d.Name, d.BMC.Address, info.GUID, info.ManufacturerID, on)
 	}
 }
-
