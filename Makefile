@@ -39,7 +39,7 @@ NETNS = $(GO) test -tags netns -count=1 -v
 
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
-	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen' -timeout 5m ./cmd/rackreach
+	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/...
 
 .PHONY: fleet-faults
