@@ -197,7 +197,10 @@ func TestARestartTellsTheSame(t *testing.T) {
 	}
 	tells := func(s *served) map[string]*messages.FleetRack {
 		out := map[string]*messages.FleetRack{}
-		until(t, "the racks are read", func() bool { return s.fleet().GetStatus() != actors.Reading })
+		until(t, "the racks and their plans are read", func() bool {
+			return s.fleet().GetStatus() != actors.Reading &&
+				!slices.ContainsFunc(s.fleet().GetRacks(), func(r *messages.FleetRack) bool { return r.GetPlanHash() == "" })
+		})
 		for _, r := range s.fleet().GetRacks() {
 			r.Agent.LastHeard, r.Agent.Version, r.Agent.MetricsAddress = nil, "", "" // by the word of the agent, not of the log
 			out[r.GetName()] = r
