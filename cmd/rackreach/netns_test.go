@@ -1,4 +1,4 @@
-//go:build netns
+//go:build netns || bench
 
 package main
 
@@ -167,19 +167,27 @@ type host struct {
 	home    state.Home
 }
 
-// host makes a machine.
-func (w *world) host(name, address string) *host {
+// machine makes a machine without a cable.
+func (w *world) machine(name string) *host {
 	w.t.Helper()
-	h := &host{w: w, name: name, address: address, in: w.name + "-" + name, home: state.Home(filepath.Join(w.dir, name))}
+	h := &host{w: w, name: name, in: w.name + "-" + name, home: state.Home(filepath.Join(w.dir, name))}
 	if err := os.Mkdir(string(h.home), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
 	w.namespace(h.in)
+	w.hosts[name] = h
+	return h
+}
+
+// host makes a machine that is cabled to the bridge.
+func (w *world) host(name, address string) *host {
+	w.t.Helper()
+	h := w.machine(name)
+	h.address = address
 	w.ip("-n", w.lan(), "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", h.in)
 	w.ip("-n", w.lan(), "link", "set", name, "master", "lan", "up")
 	w.ip("-n", h.in, "addr", "add", address+"/24", "dev", "eth0")
 	w.ip("-n", h.in, "link", "set", "eth0", "up")
-	w.hosts[name] = h
 	return h
 }
 
