@@ -44,8 +44,9 @@ bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 min
 NETNS = $(GO) test -tags netns -count=1 -v
 
 .PHONY: netns
-netns: ## a coordinator and two agents on hosts of their own, cut off, killed and doubled (needs root, iproute2)
+netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
 	$(NETNS) -run 'TestFleetInNamespaces' -timeout 5m ./cmd/rackreach
+	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/...
 
 .PHONY: fleet-faults
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
@@ -56,7 +57,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
-	$(GO) vet -tags netns ./cmd/rackreach
+	$(GO) vet -tags netns ./cmd/rackreach ./discovery/...
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
 	$(GO) vet -tags bench ./actors
 	$(GO) vet -tags proof ./internal/bus

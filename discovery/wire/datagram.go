@@ -15,6 +15,11 @@ type Datagram struct {
 	// the wire's own segment.
 	Peer netip.AddrPort
 
+	// Local is the address and the port of this machine that it was sent to; the
+	// address may be a broadcast. Invalid: the wire cannot tell. Of a message that
+	// goes, only the port counts: it leaves from there. Zero: the first port.
+	Local netip.AddrPort
+
 	// Hardware is set on a message to a client that has no address yet: the frame
 	// goes there without ARP (RFC 2131 section 4.1). Nil: the kernel finds the way.
 	Hardware net.HardwareAddr

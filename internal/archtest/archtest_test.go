@@ -27,7 +27,7 @@ var rows = [][]string{
 }
 
 // apart import no package of the project at all: they judge it.
-var apart = []string{"internal/ordercheck", "internal/archtest", "deploy/promtest"}
+var apart = []string{"internal/ordercheck", "internal/archtest", "deploy/promtest", "internal/nstest"}
 
 // pure packages import nothing but the standard library.
 var pure = []string{"internal/rack", "internal/fleet"}

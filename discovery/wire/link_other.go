@@ -1,0 +1,10 @@
+//go:build !linux
+
+package wire
+
+import "fmt"
+
+// Inspect fails with ErrLinuxOnly.
+func Inspect(name string) (*Link, error) {
+	return nil, fmt.Errorf("look at interface %s: %w", name, ErrLinuxOnly)
+}
