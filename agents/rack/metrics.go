@@ -51,9 +51,8 @@ func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(
 			Buckets: stepBuckets}, step),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_failures_total", Help: "Attempts of steps that failed."}, step),
 		retries:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_retries_total", Help: "Failed attempts of steps that were followed by another."}, step),
-		packets: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_dhcp_packets_total", Help: "DHCP packets received, by message type and what became of them."},
-			[]string{"rack", "type", "outcome"}),
-		run: rack.NewRun(r, platforms), started: map[string]time.Time{},
+		packets:  newPacketCounter(),
+		run:      rack.NewRun(r, platforms), started: map[string]time.Time{},
 	}
 	m.zero(platforms)
 	return m

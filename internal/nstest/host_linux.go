@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -180,6 +182,43 @@ func (h *Host) MAC(name string) (mac net.HardwareAddr) {
 	h.t.Helper()
 	h.link(name, func(l netlink.Link) error { mac = l.Attrs().HardwareAddr; return nil })
 	return mac
+}
+
+// SetMAC gives an interface another address.
+func (h *Host) SetMAC(name, mac string) {
+	h.t.Helper()
+	h.link(name, func(l netlink.Link) error {
+		m, err := net.ParseMAC(mac)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetHardwareAddr(l, m)
+	})
+}
+
+// Run runs a program to its end and returns what it said; it must succeed.
+func (h *Host) Run(name string, args ...string) string {
+	h.t.Helper()
+	var out []byte
+	h.must(func() (err error) {
+		if out, err = exec.Command(name, args...).CombinedOutput(); err != nil {
+			err = fmt.Errorf("%s: %w: %s", strings.Join(append([]string{name}, args...), " "), err, out)
+		}
+		return err
+	})
+	return string(out)
+}
+
+// Start starts a program, which the end of the test ends by an interrupt.
+func (h *Host) Start(cmd *exec.Cmd) {
+	h.t.Helper()
+	h.must(cmd.Start)
+	h.t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+		defer late.Stop()
+		_ = cmd.Wait() // the test judges how it ended
+	})
 }
 
 // Sent is how many frames an interface has sent.

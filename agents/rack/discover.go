@@ -1,0 +1,221 @@
+package rackagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/wire"
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// DiscoverOptions are what the discovery of a real rack is built from.
+type DiscoverOptions struct {
+	Rack      *rack.Rack // validated
+	Platforms map[string]rack.Platform
+
+	// Allow names what would be refused otherwise: an interface, although it holds
+	// the default route; a DHCP server, by its address, although it is not ours.
+	Allow []string
+
+	// Tell is told what is learnt, one thing at a time. It must not block for long.
+	Tell func(Notice)
+
+	Registry prometheus.Registerer // nil: metrics are kept but not registered
+}
+
+// Discoverer answers DHCP on the interface that the rack file names, and tells who
+// is there. Every component of the rack gets its address and none a boot file:
+// nothing is ever imaged by it.
+type Discoverer struct {
+	o       DiscoverOptions
+	link    *wire.Link
+	own     netip.Addr // on the management network
+	tell    *teller
+	metrics *wireMetrics
+	binder  *rack.Binder // what was learnt; changed by seen only
+	table   atomic.Pointer[linkTable]
+}
+
+// linkEvery is how often the interface is looked at while it is served.
+const linkEvery = 2 * time.Second
+
+// NewDiscoverer checks whether the interface may be served. Its error names
+// everything that speaks against it, with what to do.
+func NewDiscoverer(o DiscoverOptions) (*Discoverer, error) {
+	name := o.Rack.Agent.Interface
+	if name == "" {
+		return nil, fmt.Errorf("the rack file of %s names no interface: write agent: {cable: %q, interface: NAME}, with the interface that is cabled to that port", o.Rack.Name, o.Rack.Agent.Cable)
+	}
+	link, err := wire.Inspect(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := Fit(link, o.Rack, o.Allow); err != nil {
+		return nil, err
+	}
+	d := &Discoverer{o: o, link: link, tell: newTeller(o.Rack.Name, o.Tell), binder: rack.NewBinder(o.Rack, o.Platforms)}
+	d.own, _ = link.In(o.Rack.Management)
+	d.swap()
+	d.metrics = newWireMetrics(o.Rack.Name)
+	if o.Registry != nil {
+		if err := o.Registry.Register(d.metrics); err != nil {
+			return nil, fmt.Errorf("register the metrics: %w", err)
+		}
+	}
+	return d, nil
+}
+
+// Fit says what speaks against serving a rack on an interface; nil: nothing that
+// was not allowed.
+func Fit(link *wire.Link, r *rack.Rack, allow []string) error {
+	var errs []error
+	for _, t := range link.Unfit(r.Management) {
+		if !t.Risk || !slices.Contains(allow, link.Name) {
+			errs = append(errs, errors.New(t.String()))
+		}
+	}
+	for _, p := range link.Addresses {
+		if who := given(r, p.Addr()); who != "" {
+			errs = append(errs, fmt.Errorf("interface %s has the address %s, which the rack file gives to %s: take another one", link.Name, p.Addr(), who))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// given is whom the rack file gives an address to, or "".
+func given(r *rack.Rack, a netip.Addr) string {
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		switch {
+		case d.Address == a:
+			return d.Name
+		case d.BMC != nil && d.BMC.Address == a:
+			return "the BMC of " + d.Name
+		}
+	}
+	return ""
+}
+
+// Run serves until ctx ends, and then returns nil; or until the interface fails.
+func (d *Discoverer) Run(ctx context.Context) error {
+	i, err := wire.Open(d.link.Name, wire.Options{Address: d.own})
+	if err != nil {
+		return err
+	}
+	server, err := discovery.New(discovery.Options{
+		Conn: interfaceConn{i}, ServerID: d.own, Count: d.metrics.dhcp, OnSeen: d.seen,
+		Table: func() discovery.Table { return d.table.Load() },
+		OnPanic: func(reason any, _ []byte) {
+			d.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("a DHCP packet crashed its handler and was dropped: %.200v", reason)})
+		},
+	})
+	if err != nil {
+		return errors.Join(err, i.Close())
+	}
+	d.metrics.dropped.Store(func() uint64 { return i.Dropped() })
+	d.tell.say(Notice{Kind: NoticeService, Address: d.own.String(), Text: fmt.Sprintf("DHCP of rack %s is served on interface %s, by %s", d.o.Rack.Name, d.link.Name, d.own)})
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Serve(ctx) })
+	group.Go(func() error { return d.watchLink(ctx) })
+	return group.Wait()
+}
+
+// swap makes the table of what is known by now.
+func (d *Discoverer) swap() {
+	d.table.Store(newLinkTable(d.o.Rack, d.binder, d.own, d.link.Addresses))
+}
+
+// seen takes in one packet.
+func (d *Discoverer) seen(s discovery.Seen) {
+	o := s.Observation
+	n := Notice{Kind: NoticeSeen, Device: o.Device, By: s.Binding.How, MAC: o.MAC, UUID: o.UUID, Stage: o.Stage, Vendor: o.Vendor, Model: o.Model, Serial: o.Serial, Evidence: s.Evidence}
+	if !o.Via.IsZero() {
+		n.Via = o.Via.String()
+	}
+	if s.Err != nil {
+		n.Kind, n.By = NoticeStranger, ""
+		if errors.Is(s.Err, rack.ErrAmbiguous) {
+			n.Kind = NoticeAmbiguous
+		}
+		n.Text = fmt.Sprintf("%s, %s, is not answered: %s", named(o.MAC), described(n), s.Err)
+		d.tell.say(n)
+		return
+	}
+	if b := d.binder.Learned(&o); b != d.binder {
+		d.binder = b
+		d.swap()
+	}
+	n.Text = fmt.Sprintf("%s is %s, by its %s", named(o.MAC), described(n), n.By)
+	d.tell.say(n)
+	switch o.Proves {
+	case rack.DHCPDeclined:
+		n.Kind, n.Address = NoticeDeclined, o.Address
+		n.Text = fmt.Sprintf("%s refuses its address %s: somebody else has it (%s): find that with: arping -I %s %s", named(o.MAC), o.Address, o.Message, d.link.Name, o.Address)
+	default:
+		if o.Address == "" {
+			return
+		}
+		n.Kind, n.Address = NoticeAddress, o.Address
+		n.Text = fmt.Sprintf("%s has the address %s", named(o.MAC), o.Address)
+	}
+	d.tell.say(n)
+}
+
+// described is a component in words: its stage and what its vendor strings say.
+func described(n Notice) string {
+	stage := string(n.Stage)
+	if n.Stage == rack.StageUnknown || stage == "" {
+		stage = "of an unknown kind"
+	}
+	var also []string
+	for _, s := range []string{n.Vendor, n.Model, n.Serial} {
+		if s != "" {
+			also = append(also, s)
+		}
+	}
+	if n.Via != "" {
+		also = append(also, "through "+n.Via)
+	}
+	if len(also) > 0 {
+		stage += " (" + strings.Join(also, ", ") + ")"
+	}
+	return stage
+}
+
+// watchLink tells of a cable that is pulled and put back. An interface that is
+// gone, or another one of the same name, ends the service: its sockets hear nothing.
+func (d *Discoverer) watchLink(ctx context.Context) error {
+	again := time.NewTicker(linkEvery)
+	defer again.Stop()
+	up := true
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+		}
+		l, err := net.InterfaceByName(d.link.Name)
+		if err != nil || l.Index != d.link.Index {
+			return fmt.Errorf("interface %s has gone while it was served: start again once it is back", d.link.Name)
+		}
+		if running := l.Flags&net.FlagRunning != 0; running != up {
+			up = running
+			text := "interface %s has a link again"
+			if !up {
+				text = "interface %s has lost its link: nobody can be heard until it is back"
+			}
+			d.tell.again(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf(text, d.link.Name)})
+		}
+	}
+}

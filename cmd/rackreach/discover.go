@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/internal/platform"
+)
+
+// discover is the discovery of a real rack, as the flags ask for it.
+type discover struct {
+	file    string
+	output  string
+	allow   []string
+	metrics string
+}
+
+func newDiscover() *cobra.Command {
+	var d discover
+	cmd := &cobra.Command{
+		Use:   "discover FILE",
+		Short: "Give the components of a rack their addresses, and say who is there",
+		Long: `Answer DHCP on the interface that agent.interface of the rack file names, and print a
+line for everything that is learnt: who was seen, by which evidence, and to which
+slot it belongs. Every component of the rack gets the address that the rack file
+gives it; others are met with silence. Nothing is imaged: nobody gets a boot file.
+
+It needs the capabilities CAP_NET_RAW and CAP_NET_BIND_SERVICE, and ends at an
+interrupt. rackreach preflight FILE says beforehand what would be in its way.`,
+		Example: `  rackreach discover rack.yaml
+  rackreach discover rack.yaml -o json
+  rackreach discover rack.yaml --metrics-listen 127.0.0.1:9464`,
+		Args: args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			d.file = given[0]
+			return d.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&d.output, "output", "o", "lines", "lines or json")
+	f.StringArrayVar(&d.allow, "allow", nil, "an interface that is to be served although it holds the default route, or the address of another DHCP server that may be there; may be given more than once")
+	f.StringVar(&d.metrics, "metrics-listen", "", "serve Prometheus metrics on this loopback address (default: nowhere)")
+	return cmd
+}
+
+func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
+	if err := checkLines(d.output); err != nil {
+		return err
+	}
+	if d.metrics != "" {
+		if err := checkMetricsListen(d.metrics); err != nil {
+			return err
+		}
+	}
+	r, err := load(d.file)
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	lines := &noticeLines{out: out, json: d.output == "json"}
+	x, err := rackagent.NewDiscoverer(rackagent.DiscoverOptions{
+		Rack: r, Platforms: platform.All(), Allow: d.allow, Registry: registry, Tell: lines.tell,
+	})
+	if err != nil {
+		return badInput(fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file))
+	}
+	if d.metrics != "" {
+		var web imaging
+		if err := web.serveMetrics(d.metrics, registry); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, web.close()) }()
+		if err := printLines(notes, []string{"metrics at " + web.url}); err != nil {
+			return err
+		}
+	}
+	return errors.Join(x.Run(ctx), lines.failed())
+}
+
+// checkLines checks -o of commands that print a line for each thing that happens.
+func checkLines(output string) error {
+	if output != "lines" && output != "json" {
+		return badInput(fmt.Errorf("-o %q is not an output: write -o lines or -o json", output))
+	}
+	return nil
+}
+
+// noticeLines prints a line for each notice.
+type noticeLines struct {
+	out  io.Writer
+	json bool
+
+	mu  sync.Mutex
+	err error
+}
+
+func (l *noticeLines) tell(n rackagent.Notice) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return
+	}
+	if l.json {
+		l.err = json.NewEncoder(l.out).Encode(n)
+		return
+	}
+	who := n.Device
+	if who == "" {
+		who = n.Rack
+	}
+	_, l.err = fmt.Fprintf(l.out, "%s  %-14s %-14s %s\n", n.Time.UTC().Format("15:04:05.000"), who, n.Kind, n.Text)
+}
+
+func (l *noticeLines) failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return fmt.Errorf("write what was learnt: %w", l.err)
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+//go:build netns
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/internal/nstest"
+)
+
+// onWire is a rack that is a network namespace, in front of the real binary.
+type onWire struct {
+	t              *testing.T
+	binary, file   string
+	agent, devices *nstest.Host
+}
+
+// What the devices of the rack are known by.
+const wireServerMAC = "02:5e:10:00:01:01"
+
+func newOnWire(t *testing.T) *onWire {
+	t.Helper()
+	w := &onWire{t: t, binary: filepath.Join(t.TempDir(), "rackreach"), agent: nstest.New(t), devices: nstest.New(t)}
+	if out, err := exec.Command("go", "build", "-o", w.binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	w.agent.Cable("eth0", w.devices, "eth0")
+	w.devices.SetMAC("eth0", wireServerMAC)
+	w.agent.Address("eth0", "192.168.104.254/24")
+	w.agent.Address("eth0", "10.0.4.254/24")
+	yaml, err := os.ReadFile("testdata/rack-4.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.file = filepath.Join(t.TempDir(), "rack.yaml")
+	text := strings.Replace(string(yaml), `agent: {cable: "mgmt-1:48"}`, `agent: {cable: "mgmt-1:48", interface: eth0}`+"\ninventory: rack.csv", 1)
+	for name, text := range map[string]string{w.file: text, filepath.Join(filepath.Dir(w.file), "rack.csv"): "slot,mac,serial\nserver-01," + wireServerMAC + ",\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+// try runs rackreach on the agent's machine to its end.
+func (w *onWire) try(args ...string) (out string, code int) {
+	w.t.Helper()
+	cmd := exec.Command(w.binary, args...)
+	var b []byte
+	w.agent.Do(func() { b, _ = cmd.CombinedOutput() })
+	return string(b), cmd.ProcessState.ExitCode()
+}
+
+// notices are what a running rackreach learns.
+type notices struct {
+	t     *testing.T
+	lines chan rackagent.Notice
+	seen  []rackagent.Notice
+	notes strings.Builder
+}
+
+// start starts a command that prints notices.
+func (w *onWire) start(args ...string) *notices {
+	w.t.Helper()
+	cmd := exec.Command(w.binary, append(args, "-o", "json")...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := &notices{t: w.t, lines: make(chan rackagent.Notice, 1000)}
+	cmd.Stderr = &n.notes
+	w.agent.Start(cmd)
+	go func() {
+		defer close(n.lines)
+		n.read(out)
+	}()
+	w.t.Cleanup(func() {
+		if w.t.Failed() {
+			w.t.Logf("rackreach %s said:\n%s", strings.Join(args, " "), n.notes.String())
+			for _, x := range n.seen {
+				w.t.Logf("%s %s: %s", x.Kind, x.Device, x.Text)
+			}
+		}
+	})
+	return n
+}
+
+func (n *notices) read(out io.Reader) {
+	for s := bufio.NewScanner(out); s.Scan(); {
+		var x rackagent.Notice
+		if err := json.Unmarshal(s.Bytes(), &x); err != nil {
+			n.t.Errorf("%s: %v", s.Text(), err)
+			return
+		}
+		n.lines <- x
+	}
+}
+
+// await waits for a notice of a kind that holds a text.
+func (n *notices) await(kind rackagent.NoticeKind, text string) rackagent.Notice {
+	n.t.Helper()
+	late := time.NewTimer(nsSoon)
+	defer late.Stop()
+	for {
+		select {
+		case x, ok := <-n.lines:
+			if !ok {
+				n.t.Fatalf("it ended without a notice of %s with %q", kind, text)
+			}
+			n.seen = append(n.seen, x)
+			if x.Kind == kind && strings.Contains(x.Text, text) {
+				return x
+			}
+		case <-late.C:
+			n.t.Fatalf("within %s there was no notice of %s with %q", nsSoon, kind, text)
+		}
+	}
+}
+
+// dhcp asks for an address with a client that nobody here wrote.
+func (w *onWire) dhcp(class string, tries string) string {
+	w.t.Helper()
+	if _, err := exec.LookPath("udhcpc"); err != nil {
+		w.t.Fatal("the test needs the command udhcpc: install the Debian package udhcpc")
+	}
+	var b []byte
+	w.devices.Do(func() {
+		b, _ = exec.Command("udhcpc", "-f", "-n", "-q", "-i", "eth0", "-s", "/bin/true", "-t", tries, "-T", "1", "-V", class).CombinedOutput()
+	})
+	return string(b)
+}
+
+const pxeClass = "PXEClient:Arch:00000:UNDI:002001"
+
+func TestDiscoverInNamespaces(t *testing.T) {
+	w := newOnWire(t)
+	n := w.start("discover", w.file)
+	n.await(rackagent.NoticeService, "DHCP of rack r4 is served on interface eth0, by 192.168.104.254")
+	if out := w.dhcp(pxeClass, "5"); !strings.Contains(out, "lease of 10.0.4.11 obtained from 10.0.4.254") {
+		t.Errorf("the client said:\n%s", out)
+	}
+	if x := n.await(rackagent.NoticeSeen, "is pxe"); x.Device != "server-01" || x.By != "mac" || x.MAC != wireServerMAC {
+		t.Errorf("%+v", x)
+	}
+	if x := n.await(rackagent.NoticeAddress, ""); x.Device != "server-01" || x.Address != "10.0.4.11" {
+		t.Errorf("%+v", x)
+	}
+	w.devices.SetMAC("eth0", "02:00:00:00:00:99")
+	if out := w.dhcp("stranger", "2"); !strings.Contains(out, "no lease, failing") {
+		t.Errorf("a stranger got an answer:\n%s", out)
+	}
+	if x := n.await(rackagent.NoticeStranger, "02:00:00:00:00:99"); x.Device != "" {
+		t.Errorf("%+v", x)
+	}
+}
+
+func TestDiscoverRefuses(t *testing.T) {
+	w := newOnWire(t)
+	w.agent.Default("eth0", "192.168.104.253")
+	if out, code := w.try("discover", w.file); code != exitInput || !strings.Contains(out, "interface eth0 leads out: the default route by 192.168.104.253 leaves through eth0") || !strings.Contains(out, "--allow eth0") {
+		t.Errorf("%d: %s", code, out)
+	}
+	w.start("discover", w.file, "--allow", "eth0").await(rackagent.NoticeService, "")
+	if out, code := w.try("discover", w.file, "--allow", "eth0"); code != exitError || !strings.Contains(out, "UDP port 67 of interface eth0 is served by rackreach (process ") {
+		t.Errorf("a second server: %d: %s", code, out)
+	}
+}
+
+func TestDiscoverNeedsItsInterface(t *testing.T) {
+	w := newOnWire(t)
+	w.devices.Up("eth0", false)
+	if out, code := w.try("discover", w.file); code != exitInput || !strings.Contains(out, "interface eth0 has no link") {
+		t.Errorf("%d: %s", code, out)
+	}
+	w.devices.Up("eth0", true)
+	w.agent.Address("eth0", "10.0.4.11/24")
+	if out, code := w.try("discover", w.file); code != exitInput || !strings.Contains(out, "interface eth0 has the address 10.0.4.11, which the rack file gives to server-01") {
+		t.Errorf("%d: %s", code, out)
+	}
+}
