@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,14 +22,15 @@ import (
 // The rack of the clients: those that hang on the management switch speak to the
 // agent without a relay, and are known by their MAC.
 const (
-	clientAgent = "10.61.0.1"
+	clientAgent = "10.61.0.1" // on the management network
+	dataAgent   = "10.62.0.1"
 	clientRack  = `apiVersion: rackreach/v1
 kind: Rack
 name: r1
 number: 1
 agent: {cable: "mgmt-1:48", interface: eth0}
 networks:
-  management: {cidr: 10.61.0.0/24, pool: 10.61.0.200-10.61.0.249, strangers: %t}
+  management: {cidr: 10.61.0.0/24}
   data: {cidr: 10.62.0.0/24}
 devices:
   - name: mgmt-1
@@ -55,9 +57,10 @@ inventory: rack.csv
 
 // The MACs of the inventory, and the addresses that the rack file gives them.
 var clientSlots = map[string]struct{ mac, address string }{
-	"mgmt-1": {"02:61:00:00:00:01", "10.61.0.11"},
-	"tor-1":  {"02:61:00:00:00:02", "10.61.0.12"},
-	"tor-2":  {"02:61:00:00:00:03", "10.61.0.13"},
+	"mgmt-1":    {"02:61:00:00:00:01", "10.61.0.11"},
+	"tor-1":     {"02:61:00:00:00:02", "10.61.0.12"},
+	"tor-2":     {"02:61:00:00:00:03", "10.61.0.13"},
+	"server-01": {serverMAC(1), "10.62.0.11"}, // its data network is this segment, too
 }
 
 // segment is an agent and what hangs on its cable.
@@ -70,26 +73,36 @@ type segment struct {
 }
 
 // newSegment makes the agent's host; nothing runs on it yet.
-func newSegment(t *testing.T, strangers bool) *segment {
+func newSegment(t *testing.T, binary string) *segment {
 	t.Helper()
 	for _, n := range []struct{ program, debian string }{{"tcpdump", "tcpdump"}, {"udhcpc", "udhcpc"}, {"dhclient", "isc-dhcp-client"}, {"dhcpcd", "dhcpcd-base"},
 		{"dhcrelay", "isc-dhcp-relay"}, {"perfdhcp", "kea-admin"}, {"dnsmasq", "dnsmasq-base"}, {"faketime", "faketime"}} {
 		needs(t, n.program, n.debian)
 	}
-	s := &segment{world: newWorld(t)}
-	s.agent = s.host("a", clientAgent)
+	s := &segment{world: emptyWorld(t)}
+	s.binary = binary
+	s.agent = s.host("agent", clientAgent)
+	s.ip("-n", s.agent.in, "addr", "add", dataAgent+"/24", "dev", "eth0")
 	s.file = filepath.Join(string(s.agent.home), "rack.yaml")
-	s.write(s.file, fmt.Sprintf(clientRack, strangers))
+	s.write(s.file, clientRack)
 	var csv strings.Builder
 	csv.WriteString("slot,mac,serial\n")
 	for slot, x := range clientSlots {
 		fmt.Fprintf(&csv, "%s,%s,\n", slot, x.mac)
 	}
-	for i := range 12 {
+	for i := 1; i < 12; i++ {
 		fmt.Fprintf(&csv, "server-%02d,%s,\n", i+1, serverMAC(i+1))
 	}
 	s.write(filepath.Join(string(s.agent.home), "rack.csv"), csv.String())
 	return s
+}
+
+// built builds the binary for the segments of a test.
+func built(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rackreach")
+	(&world{t: t}).build(path, ".")
+	return path
 }
 
 func serverMAC(n int) string { return fmt.Sprintf("02:61:00:00:01:%02x", n) }
@@ -98,7 +111,7 @@ func serverMAC(n int) string { return fmt.Sprintf("02:61:00:00:01:%02x", n) }
 func (s *segment) serve() {
 	s.t.Helper()
 	s.heard = s.agent.record("eth0")
-	s.discover = s.agent.start(s.binary, "discover", s.file, "--state", filepath.Join(string(s.agent.home), "state"))
+	s.discover = s.agent.start(s.binary, "discover", s.file)
 	s.until(nsSoon, "discover serves", func() bool { return s.agent.listens(s.discover) })
 }
 
@@ -158,7 +171,7 @@ var clientSoftware = []software{
 		},
 		release: func(p *process) {
 			h := p.h
-			p.kill()
+			h.clear(p)
 			h.to("dhclient", "-r", "-d", "-cf", "/dev/null", "-sf", h.path("script"), "-lf", h.path("leases"), "-pf", h.path("pid"), "eth0")
 		},
 	},
@@ -169,7 +182,7 @@ var clientSoftware = []software{
 		command: func(h *host, script string) []string {
 			return []string{"sh", "-c", `mount -t tmpfs none /run && mount -t tmpfs none /var/lib/dhcpcd && exec dhcpcd -B -d -4 -A -c "$0" eth0`, script}
 		},
-		renew:   func(p *process) { p.signal(syscall.SIGUSR1) },
+		renew:   func(p *process) { p.says("spawned listener"); p.signal(syscall.SIGUSR1) },
 		release: func(p *process) { p.signal(syscall.SIGALRM) },
 	},
 }
@@ -185,6 +198,17 @@ func (c software) run(h *host) *process {
 	}
 	args := c.command(h, script)
 	return h.start(args[0], args[1:]...)
+}
+
+// clear ends everything that runs on the host: a client and what it has started.
+func (h *host) clear(p *process) {
+	h.w.t.Helper()
+	for pid := range strings.FieldsSeq(h.w.ip("netns", "pids", h.in)) {
+		if n, err := strconv.Atoi(pid); err == nil {
+			_ = syscall.Kill(n, syscall.SIGKILL) // it may have ended meanwhile
+		}
+	}
+	<-p.ended
 }
 
 // to runs a program on the host to its end.
@@ -206,13 +230,14 @@ func (h *host) addresses() string {
 // TestClients: each client gets the address of its slot, renews it without a
 // broadcast, and gives it back; then it gets it again.
 func TestClients(t *testing.T) {
-	slots := []string{"mgmt-1", "tor-1", "tor-2"}
+	slots := []string{"server-01", "mgmt-1", "tor-1"}
+	binary := built(t)
 	for i, c := range clientSoftware {
 		t.Run(c.name, func(t *testing.T) {
 			slot := clientSlots[slots[i]]
-			s := newSegment(t, false)
+			s := newSegment(t, binary)
 			s.serve()
-			h := s.component("c", slot.mac)
+			h := s.component("client", slot.mac)
 			p := c.run(h)
 			s.until(nsSoon, c.name+" has its address", func() bool { return strings.Contains(h.addresses(), slot.address+"/24") })
 			if c.renew != nil {
@@ -222,10 +247,10 @@ func TestClients(t *testing.T) {
 			p.says(c.renewed + " " + slot.address)
 			c.release(p)
 			s.until(nsSoon, "a RELEASE is heard", func() bool { return len(s.heard.so(slot.mac, "RELEASE")) > 0 })
-			p.kill()
+			h.clear(p)
 			again := c.run(h)
 			s.until(nsSoon, c.name+" has its address again", func() bool { return strings.Contains(h.addresses(), slot.address+"/24") })
-			again.kill()
+			h.clear(again)
 			s.judge(c.name, slot.mac, slot.address)
 			s.discover.stop()
 		})

@@ -51,8 +51,16 @@ var (
 	oldNS  = regexp.MustCompile(`^rr([0-9]+)-`)
 )
 
-// newWorld makes the bridge.
+// newWorld builds the binary and makes the bridge.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := emptyWorld(t)
+	w.build(w.binary, ".")
+	return w
+}
+
+// emptyWorld makes the bridge.
+func emptyWorld(t *testing.T) *world {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("network namespaces need root: run make netns as root")
@@ -77,7 +85,6 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	w.sweep()
-	w.build(w.binary, ".")
 	w.namespace(w.lan())
 	w.ip("-n", w.lan(), "link", "add", "lan", "type", "bridge")
 	w.ip("-n", w.lan(), "link", "set", "lan", "up")
@@ -258,6 +265,7 @@ func (h *host) command(ctx context.Context, program string, args ...string) *exe
 func (h *host) start(program string, args ...string) *process {
 	h.w.t.Helper()
 	p := &process{h: h, what: h.name + " " + args[0], cmd: h.command(context.Background(), program, args...), ended: make(chan struct{})}
+	p.cmd.WaitDelay = time.Second // a child of it that lives on may hold its output
 	p.out.w, p.out.who = h.w, p.what
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {

@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -118,6 +119,9 @@ func (s *segment) judge(name, mac, address string) {
 	s.t.Helper()
 	s.heard.keep(name)
 	agent, want := netip.MustParseAddr(clientAgent), netip.MustParseAddr(address)
+	if net.ParseIP(address).Mask(net.CIDRMask(24, 32)).Equal(net.ParseIP(dataAgent).Mask(net.CIDRMask(24, 32))) {
+		agent = netip.MustParseAddr(dataAgent)
+	}
 	heard := s.heard.so(mac, "")
 	story := &strings.Builder{}
 	for _, m := range heard {
