@@ -27,7 +27,7 @@ type Result struct {
 // neither OnSeen nor Count, and keeps no part of packet. from is the packet's
 // UDP source. A panic is the caller's to catch; Serve does.
 func (s *Server) Handle(packet []byte, from net.Addr) Result {
-	r, err := parse(packet)
+	r, err := parse(packet, s.options.Rules)
 	if err != nil {
 		return Result{Message: messageName(r.kind), Outcome: Malformed, Err: err}
 	}

@@ -21,8 +21,8 @@
 //
 // One goroutine, the caller of Serve, reads, answers and reports one packet
 // after the other; the socket's own buffer is the only queue. Nothing in here
-// starts a goroutine that outlives Serve. [Server.Handle] and [classify.Classify] are
-// pure and may be called from anywhere.
+// starts a goroutine that outlives Serve. [Server.Handle] and [classify.Rules.Classify]
+// are pure and may be called from anywhere.
 //
 // # Hostile input
 //
@@ -36,6 +36,7 @@
 //   - table.go: what the engine asks its owner
 //   - packet.go, relay.go: reading a packet, RFC 2131 and option 82
 //   - package classify: which strings mean which boot stage
+//   - look.go: what a packet says, for whoever only looks
 //   - answer.go: the decisions, RFC 2131 section 4.3
 //   - reply.go: the bytes of an answer and where they go
 //   - seen.go: what is reported

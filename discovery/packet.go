@@ -63,7 +63,7 @@ var (
 
 // parse reads a packet. It returns an error for whatever RFC 2131 lets a server
 // drop; the request then still holds the message type when that was readable.
-func parse(packet []byte) (*request, error) {
+func parse(packet []byte, rules *classify.Rules) (*request, error) {
 	if len(packet) > MaxPacket {
 		return &request{}, errTooLong
 	}
@@ -100,9 +100,14 @@ func parse(packet []byte) (*request, error) {
 		return r, err
 	}
 	r.limit = maximum(p)
-	r.class = classify.Classify(func(code uint8) []byte { return p.Options.Get(dhcpv4.GenericOptionCode(code)) })
+	r.class = rules.Classify(r.said())
 	r.keys = r.identity()
 	return r, nil
+}
+
+// said is what a packet says of its sender.
+func (r *request) said() classify.Packet {
+	return classify.Packet{Options: func(code uint8) []byte { return r.Options[code] }, MAC: r.ClientHWAddr}
 }
 
 // overload joins the options of file and then of sname to the others when

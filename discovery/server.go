@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+
+	"github.com/rackreach/rackreach/discovery/classify"
 )
 
 // maxReadErrors is how many reads may fail one after the other before Serve
@@ -41,6 +43,9 @@ type Options struct {
 	// Nil: nothing is counted.
 	Count func(messageType, outcome string)
 
+	// Rules say what vendor strings mean. Nil: those that rackreach comes with.
+	Rules *classify.Rules
+
 	// OnPanic is told of a panic while a packet was handled, with the stack.
 	// Nil: it is only counted.
 	OnPanic func(reason any, stack []byte)
@@ -66,6 +71,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Count == nil {
 		o.Count = func(string, string) {}
+	}
+	if o.Rules == nil {
+		o.Rules = classify.Default()
 	}
 	if o.OnPanic == nil {
 		o.OnPanic = func(any, []byte) {}

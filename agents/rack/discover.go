@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -27,6 +28,10 @@ type DiscoverOptions struct {
 	// Allow names what would be refused otherwise: an interface, although it holds
 	// the default route; a DHCP server, by its address, although it is not ours.
 	Allow []string
+
+	// Hear is how long other DHCP servers are listened for before ours speaks; 0:
+	// foreign.DefaultWindow.
+	Hear time.Duration
 
 	// Tell is told what is learnt, one thing at a time. It must not block for long.
 	Tell func(Notice)
@@ -53,16 +58,15 @@ const linkEvery = 2 * time.Second
 // NewDiscoverer checks whether the interface may be served. Its error names
 // everything that speaks against it, with what to do.
 func NewDiscoverer(o DiscoverOptions) (*Discoverer, error) {
-	name := o.Rack.Agent.Interface
-	if name == "" {
-		return nil, fmt.Errorf("the rack file of %s names no interface: write agent: {cable: %q, interface: NAME}, with the interface that is cabled to that port", o.Rack.Name, o.Rack.Agent.Cable)
-	}
-	link, err := wire.Inspect(name)
+	link, err := wire.Inspect(o.Rack.Agent.Interface)
 	if err != nil {
 		return nil, err
 	}
 	if err := Fit(link, o.Rack, o.Allow); err != nil {
 		return nil, err
+	}
+	if o.Hear == 0 {
+		o.Hear = foreign.DefaultWindow
 	}
 	d := &Discoverer{o: o, link: link, tell: newTeller(o.Rack.Name, o.Tell), binder: rack.NewBinder(o.Rack, o.Platforms)}
 	d.own, _ = link.In(o.Rack.Management)
@@ -107,8 +111,12 @@ func given(r *rack.Rack, a netip.Addr) string {
 	return ""
 }
 
-// Run serves until ctx ends, and then returns nil; or until the interface fails.
+// Run serves until ctx ends, and then returns nil; or until the interface fails. It
+// does not begin, and returns an error, where another DHCP server is heard.
 func (d *Discoverer) Run(ctx context.Context) error {
+	if err := d.hear(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
 	i, err := wire.Open(d.link.Name, wire.Options{Address: d.own})
 	if err != nil {
 		return err
@@ -123,11 +131,16 @@ func (d *Discoverer) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, i.Close())
 	}
+	tap, err := wire.OpenTap(d.link.Name, wire.DHCP())
+	if err != nil {
+		return errors.Join(err, i.Close())
+	}
 	d.metrics.dropped.Store(func() uint64 { return i.Dropped() })
 	d.tell.say(Notice{Kind: NoticeService, Address: d.own.String(), Text: fmt.Sprintf("DHCP of rack %s is served on interface %s, by %s", d.o.Rack.Name, d.link.Name, d.own)})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Serve(ctx) })
 	group.Go(func() error { return d.watchLink(ctx) })
+	group.Go(func() error { return foreign.Watch(ctx, tap, d.ownership(), d.overheard) })
 	return group.Wait()
 }
 

@@ -13,6 +13,7 @@ import (
 type wireMetrics struct {
 	rack    string
 	packets *prometheus.CounterVec
+	foreign *prometheus.CounterVec
 	drops   *prometheus.Desc
 	dropped atomic.Value // func() uint64
 }
@@ -23,12 +24,26 @@ func newWireMetrics(rack string) *wireMetrics {
 	m := &wireMetrics{
 		rack:    rack,
 		packets: newPacketCounter(),
-		drops:   prometheus.NewDesc("rackreach_dhcp_receive_drops_total", "DHCP packets that the kernel dropped because nobody read them in time.", []string{"rack"}, nil),
+		foreign: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_dhcp_foreign_messages_total", Help: "DHCP messages of servers that are not ours, by whether an operator allowed that server."},
+			[]string{"rack", "allowed"}),
+		drops: prometheus.NewDesc("rackreach_dhcp_receive_drops_total", "DHCP packets that the kernel dropped because nobody read them in time.", []string{"rack"}, nil),
 	}
 	for _, o := range []discovery.Outcome{discovery.Panicked, discovery.Malformed, discovery.IgnoredUnknown, discovery.IgnoredAmbiguous} {
 		m.packets.WithLabelValues(rack, "none", string(o))
 	}
+	for _, allowed := range []string{"yes", "no"} {
+		m.foreign.WithLabelValues(rack, allowed)
+	}
 	return m
+}
+
+// overheard counts a message of another server.
+func (m *wireMetrics) overheard(allowed bool) {
+	label := "no"
+	if allowed {
+		label = "yes"
+	}
+	m.foreign.WithLabelValues(m.rack, label).Inc()
 }
 
 // newPacketCounter counts what became of each packet, by its message type.
@@ -46,6 +61,7 @@ func (m *wireMetrics) dhcp(messageType, outcome string) {
 func (m *wireMetrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.drops
 	m.packets.Describe(ch)
+	m.foreign.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -56,4 +72,5 @@ func (m *wireMetrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(m.drops, prometheus.CounterValue, float64(n), m.rack)
 	m.packets.Collect(ch)
+	m.foreign.Collect(ch)
 }

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/internal/platform"
 )
 
@@ -21,7 +23,11 @@ type discover struct {
 	output  string
 	allow   []string
 	metrics string
+	hear    time.Duration
 }
+
+// minHear is the shortest --hear: a server that asks by ARP first takes as long.
+const minHear = time.Second
 
 func newDiscover() *cobra.Command {
 	var d discover
@@ -32,6 +38,10 @@ func newDiscover() *cobra.Command {
 line for everything that is learnt: who was seen, by which evidence, and to which
 slot it belongs. Every component of the rack gets the address that the rack file
 gives it; others are met with silence. Nothing is imaged: nobody gets a boot file.
+
+Before it answers anybody it listens for other DHCP servers, and asks for them; where
+one is heard it does not begin, unless --allow names it. One that comes later is told
+and counted.
 
 It needs the capabilities CAP_NET_RAW and CAP_NET_BIND_SERVICE, and ends at an
 interrupt. rackreach preflight FILE says beforehand what would be in its way.`,
@@ -47,6 +57,7 @@ interrupt. rackreach preflight FILE says beforehand what would be in its way.`,
 	f := cmd.Flags()
 	f.StringVarP(&d.output, "output", "o", "lines", "lines or json")
 	f.StringArrayVar(&d.allow, "allow", nil, "an interface that is to be served although it holds the default route, or the address of another DHCP server that may be there; may be given more than once")
+	f.DurationVar(&d.hear, "hear", foreign.DefaultWindow, "how long to listen for other DHCP servers before answering anybody")
 	f.StringVar(&d.metrics, "metrics-listen", "", "serve Prometheus metrics on this loopback address (default: nowhere)")
 	return cmd
 }
@@ -54,6 +65,9 @@ interrupt. rackreach preflight FILE says beforehand what would be in its way.`,
 func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	if err := checkLines(d.output); err != nil {
 		return err
+	}
+	if d.hear < minHear {
+		return badInput(fmt.Errorf("--hear %s is too short to hear another server: write %s or more", d.hear, minHear))
 	}
 	if d.metrics != "" {
 		if err := checkMetricsListen(d.metrics); err != nil {
@@ -64,13 +78,16 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	if r.Agent.Interface == "" {
+		return badInput(fmt.Errorf("the rack file of %s names no interface: write agent: {cable: %q, interface: NAME}, with the interface that is cabled to that port\nNothing was begun. Mend the file, then: rackreach preflight %s", r.Name, r.Agent.Cable, d.file))
+	}
 	registry := prometheus.NewRegistry()
 	lines := &noticeLines{out: out, json: d.output == "json"}
 	x, err := rackagent.NewDiscoverer(rackagent.DiscoverOptions{
-		Rack: r, Platforms: platform.All(), Allow: d.allow, Registry: registry, Tell: lines.tell,
+		Rack: r, Platforms: platform.All(), Allow: d.allow, Registry: registry, Tell: lines.tell, Hear: d.hear,
 	})
 	if err != nil {
-		return badInput(fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file))
+		return fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file)
 	}
 	if d.metrics != "" {
 		var web imaging

@@ -5,6 +5,8 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -29,20 +31,21 @@ const wireServerMAC = "02:5e:10:00:01:01"
 
 func newOnWire(t *testing.T) *onWire {
 	t.Helper()
-	w := &onWire{t: t, binary: filepath.Join(t.TempDir(), "rackreach"), agent: nstest.New(t), devices: nstest.New(t)}
-	if out, err := exec.Command("go", "build", "-o", w.binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	binary, err := exec.LookPath("rackreach") // this program itself, which testscript has put there
+	if err != nil {
+		t.Fatal(err)
 	}
-	w.agent.Cable("eth0", w.devices, "eth0")
-	w.devices.SetMAC("eth0", wireServerMAC)
-	w.agent.Address("eth0", "192.168.104.254/24")
-	w.agent.Address("eth0", "10.0.4.254/24")
+	w := &onWire{t: t, binary: binary, agent: nstest.New(t), devices: nstest.New(t)}
+	w.agent.Cable("rr0", w.devices, "rr0")
+	w.devices.SetMAC("rr0", wireServerMAC)
+	w.agent.Address("rr0", "192.168.104.254/24")
+	w.agent.Address("rr0", "10.0.4.254/24")
 	yaml, err := os.ReadFile("testdata/rack-4.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.file = filepath.Join(t.TempDir(), "rack.yaml")
-	text := strings.Replace(string(yaml), `agent: {cable: "mgmt-1:48"}`, `agent: {cable: "mgmt-1:48", interface: eth0}`+"\ninventory: rack.csv", 1)
+	text := strings.Replace(string(yaml), `agent: {cable: "mgmt-1:48"}`, `agent: {cable: "mgmt-1:48", interface: rr0}`+"\ninventory: rack.csv", 1)
 	for name, text := range map[string]string{w.file: text, filepath.Join(filepath.Dir(w.file), "rack.csv"): "slot,mac,serial\nserver-01," + wireServerMAC + ",\n"} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -129,12 +132,10 @@ func (n *notices) await(kind rackagent.NoticeKind, text string) rackagent.Notice
 // dhcp asks for an address with a client that nobody here wrote.
 func (w *onWire) dhcp(class string, tries string) string {
 	w.t.Helper()
-	if _, err := exec.LookPath("udhcpc"); err != nil {
-		w.t.Fatal("the test needs the command udhcpc: install the Debian package udhcpc")
-	}
+	nstest.Needs(w.t, "busybox", "busybox")
 	var b []byte
 	w.devices.Do(func() {
-		b, _ = exec.Command("udhcpc", "-f", "-n", "-q", "-i", "eth0", "-s", "/bin/true", "-t", tries, "-T", "1", "-V", class).CombinedOutput()
+		b, _ = exec.Command("busybox", "udhcpc", "-f", "-n", "-q", "-i", "rr0", "-s", "/bin/true", "-t", tries, "-T", "1", "-V", class).CombinedOutput()
 	})
 	return string(b)
 }
@@ -143,8 +144,8 @@ const pxeClass = "PXEClient:Arch:00000:UNDI:002001"
 
 func TestDiscoverInNamespaces(t *testing.T) {
 	w := newOnWire(t)
-	n := w.start("discover", w.file)
-	n.await(rackagent.NoticeService, "DHCP of rack r4 is served on interface eth0, by 192.168.104.254")
+	n := w.start("discover", w.file, "--hear", "1s")
+	n.await(rackagent.NoticeService, "DHCP of rack r4 is served on interface rr0, by 192.168.104.254")
 	if out := w.dhcp(pxeClass, "5"); !strings.Contains(out, "lease of 10.0.4.11 obtained from 10.0.4.254") {
 		t.Errorf("the client said:\n%s", out)
 	}
@@ -154,7 +155,7 @@ func TestDiscoverInNamespaces(t *testing.T) {
 	if x := n.await(rackagent.NoticeAddress, ""); x.Device != "server-01" || x.Address != "10.0.4.11" {
 		t.Errorf("%+v", x)
 	}
-	w.devices.SetMAC("eth0", "02:00:00:00:00:99")
+	w.devices.SetMAC("rr0", "02:00:00:00:00:99")
 	if out := w.dhcp("stranger", "2"); !strings.Contains(out, "no lease, failing") {
 		t.Errorf("a stranger got an answer:\n%s", out)
 	}
@@ -165,25 +166,63 @@ func TestDiscoverInNamespaces(t *testing.T) {
 
 func TestDiscoverRefuses(t *testing.T) {
 	w := newOnWire(t)
-	w.agent.Default("eth0", "192.168.104.253")
-	if out, code := w.try("discover", w.file); code != exitInput || !strings.Contains(out, "interface eth0 leads out: the default route by 192.168.104.253 leaves through eth0") || !strings.Contains(out, "--allow eth0") {
+	w.agent.Default("rr0", "192.168.104.253")
+	if out, code := w.try("discover", w.file); code != exitError || !strings.Contains(out, "interface rr0 leads out: the default route by 192.168.104.253 leaves through rr0") || !strings.Contains(out, "--allow rr0") {
 		t.Errorf("%d: %s", code, out)
 	}
-	w.start("discover", w.file, "--allow", "eth0").await(rackagent.NoticeService, "")
-	if out, code := w.try("discover", w.file, "--allow", "eth0"); code != exitError || !strings.Contains(out, "UDP port 67 of interface eth0 is served by rackreach (process ") {
+	w.start("discover", w.file, "--allow", "rr0", "--hear", "1s").await(rackagent.NoticeService, "is served on")
+	if out, code := w.try("discover", w.file, "--allow", "rr0", "--hear", "1s"); code != exitError || !strings.Contains(out, "UDP port 67 of interface rr0 is served by rackreach (process ") {
 		t.Errorf("a second server: %d: %s", code, out)
 	}
 }
 
 func TestDiscoverNeedsItsInterface(t *testing.T) {
 	w := newOnWire(t)
-	w.devices.Up("eth0", false)
-	if out, code := w.try("discover", w.file); code != exitInput || !strings.Contains(out, "interface eth0 has no link") {
+	w.devices.Up("rr0", false)
+	if out, code := w.try("discover", w.file); code != exitError || !strings.Contains(out, "interface rr0 has no link") {
 		t.Errorf("%d: %s", code, out)
 	}
-	w.devices.Up("eth0", true)
-	w.agent.Address("eth0", "10.0.4.11/24")
-	if out, code := w.try("discover", w.file); code != exitInput || !strings.Contains(out, "interface eth0 has the address 10.0.4.11, which the rack file gives to server-01") {
+	w.devices.Up("rr0", true)
+	w.agent.Address("rr0", "10.0.4.11/24")
+	if out, code := w.try("discover", w.file); code != exitError || !strings.Contains(out, "interface rr0 has the address 10.0.4.11, which the rack file gives to server-01") {
 		t.Errorf("%d: %s", code, out)
 	}
+}
+
+// udhcpd starts a DHCP server on the devices' side that nobody here wrote.
+func (w *onWire) udhcpd() {
+	w.t.Helper()
+	nstest.Needs(w.t, "busybox", "busybox")
+	w.devices.Address("rr0", "192.168.104.77/24")
+	dir := w.t.TempDir()
+	config := filepath.Join(dir, "udhcpd.conf")
+	text := fmt.Sprintf("start 192.168.104.50\nend 192.168.104.60\ninterface rr0\nlease_file %s/leases\npidfile %s/pid\n", dir, dir)
+	if err := errors.Join(os.WriteFile(config, []byte(text), 0o600), os.WriteFile(filepath.Join(dir, "leases"), nil, 0o600)); err != nil {
+		w.t.Fatal(err)
+	}
+	w.devices.Start(exec.Command("busybox", "udhcpd", "-f", "-S", config))
+}
+
+// Another server keeps ours from beginning; one that comes later is told.
+func TestDiscoverForeignServer(t *testing.T) {
+	w := newOnWire(t)
+	n := w.start("discover", w.file, "--hear", "1s")
+	n.await(rackagent.NoticeService, "is served on")
+	w.udhcpd()
+	w.devices.SetMAC("rr0", "02:00:00:00:00:99") // not ours: the other one gives it an address
+	// Its answer to the second one's question is broadcast, so the first hears it too.
+	out, code := w.try("discover", w.file)
+	if code != exitError || !strings.Contains(out, "another DHCP server is on the segment of interface rr0: 192.168.104.77 (MAC 02:00:00:00:00:99), which offered 192.168.104.") || !strings.Contains(out, "--allow 192.168.104.77") {
+		t.Errorf("%d: %s", code, out)
+	}
+	if x := n.await(rackagent.NoticeForeign, "ANOTHER DHCP SERVER: 192.168.104.77"); x.Address != "192.168.104.77" || x.MAC != "02:00:00:00:00:99" {
+		t.Errorf("%+v", x)
+	}
+}
+
+// A server that an operator allows keeps nobody from beginning.
+func TestDiscoverAllowsAServer(t *testing.T) {
+	w := newOnWire(t)
+	w.udhcpd()
+	w.start("discover", w.file, "--allow", "192.168.104.77").await(rackagent.NoticeService, "is served on")
 }

@@ -1,41 +1,25 @@
 package classify
 
 import (
-	"encoding/binary"
-	"errors"
+	"bytes"
+	"encoding/hex"
 	"strconv"
-	"strings"
 
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// Bounds of what is read from vendor strings.
-const (
-	maxEvidence    = 256 // characters of Class.Evidence
-	maxUserClasses = 8   // user classes of one packet that are looked at
-	maxBlocks      = 8   // enterprises of option 124 or 125 that are looked at
-)
+// maxEvidence bounds Class.Evidence, in characters.
+const maxEvidence = 256
 
-// The options that are looked at.
-const (
-	optionHostName    = 12
-	optionClass       = 60
-	optionClientID    = 61
-	optionUserClass   = 77  // RFC 3004, or raw
-	optionArch        = 93  // RFC 4578 section 2.1
-	optionVendorClass = 124 // RFC 3925 section 3
-	optionVendorInfo  = 125 // RFC 3925 section 4
-	optionEtherboot   = 175 // iPXE
-)
+// ArchBIOS is the only architecture whose firmware needs PXE's own menu
+// options to skip server discovery.
+const ArchBIOS = "x86-bios"
 
-// Options returns the value of a DHCPv4 option of one packet, nil when it is not
-// there. Repeated options are joined (RFC 3396).
-type Options func(code uint8) []byte
-
-// Class is what the vendor strings of one packet say. All strings are bounded
-// and escaped; an empty one was not said.
+// Class is what one packet says of its sender. All strings are bounded and
+// escaped; an empty one was not said.
 type Class struct {
-	Stage    rack.Stage // rack.StageUnknown when nothing is recognised
+	Device   Device     // what it is
+	Stage    rack.Stage // what it is doing; rack.StageUnknown when nothing is recognised
 	Vendor   string
 	Model    string // for ONIE the machine, "accton_as7726_32x"
 	Serial   string
@@ -43,53 +27,136 @@ type Class struct {
 	Evidence string // which options said so: `77="iPXE" 93=7`
 }
 
+// Rules say what a packet means. They are made once and never change; any number
+// of goroutines may use them.
+type Rules struct {
+	rules   []rule
+	sources []source  // by code
+	asText  uint64    // bit i: a rule looks at the text of source i
+	byArch  condition // what Classify itself takes from option 93
+	archs   map[int]string
+	ouis    map[[3]byte]string
+}
+
+// rule is one row of a rules file.
+//
+// One chassis passes through several rows over time (PXE ROM, iPXE, installer,
+// operating system; ONIE, network operating system): a row names a class and a
+// stage, never an identity.
+type rule struct {
+	name         string
+	file         string
+	line         int
+	source, mark string
+	own          bool // of the user's file
+
+	device              Device
+	stage               rack.Stage // "" for none
+	vendor, model, arch string
+	when                []condition // all of them
+	reads               []condition // where they fit
+	need, without       uint64      // sources that must be there, and that must not
+}
+
 // Classify says in which boot stage the sender of a packet is, and what it is.
-// The strongest option decides the stage: 77, 175, 125, 124, 60, then 93, in
-// that order; the others fill in what it left open, as long as they do not
-// speak of another stage. It never fails: what it cannot read it passes over.
-func Classify(options Options) Class {
-	v := newStrings(options)
-	out := Class{Stage: rack.StageUnknown}
-	var evidence []string
-	last := ""
-	for i := range vendorRules {
-		rule := &vendorRules[i]
-		got, said, ok := rule.apply(v)
-		if !ok || !joins(out.Stage, got.Stage) {
-			continue
-		}
-		out.add(got)
-		if said != last {
-			evidence = append(evidence, said)
-			last = said
-		}
-	}
-	if arch := v.arch(); arch != "" && firmware(out.Stage) {
-		out.Arch = arch
-		evidence = append(evidence, "93="+strconv.Itoa(int(binary.BigEndian.Uint16(v.archs))))
-	}
-	out.Evidence = cut(strings.Join(evidence, " "))
+// The first rule that applies and names a stage decides it; the others fill in
+// what is still open, as long as they do not speak of another stage. The MAC's
+// vendor stands for one that nobody named. It never fails: what it cannot read it
+// passes over.
+func (r *Rules) Classify(p Packet) Class {
+	out, _ := r.decide(p, false)
 	return out
 }
 
-// add fills in the fields that are still empty.
-func (c *Class) add(more Class) {
-	if c.Stage == rack.StageUnknown {
-		c.Stage = more.Stage
-	}
-	for _, f := range []struct{ to, from *string }{
-		{&c.Vendor, &more.Vendor}, {&c.Model, &more.Model}, {&c.Serial, &more.Serial}, {&c.Arch, &more.Arch},
-	} {
-		if *f.to == "" {
-			*f.to = *f.from
+// decide is Classify, and tells what each rule did when that is wanted.
+func (r *Rules) decide(p Packet, tell bool) (out Class, steps []Step) {
+	var v view
+	r.look(p, &v)
+	out.Stage = rack.StageUnknown
+	var said evidence
+	for i := range r.rules {
+		rule := &r.rules[i]
+		if rule.need&^v.present != 0 || rule.without&v.present != 0 {
+			continue
 		}
+		var got filled
+		mark := said.count
+		if !rule.applies(r, &v, &got, &said) {
+			said.count = mark
+			continue
+		}
+		if !joins(out.Stage, rule.stage) {
+			said.count = mark
+			if tell {
+				steps = append(steps, rule.passed(r, &v, out.Stage))
+			}
+			continue
+		}
+		before := out
+		r.add(&out, rule, &got)
+		if tell {
+			steps = append(steps, rule.did(r, &v, &before, &out))
+		}
+	}
+	r.addArch(&out, &v, &said)
+	oui := r.addOUI(&out, p.MAC)
+	out.Evidence = said.text(r, oui)
+	return out, steps
+}
+
+// applies reports whether all conditions of a rule hold.
+func (rule *rule) applies(r *Rules, v *view, got *filled, said *evidence) bool {
+	for i := range rule.when {
+		c := &rule.when[i]
+		source := r.sources[c.from]
+		value, ok := c.holds(v, source.code, got)
+		if !ok {
+			return false
+		}
+		said.add(c, value)
+	}
+	for i := range rule.reads {
+		c := &rule.reads[i]
+		c.read(v, r.sources[c.from].code, got)
+	}
+	return true
+}
+
+// add fills in the fields that are still empty.
+func (r *Rules) add(out *Class, rule *rule, got *filled) {
+	if out.Stage == rack.StageUnknown && rule.stage != "" {
+		out.Stage = rule.stage
+	}
+	if out.Device == "" {
+		out.Device = rule.device
+	}
+	fill(&out.Vendor, got[fieldVendor], rule.vendor)
+	fill(&out.Model, got[fieldModel], rule.model)
+	fill(&out.Serial, got[fieldSerial], "")
+	if n := got[fieldArchNumber]; out.Arch == "" && len(n) > 0 {
+		if n, err := strconv.ParseUint(string(n), 10, 16); err == nil {
+			out.Arch = r.archName(int(n))
+		}
+	}
+	fill(&out.Arch, got[fieldArch], rule.arch)
+}
+
+// fill writes what a packet said, else what the rule says of its own, where
+// nothing stands yet.
+func fill(to *string, said []byte, fixed string) {
+	switch {
+	case *to != "":
+	case len(bytes.TrimSpace(said)) > 0:
+		*to = Printable(bytes.TrimSpace(said), MaxString)
+	default:
+		*to = fixed
 	}
 }
 
 // joins reports whether a rule of one stage may add to what was found. iPXE
 // sends the strings of the firmware that it replaces.
 func joins(found, more rack.Stage) bool {
-	return found == rack.StageUnknown || found == more || (found == rack.StageIPXE && firmware(more))
+	return found == rack.StageUnknown || more == "" || found == more || (found == rack.StageIPXE && firmware(more))
 }
 
 // firmware reports whether a stage is network boot firmware.
@@ -97,119 +164,118 @@ func firmware(s rack.Stage) bool {
 	return s == rack.StagePXE || s == rack.StageIPXE || s == rack.StageHTTPBoot
 }
 
-func cut(s string) string {
-	if len(s) > maxEvidence {
-		return s[:maxEvidence-len(cutMark)] + cutMark
+// addArch takes the architecture of boot firmware from option 93, where it stands
+// as a number for machines.
+func (r *Rules) addArch(out *Class, v *view, said *evidence) {
+	if !firmware(out.Stage) {
+		return
 	}
-	return s
-}
-
-// vendorStrings are the options of one packet that rules look at.
-type vendorStrings struct {
-	class       string              // 60, as it came
-	users       []string            // 77: the raw value, and its parts if it is well formed by RFC 3004
-	clientID    string              // 61, as it came
-	host        string              // 12
-	archs       []byte              // 93
-	ipxe        bool                // 175 is there and well formed
-	vendorClass []enterprise        // 124
-	vendorInfo  []enterpriseOptions // 125
-}
-
-// enterprise is one block of option 124.
-type enterprise struct {
-	number uint32
-	data   []byte
-}
-
-// enterpriseOptions is one block of option 125, its sub-options by code.
-type enterpriseOptions struct {
-	number uint32
-	subs   map[byte]string
-}
-
-func newStrings(get Options) *vendorStrings {
-	v := &vendorStrings{
-		class:       trimNUL(get(optionClass)),
-		users:       userClasses(get(optionUserClass)),
-		clientID:    string(get(optionClientID)),
-		host:        trimNUL(get(optionHostName)),
-		archs:       get(optionArch),
-		vendorClass: enterprises(get(optionVendorClass)),
+	if value := v.values[r.byArch.from]; value != nil {
+		out.Arch = r.archName(arch(value))
+		said.add(&r.byArch, value)
 	}
-	if b := get(optionEtherboot); len(b) > 0 {
-		v.ipxe = SubOptions(b, func(byte, []byte) {}) == nil
-	}
-	for _, e := range enterprises(get(optionVendorInfo)) {
-		subs := map[byte]string{}
-		if SubOptions(e.data, func(code byte, x []byte) { subs[code] = string(x) }) == nil {
-			v.vendorInfo = append(v.vendorInfo, enterpriseOptions{e.number, subs})
-		}
-	}
-	return v
 }
 
-// arch names the first processor architecture of option 93 (RFC 4578 section
-// 2.1: one or more big-endian numbers).
-func (v *vendorStrings) arch() string {
-	if len(v.archs) < 2 {
-		return ""
+// archName names an architecture number; one that is not in the table keeps its
+// number.
+func (r *Rules) archName(n int) string {
+	if s, ok := r.archs[n]; ok {
+		return s
 	}
-	return archName(int(binary.BigEndian.Uint16(v.archs)))
+	return "arch-" + strconv.Itoa(n)
 }
 
-// userClasses reads option 77 both ways: iPXE and SONiC send the bare string,
-// ONIE the length-prefixed list of RFC 3004.
-func userClasses(v []byte) []string {
-	if len(v) == 0 {
+// addOUI names the vendor by the MAC when nobody did, and returns the bytes that
+// said so. One vendor's numbers stand on its BMCs, NICs and switches: they say
+// nothing about the device.
+func (r *Rules) addOUI(out *Class, mac []byte) []byte {
+	if out.Vendor != "" || len(mac) != 6 {
 		return nil
 	}
-	out := []string{trimNUL(v)}
-	for rest := v; len(rest) > 0; {
-		n := int(rest[0])
-		if n == 0 || n >= len(rest) || len(out) > maxUserClasses {
-			return out[:1]
-		}
-		out = append(out, string(rest[1:1+n]))
-		rest = rest[1+n:]
+	vendor, ok := r.ouis[[3]byte(mac)]
+	if !ok {
+		return nil
 	}
-	return out[1:]
+	out.Vendor = vendor
+	return mac[:3]
 }
 
-// enterprises reads the blocks of option 124 or 125: a number of 4 bytes, a
-// length of one, data (RFC 3925 sections 3 and 4). What follows a block that
-// runs past the end is passed over.
-func enterprises(v []byte) []enterprise {
-	var out []enterprise
-	for len(v) >= 5 && len(out) < maxBlocks {
-		n := 5 + int(v[4])
-		if n > len(v) {
+// maxSaid bounds the options that evidence names.
+const maxSaid = 16
+
+// evidence collects which options said something, each once.
+type evidence struct {
+	count int
+	said  [maxSaid]struct {
+		by    *condition
+		value []byte
+	}
+}
+
+func (e *evidence) add(c *condition, value []byte) {
+	if c.test == absent || e.count == maxSaid {
+		return
+	}
+	for i := range e.said[:e.count] {
+		if e.said[i].by.from == c.from {
+			return
+		}
+	}
+	e.said[e.count].by, e.said[e.count].value = c, value
+	e.count++
+}
+
+// text is the options and their values, for people.
+func (e *evidence) text(r *Rules, oui []byte) string {
+	var buf [2 * maxEvidence]byte
+	b := buf[:0]
+	for i := range e.said[:e.count] {
+		if len(b) > maxEvidence {
 			break
 		}
-		out = append(out, enterprise{binary.BigEndian.Uint32(v), v[5:n:n]})
-		v = v[n:]
+		if len(b) > 0 {
+			b = append(b, ' ')
+		}
+		by := e.said[i].by
+		b = by.appendSaid(b, r.sources[by.from], e.said[i].value)
 	}
-	return out
+	if oui != nil {
+		if len(b) > 0 {
+			b = append(b, ' ')
+		}
+		b = hex.AppendEncode(append(b, "oui="...), oui)
+	}
+	if len(b) > maxEvidence {
+		b = append(b[:maxEvidence-len(cutMark)], cutMark...)
+	}
+	return string(b)
 }
 
-func trimNUL(v []byte) string { return strings.TrimRight(string(v), "\x00") }
-
-// show makes a string of a packet fit to store.
-func show(s string) string { return Printable([]byte(s), MaxString) }
-
-// ErrSubOption: a sub-option runs past the end of its option.
-var ErrSubOption = errors.New("a sub-option runs past the end of its option")
-
-// SubOptions calls f for every code-length-value of an encapsulated option. It
-// returns ErrSubOption when one runs past the end.
-func SubOptions(value []byte, f func(code byte, v []byte)) error {
-	for len(value) > 0 {
-		if len(value) < 2 || len(value) < 2+int(value[1]) {
-			return ErrSubOption
+// appendSaid appends an option and its value, for people: 60="iDRAC", 93=7, 175.
+func (c *condition) appendSaid(b []byte, s source, value []byte) []byte {
+	b = appendSource(b, s)
+	switch {
+	case c.test == present:
+		return b
+	case s.code == optionArch:
+		return strconv.AppendInt(append(b, '='), int64(arch(value)), 10)
+	case c.test == asks || c.test == listed:
+		for i, code := range value[:min(len(value), maxCodes)] {
+			b = strconv.AppendUint(append(b, "=,"[min(i, 1)]), uint64(code), 10)
 		}
-		n := 2 + int(value[1])
-		f(value[0], value[2:n:n])
-		value = value[n:]
+		return b
 	}
-	return nil
+	return append(appendPrintable(append(b, '=', '"'), value, MaxString), '"')
+}
+
+// appendSource is source.String without a string.
+func appendSource(b []byte, s source) []byte {
+	b = strconv.AppendUint(b, uint64(s.code), 10)
+	if s.code == optionVendorClass || s.code == optionVendorInfo {
+		b = strconv.AppendUint(append(b, '/'), uint64(s.enterprise), 10)
+	}
+	if s.sub >= 0 {
+		b = strconv.AppendUint(append(b, '/'), uint64(s.sub), 10)
+	}
+	return b
 }

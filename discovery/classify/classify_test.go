@@ -29,6 +29,8 @@ func (p *options) get(code uint8) []byte {
 	return o.Get(dhcpv4.GenericOptionCode(code))
 }
 
+func classify(p *options) Class { return Default().Classify(Packet{Options: p.get}) }
+
 func TestClassifyCapturedStrings(t *testing.T) {
 	ipxeFeatures := []byte{0xb1, 5, 1, 0x80, 0x86, 0x10, 0xd3, 0xeb, 3, 1, 0, 0, 0x13, 1, 1}
 	ocp := func(subs ...byte) []byte { return append([]byte{0, 0, 0xa6, 0x7f, byte(len(subs))}, subs...) }
@@ -104,11 +106,11 @@ func TestClassifyCapturedStrings(t *testing.T) {
 		{"closing NUL", discover().str(60, "iDRAC\x00"), Class{Stage: rack.StageBMC, Vendor: "Dell"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := Classify(tt.p.get)
+			got := Default().Classify(Packet{Options: tt.p.get})
 			if (got.Evidence == "") != (got.Stage == rack.StageUnknown) {
 				t.Errorf("stage %s with evidence %q", got.Stage, got.Evidence)
 			}
-			got.Evidence = ""
+			got.Evidence, got.Device = "", ""
 			if got != tt.want {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
 			}
@@ -117,7 +119,7 @@ func TestClassifyCapturedStrings(t *testing.T) {
 }
 
 func TestClassifyNamesItsEvidence(t *testing.T) {
-	got := Classify(discover().str(60, "PXEClient:Arch:00007:UNDI:003010").str(77, "iPXE").opt(93, 0, 7).get)
+	got := classify(discover().str(60, "PXEClient:Arch:00007:UNDI:003010").str(77, "iPXE").opt(93, 0, 7))
 	if want := `77="iPXE" 60="PXEClient:Arch:00007:UNDI:003010" 93=7`; got.Evidence != want {
 		t.Errorf("got %s, want %s", got.Evidence, want)
 	}
@@ -125,7 +127,7 @@ func TestClassifyNamesItsEvidence(t *testing.T) {
 
 func TestClassifyBoundsAndEscapes(t *testing.T) {
 	evil := "x86_64-\x1b[2Jsim_\xff\n" + strings.Repeat("A", 180)
-	got := Classify(discover().str(60, "onie_vendor:"+evil+"-r0").get)
+	got := classify(discover().str(60, "onie_vendor:"+evil+"-r0"))
 	for _, s := range []string{got.Vendor, got.Model, got.Serial, got.Arch, got.Evidence} {
 		if len(s) > maxEvidence || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
 			t.Errorf("not fit to show: %q", s)
@@ -166,7 +168,7 @@ func FuzzClassify(f *testing.F) {
 		if err := p.FromBytes(options); err != nil {
 			return
 		}
-		got := Classify(func(code uint8) []byte { return p.Get(dhcpv4.GenericOptionCode(code)) })
+		got := Default().Classify(Packet{Options: func(code uint8) []byte { return p.Get(dhcpv4.GenericOptionCode(code)) }})
 		for _, s := range []string{got.Vendor, got.Model, got.Serial, got.Arch} {
 			if len(s) > MaxString {
 				t.Fatalf("%d characters: %q", len(s), s)

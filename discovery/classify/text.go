@@ -1,7 +1,5 @@
 package classify
 
-import "strings"
-
 // MaxString is the length, in characters, of the longest string that is taken
 // over from a packet.
 const MaxString = 64
@@ -14,29 +12,38 @@ const cutMark = "..."
 // which some firmware sends, are no part of the text. What does not fit limit
 // characters is cut off and marked.
 func Printable(raw []byte, limit int) string {
+	var buf [2 * MaxString]byte
+	return string(appendPrintable(buf[:0], raw, limit))
+}
+
+// appendPrintable appends what Printable says.
+func appendPrintable(out, raw []byte, limit int) []byte {
 	const hex = "0123456789abcdef"
-	for len(raw) > 0 && raw[len(raw)-1] == 0 {
-		raw = raw[:len(raw)-1]
-	}
-	var out strings.Builder
-	fits := 0 // length of the text so far that leaves room for the mark
-	for _, c := range raw {
-		if out.Len() <= limit-len(cutMark) {
-			fits = out.Len()
+	begin := len(out)
+	fits := begin // length of out that leaves room for the mark
+	for _, c := range trimNUL(raw) {
+		if len(out)-begin <= limit-len(cutMark) {
+			fits = len(out)
 		}
 		switch {
 		case c == '\\':
-			out.WriteString(`\\`)
+			out = append(out, '\\', '\\')
 		case c >= ' ' && c <= '~':
-			out.WriteByte(c)
+			out = append(out, c)
 		default:
-			out.WriteString(`\x`)
-			out.WriteByte(hex[c>>4])
-			out.WriteByte(hex[c&15])
+			out = append(out, '\\', 'x', hex[c>>4], hex[c&15])
 		}
-		if out.Len() > limit {
-			return out.String()[:fits] + cutMark
+		if len(out)-begin > limit {
+			return append(out[:fits], cutMark...)
 		}
 	}
-	return out.String()
+	return out
+}
+
+// cutTo cuts a printable text that is too long, and marks it.
+func cutTo(s string, limit int) string {
+	if len(s) > limit {
+		return s[:limit-len(cutMark)] + cutMark
+	}
+	return s
 }

@@ -5,8 +5,8 @@
 //
 // [Open] makes an [Interface] of one network interface, which nothing else on this
 // machine may serve at the same time; [Over] makes a wire of any connection.
-// [Inspect] says what is known of an interface, and [Link.Fit] whether DHCP may be
-// served there. [OpenTap] listens to frames and sends none.
+// [Inspect] says what is known of an interface, and [Link.Unfit] what speaks against
+// serving DHCP there. [OpenTap] listens to frames and sends none.
 //
 // # Concurrency
 //

@@ -30,10 +30,10 @@ const patience = 10 * time.Second
 func pair(t *testing.T) (server, client, other *nstest.Host) {
 	t.Helper()
 	server, client, other = nstest.New(t), nstest.New(t), nstest.New(t)
-	server.Cable("eth0", client, "eth0")
-	server.Cable("eth1", other, "eth0")
-	server.Address("eth0", "10.0.0.1/24")
-	server.Address("eth1", "10.0.1.1/24")
+	server.Cable("rr0", client, "rr0")
+	server.Cable("rr1", other, "rr0")
+	server.Address("rr0", "10.0.0.1/24")
+	server.Address("rr1", "10.0.1.1/24")
 	return server, client, other
 }
 
@@ -41,7 +41,7 @@ func open(t *testing.T, h *nstest.Host, o wire.Options) *wire.Interface {
 	t.Helper()
 	var i *wire.Interface
 	var err error
-	h.Do(func() { i, err = wire.Open("eth0", o) })
+	h.Do(func() { i, err = wire.Open("rr0", o) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func socket(t *testing.T, h *nstest.Host, at string) *net.UDPConn {
 	var err error
 	h.Do(func() {
 		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
-			e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "eth0") })
+			e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "rr0") })
 			return errors.Join(e, err)
 		}}
 		c, err = lc.ListenPacket(context.Background(), "udp4", at)
@@ -80,7 +80,7 @@ func tap(t *testing.T, h *nstest.Host, heard wire.Heard) *wire.Tap {
 	t.Helper()
 	var x *wire.Tap
 	var err error
-	h.Do(func() { x, err = wire.OpenTap("eth0", heard) })
+	h.Do(func() { x, err = wire.OpenTap("rr0", heard) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func fail(t *testing.T) func(int, error) {
 
 func TestInterfaceBothWays(t *testing.T) {
 	server, client, _ := pair(t)
-	client.Address("eth0", "10.0.0.7/24")
+	client.Address("rr0", "10.0.0.7/24")
 	i, c := open(t, server, wire.Options{}), socket(t, client, ":68")
 	for n := range 40 {
 		send(t, c, fmt.Sprint(n), "255.255.255.255:67")
@@ -158,7 +158,7 @@ func TestInterfaceBothWays(t *testing.T) {
 		{Payload: []byte("by the kernel"), Peer: peer},
 		{Payload: []byte("to all"), Peer: netip.MustParseAddrPort("255.255.255.255:68")},
 	}, fail(t))
-	i.Write([]wire.Datagram{{Payload: []byte("a frame"), Peer: peer, Hardware: client.MAC("eth0")}}, fail(t)) // the kernel checks its checksums
+	i.Write([]wire.Datagram{{Payload: []byte("a frame"), Peer: peer, Hardware: client.MAC("rr0")}}, fail(t)) // the kernel checks its checksums
 	for _, want := range []string{"by the kernel", "to all", "a frame"} {
 		if got, from := receive(t, c); got != want || from.String() != "10.0.0.1:67" {
 			t.Errorf("%q from %s, want %q", got, from, want)
@@ -175,10 +175,10 @@ func TestInterfaceWithoutARP(t *testing.T) {
 	if d := read(t, i, 1)[0]; d.Peer.String() != "0.0.0.0:68" {
 		t.Errorf("from %s", d.Peer)
 	}
-	hw := client.MAC("eth0")
+	hw := client.MAC("rr0")
 	i.Write([]wire.Datagram{{Payload: []byte("you are"), Peer: netip.MustParseAddrPort("10.0.0.200:68"), Hardware: hw}}, fail(t))
 	u := frame(t, dhcp)
-	if string(u.Payload) != "you are" || u.To.String() != hw.String() || u.From.String() != server.MAC("eth0").String() || u.Target.String() != "10.0.0.200:68" || u.Source.String() != "10.0.0.1:67" {
+	if string(u.Payload) != "you are" || u.To.String() != hw.String() || u.From.String() != server.MAC("rr0").String() || u.Target.String() != "10.0.0.200:68" || u.Source.String() != "10.0.0.1:67" {
 		t.Errorf("%+v", u)
 	}
 	// What the kernel sends by itself asks first: the tap would have heard it.
@@ -212,7 +212,7 @@ func TestInterfaceKeepsToItself(t *testing.T) {
 	server, client, other := pair(t)
 	i := open(t, server, wire.Options{})
 	c, stranger := socket(t, client, ":68"), socket(t, other, ":68")
-	before := server.Sent("eth1")
+	before := server.Sent("rr1")
 	send(t, stranger, "stranger", "255.255.255.255:67")
 	send(t, c, "client", "255.255.255.255:67")
 	if d := read(t, i, 1)[0]; string(d.Payload) != "client" {
@@ -222,7 +222,7 @@ func TestInterfaceKeepsToItself(t *testing.T) {
 	if got, _ := receive(t, c); got != "offer" {
 		t.Errorf("%q", got)
 	}
-	if n := server.Sent("eth1") - before; n != 0 {
+	if n := server.Sent("rr1") - before; n != 0 {
 		t.Errorf("%d frames left through the other interface", n)
 	}
 }
@@ -232,7 +232,7 @@ func TestInterfaceIsNotShared(t *testing.T) {
 	t.Run("second", func(t *testing.T) {
 		open(t, server, wire.Options{})
 		var err error
-		server.Do(func() { _, err = wire.Open("eth0", wire.Options{}) })
+		server.Do(func() { _, err = wire.Open("rr0", wire.Options{}) })
 		taken := new(wire.TakenError)
 		if !errors.As(err, &taken) || taken.Port != 67 || !strings.Contains(err.Error(), fmt.Sprintf("(process %d)", os.Getpid())) {
 			t.Errorf("%v", err)
@@ -252,7 +252,7 @@ func TestInterfaceIsNotShared(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			if _, err := wire.Open("eth0", wire.Options{}); !errors.As(err, new(*wire.TakenError)) {
+			if _, err := wire.Open("rr0", wire.Options{}); !errors.As(err, new(*wire.TakenError)) {
 				t.Errorf("%v", err)
 			}
 		})
@@ -276,7 +276,7 @@ func TestInterfaceIsNotShared(t *testing.T) {
 
 func TestInterfaceProxy(t *testing.T) {
 	server, client, _ := pair(t)
-	client.Address("eth0", "10.0.0.7/24")
+	client.Address("rr0", "10.0.0.7/24")
 	i, c := open(t, server, wire.Options{Proxy: true}), socket(t, client, ":68")
 	for _, port := range []string{"4011", "67", "4011"} {
 		send(t, c, "to "+port, "10.0.0.1:"+port)
@@ -286,7 +286,7 @@ func TestInterfaceProxy(t *testing.T) {
 		}
 		d.Payload = []byte("from " + port)
 		byFrame := d
-		byFrame.Hardware = client.MAC("eth0")
+		byFrame.Hardware = client.MAC("rr0")
 		for _, d := range []wire.Datagram{d, byFrame} {
 			i.Write([]wire.Datagram{d}, fail(t))
 			if got, from := receive(t, c); got != "from "+port || from.String() != "10.0.0.1:"+port {
@@ -333,14 +333,14 @@ func TestInterfaceCountsDrops(t *testing.T) {
 // A message that cannot be sent keeps back none of the others.
 func TestInterfaceTellsWhatDidNotLeave(t *testing.T) {
 	server, client, _ := pair(t)
-	client.Address("eth0", "10.0.0.7/24")
+	client.Address("rr0", "10.0.0.7/24")
 	i, c := open(t, server, wire.Options{}), socket(t, client, ":68")
 	good := func(s string) wire.Datagram {
 		return wire.Datagram{Payload: []byte(s), Peer: netip.MustParseAddrPort("10.0.0.7:68")}
 	}
 	far := wire.Datagram{Payload: []byte("x"), Peer: netip.MustParseAddrPort("10.0.0.7:0")} // no port
 	long := good(strings.Repeat("x", 1473))
-	long.Hardware = client.MAC("eth0")
+	long.Hardware = client.MAC("rr0")
 	var told []int
 	i.Write([]wire.Datagram{far, good("a"), far, long, good("b"), far}, func(k int, err error) {
 		if err == nil {
@@ -374,27 +374,27 @@ func TestInspect(t *testing.T) {
 		return l
 	}
 	network := netip.MustParsePrefix("10.0.0.0/24")
-	l := inspect(server, "eth0")
-	if !l.Up || !l.Carrier || l.MTU != 1500 || l.MAC.String() != server.MAC("eth0").String() || fmt.Sprint(l.Addresses) != "[10.0.0.1/24]" || l.DefaultRoutes != nil || l.Unfit(network) != nil {
+	l := inspect(server, "rr0")
+	if !l.Up || !l.Carrier || l.MTU != 1500 || l.MAC.String() != server.MAC("rr0").String() || fmt.Sprint(l.Addresses) != "[10.0.0.1/24]" || l.DefaultRoutes != nil || l.Unfit(network) != nil {
 		t.Errorf("%+v %v", l, l.Unfit(network))
 	}
-	server.Default("eth0", "10.0.0.254")
-	if l := inspect(server, "eth0"); fmt.Sprint(l.DefaultRoutes) != "[the default route by 10.0.0.254 leaves through eth0]" {
+	server.Default("rr0", "10.0.0.254")
+	if l := inspect(server, "rr0"); fmt.Sprint(l.DefaultRoutes) != "[the default route by 10.0.0.254 leaves through rr0]" {
 		t.Errorf("%q", l.DefaultRoutes)
 	}
-	if l := inspect(server, "eth1"); l.DefaultRoutes != nil {
+	if l := inspect(server, "rr1"); l.DefaultRoutes != nil {
 		t.Errorf("%q", l.DefaultRoutes)
 	}
-	client.Up("eth0", false)
-	if l := inspect(server, "eth0"); !l.Up || l.Carrier {
+	client.Up("rr0", false)
+	if l := inspect(server, "rr0"); !l.Up || l.Carrier {
 		t.Errorf("%+v", l)
 	}
-	if l := inspect(client, "eth0"); l.Up || l.Carrier {
+	if l := inspect(client, "rr0"); l.Up || l.Carrier {
 		t.Errorf("%+v", l)
 	}
 	var err error
-	server.Do(func() { _, err = wire.Inspect("eth9") })
-	if err == nil || !strings.Contains(err.Error(), "there is no interface eth9") {
+	server.Do(func() { _, err = wire.Inspect("rr9") })
+	if err == nil || !strings.Contains(err.Error(), "there is no interface rr9") {
 		t.Errorf("%v", err)
 	}
 }
@@ -402,19 +402,19 @@ func TestInspect(t *testing.T) {
 // A macvlan on the interface is on the same segment.
 func TestInspectSegment(t *testing.T) {
 	server, _, _ := pair(t)
-	if err := server.Macvlan("eth0", "mv0"); err != nil {
+	if err := server.Macvlan("rr0", "mv0"); err != nil {
 		t.Fatal("this kernel has no macvlan: ", err)
 	}
 	server.Address("mv0", "10.0.2.1/24")
 	server.Default("mv0", "10.0.2.254")
-	for _, name := range []string{"eth0", "mv0", "eth1"} {
+	for _, name := range []string{"rr0", "mv0", "rr1"} {
 		var l *wire.Link
 		var err error
 		server.Do(func() { l, err = wire.Inspect(name) })
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := name != "eth1"; len(l.DefaultRoutes) > 0 != want {
+		if want := name != "rr1"; len(l.DefaultRoutes) > 0 != want {
 			t.Errorf("%s: %q", name, l.DefaultRoutes)
 		}
 	}

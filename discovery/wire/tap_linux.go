@@ -59,3 +59,36 @@ func (t *Tap) Close() error {
 	}
 	return nil
 }
+
+// Sender sends frames out of one interface and hears nothing.
+type Sender struct {
+	name string
+	conn *packet.Conn
+}
+
+// OpenSender opens an interface for sending. It needs CAP_NET_RAW.
+func OpenSender(name string) (*Sender, error) {
+	link, err := net.InterfaceByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("send out of interface %s: %w", name, err)
+	}
+	conn, err := packet.Listen(link, packet.Raw, 0, nil) // protocol 0: nothing is queued on it
+	if err != nil {
+		return nil, fmt.Errorf("send out of interface %s: %w", name, permitted(err))
+	}
+	return &Sender{name, conn}, nil
+}
+
+// Send sends one frame, which begins with its target's MAC.
+func (s *Sender) Send(frame []byte) error {
+	if len(frame) < ethernetHeader {
+		return fmt.Errorf("send out of interface %s: a frame of only %d bytes", s.name, len(frame))
+	}
+	if _, err := s.conn.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr(frame[:6])}); err != nil {
+		return fmt.Errorf("send out of interface %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// Close gives the socket back.
+func (s *Sender) Close() error { return s.conn.Close() }

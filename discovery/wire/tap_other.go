@@ -20,3 +20,17 @@ func (*Tap) Read() ([]byte, error) { return nil, net.ErrClosed }
 
 // Close does nothing.
 func (*Tap) Close() error { return nil }
+
+// Sender cannot be opened on this system.
+type Sender struct{}
+
+// OpenSender fails with ErrLinuxOnly.
+func OpenSender(name string) (*Sender, error) {
+	return nil, fmt.Errorf("send out of interface %s: %w", name, ErrLinuxOnly)
+}
+
+// Send fails.
+func (*Sender) Send([]byte) error { return ErrLinuxOnly }
+
+// Close does nothing.
+func (*Sender) Close() error { return nil }

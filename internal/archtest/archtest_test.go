@@ -20,10 +20,11 @@ var rows = [][]string{
 	{"agents/rack", "agents/coordinator", "internal/sim", "examples"},
 	{"actors", "internal/api"},
 	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog", "internal/pki", "internal/access"},
+	{"discovery/foreign", "discovery/lldp"},
 	{"discovery/classify", "discovery/wire", "messages/messagesconnect"},
 	{"messages"},
 	{"internal/fleet"},
-	{"internal/rack"},
+	{"internal/rack", "internal/strictyaml"},
 }
 
 // apart import no package of the project at all: they judge it.

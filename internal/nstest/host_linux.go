@@ -15,6 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Needs fails the test when a program is missing, with what to install.
+func Needs(t testing.TB, program, debian string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Fatalf("the test needs the program %s: install the Debian package %s", program, debian)
+	}
+}
+
 // Host is a machine with a network of its own.
 type Host struct {
 	t    testing.TB
@@ -97,9 +105,13 @@ func (*Host) IPv6(name string, on bool) error {
 }
 
 // Cable plugs an interface of this host into one of another. Both are up, without
-// an address.
+// an address. Their names begin with "rr": code that runs on a thread which is not
+// the host's finds no interface of that name, instead of one of the machine's own.
 func (h *Host) Cable(name string, other *Host, otherName string) {
 	h.t.Helper()
+	if !strings.HasPrefix(name, "rr") || !strings.HasPrefix(otherName, "rr") {
+		h.t.Fatalf("name the ends of a cable rr0, rr1, …: %s and %s may be interfaces of this machine", name, otherName)
+	}
 	h.must(func() error {
 		if err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: otherName, PeerNamespace: netlink.NsFd(other.ns)}); err != nil {
 			return fmt.Errorf("make the cable %s: %w", name, err)

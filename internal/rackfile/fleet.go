@@ -100,7 +100,7 @@ func ParseFleet(name string, data []byte, open func(path string) ([]byte, error)
 		}
 	}
 	if len(r.problems) > 0 {
-		return nil, r.problems.sorted()
+		return nil, r.problems.Sorted()
 	}
 	return f, nil
 }

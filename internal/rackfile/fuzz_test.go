@@ -69,7 +69,7 @@ func FuzzInventory(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		items, problems := parseInventory("i.csv", data)
 		if len(problems) > 0 {
-			holdsProblems(t, problems.sorted())
+			holdsProblems(t, problems.Sorted())
 			return
 		}
 		for _, it := range items {
@@ -108,7 +108,7 @@ i:2: "x" is not the MAC of a device; write: a MAC such as 02:00:5e:10:00:01`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, problems := parseInventory("i", []byte(tt.csv))
-			if got := problems.sorted().Error(); got != tt.want {
+			if got := problems.Sorted().Error(); got != tt.want {
 				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
 			}
 		})

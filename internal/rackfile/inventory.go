@@ -55,7 +55,7 @@ func (f *file) addInventory(r *reader, open func(string) ([]byte, error)) {
 		i, ok := slots[it.slot]
 		if !ok {
 			if !f.lost {
-				r.problems = append(r.problems, Problem{f.inventoryPath, it.line, fmt.Sprintf("the rack file has no device named %s", shown(it.slot)), "the name of a device of the rack file, or leave the row out"})
+				r.problems = append(r.problems, Problem{File: f.inventoryPath, Line: it.line, What: fmt.Sprintf("the rack file has no device named %s", shown(it.slot)), Fix: "the name of a device of the rack file, or leave the row out"})
 			}
 			continue
 		}

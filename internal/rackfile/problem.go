@@ -1,83 +1,12 @@
 package rackfile
 
-import (
-	"cmp"
-	"fmt"
-	"slices"
-	"strconv"
-	"strings"
-	"unicode"
-)
-
-const (
-	maxShown   = 64   // bytes of a stranger's text in a message
-	maxPrinted = 2000 // problems in one error
-)
+import "github.com/rackreach/rackreach/internal/strictyaml"
 
 // Problem is one thing that is wrong with a rack file or its inventory.
-type Problem struct {
-	File string
-	Line int    // from 1; 0: the file as a whole
-	What string // what is wrong; never a secret
-	Fix  string // what to write instead
-}
-
-// String is "file:line: what; write: fix".
-func (p Problem) String() string {
-	at := printable(p.File)
-	if p.Line > 0 {
-		at += ":" + strconv.Itoa(p.Line)
-	}
-	return fmt.Sprintf("%s: %s; write: %s", at, p.What, p.Fix)
-}
+type Problem = strictyaml.Problem
 
 // Problems is everything that is wrong, by file and line. It is the error of
 // Read and Parse.
-type Problems []Problem
+type Problems = strictyaml.Problems
 
-var _ error = Problems{}
-
-// Error is one problem a line; of a file that is not a rack file at all, the
-// first maxPrinted.
-func (p Problems) Error() string {
-	lines := make([]string, 0, min(len(p), maxPrinted+1))
-	for i := range p {
-		if i == maxPrinted {
-			lines = append(lines, fmt.Sprintf("%s: %d problems more; write: what is said above first", printable(p[i].File), len(p)-i))
-			break
-		}
-		lines = append(lines, p[i].String())
-	}
-	return strings.Join(lines, "\n")
-}
-
-// sorted is in the order in which the files are read, without repetitions: one
-// line of the file may stand for many devices.
-func (p Problems) sorted() Problems {
-	order := map[string]int{}
-	for i := range p {
-		if _, ok := order[p[i].File]; !ok {
-			order[p[i].File] = len(order)
-		}
-	}
-	slices.SortStableFunc(p, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.What, b.What))
-	})
-	return slices.Compact(p)
-}
-
-// shown is a stranger's text in a message: escaped and cut.
-func shown(s string) string {
-	if len(s) > maxShown {
-		return strconv.QuoteToASCII(s[:maxShown]) + "…"
-	}
-	return strconv.QuoteToASCII(s)
-}
-
-// printable is a path as it is, or escaped when a terminal would obey it.
-func printable(path string) string {
-	if strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.QuoteToASCII(path)
-	}
-	return path
-}
+func shown(s string) string { return strictyaml.Shown(s) }

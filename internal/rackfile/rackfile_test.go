@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/strictyaml"
 )
 
 // table is a small table of platforms, with the names that the examples use.
@@ -243,7 +244,7 @@ func TestManyProblems(t *testing.T) {
 	if !errors.As(err, &all) || len(all) != 3000 {
 		t.Fatalf("%d problems", len(all))
 	}
-	if s := err.Error(); strings.Count(s, "\n") != maxPrinted || !strings.HasSuffix(s, "\nr: 1000 problems more; write: what is said above first") {
+	if s := err.Error(); strings.Count(s, "\n") != strictyaml.MaxPrinted || !strings.HasSuffix(s, "\nr: 1000 problems more; write: what is said above first") {
 		t.Errorf("%d lines, the last is %q", strings.Count(s, "\n"), s[strings.LastIndex(s, "\n"):])
 	}
 }

@@ -1,0 +1,55 @@
+package rackagent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rackreach/rackreach/discovery/foreign"
+)
+
+// hear listens before anything is said. It returns an error for every server that
+// may not be there.
+func (d *Discoverer) hear(ctx context.Context) error {
+	d.tell.say(Notice{Kind: NoticeService, Text: fmt.Sprintf("listening for other DHCP servers on interface %s for %s", d.link.Name, d.o.Hear)})
+	found, err := foreign.Look(ctx, d.link, d.o.Hear)
+	if err != nil {
+		return err
+	}
+	return Foreign(found, d.link.Name, d.o.Allow)
+}
+
+// Foreign says which DHCP servers must not be on the segment of an interface; nil:
+// none that was not allowed, by its address or with the whole interface.
+func Foreign(found []foreign.Server, name string, allow []string) error {
+	var errs []error
+	for _, s := range found {
+		if !slices.Contains(allow, name) && !slices.Contains(allow, s.Address.String()) {
+			errs = append(errs, fmt.Errorf("another DHCP server is on the segment of interface %s: %s: two servers give one device two answers: switch it off there, or --allow %s if it may stay", name, s, s.Address))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ownership is what of the DHCP on the segment is ours.
+func (d *Discoverer) ownership() foreign.Own {
+	own := foreign.Own{MAC: d.link.MAC}
+	for _, p := range d.link.Addresses {
+		own.Addresses = append(own.Addresses, p.Addr())
+	}
+	return own
+}
+
+// overheard counts and tells what another server said while ours serves. One that
+// is allowed is counted only.
+func (d *Discoverer) overheard(s foreign.Server) {
+	allowed := slices.Contains(d.o.Allow, s.Address.String()) || slices.Contains(d.o.Allow, d.link.Name)
+	d.metrics.overheard(allowed)
+	if allowed {
+		return
+	}
+	// Of a server, its first word is told, and the first of each kind to each client.
+	d.tell.say(Notice{Kind: NoticeForeign, MAC: s.MAC, Address: s.Address.String(), Evidence: s.Message + " to " + s.Client,
+		Text: fmt.Sprintf("ANOTHER DHCP SERVER: %s: find it by its MAC in the table of the switch, and switch it off", s)})
+}
