@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -76,7 +75,7 @@ type segment struct {
 func newSegment(t *testing.T, binary string) *segment {
 	t.Helper()
 	for _, n := range []struct{ program, debian string }{{"tcpdump", "tcpdump"}, {"udhcpc", "udhcpc"}, {"dhclient", "isc-dhcp-client"}, {"dhcpcd", "dhcpcd-base"},
-		{"dhcrelay", "isc-dhcp-relay"}, {"perfdhcp", "kea-admin"}, {"dnsmasq", "dnsmasq-base"}, {"faketime", "faketime"}} {
+		{"dhcrelay", "isc-dhcp-relay"}, {"perfdhcp", "kea-admin"}, {"dnsmasq", "dnsmasq-base"}} {
 		needs(t, n.program, n.debian)
 	}
 	s := &segment{world: emptyWorld(t)}
@@ -167,7 +166,7 @@ var clientSoftware = []software{
 		// 600 of its seconds are one of ours: half of a lease of an hour is 3 s.
 		name: "dhclient", renewed: "CLIENT RENEW",
 		command: func(h *host, script string) []string {
-			return []string{"faketime", "-f", "+0 x600", "dhclient", "-d", "-v", "-cf", "/dev/null", "-sf", script, "-lf", h.path("leases"), "-pf", h.path("pid"), "eth0"}
+			return []string{"env", "LD_PRELOAD=" + fakeTime(h.w.t), "FAKETIME=+0 x600", "dhclient", "-d", "-v", "-cf", "/dev/null", "-sf", script, "-lf", h.path("leases"), "-pf", h.path("pid"), "eth0"}
 		},
 		release: func(p *process) {
 			h := p.h
@@ -187,6 +186,17 @@ var clientSoftware = []software{
 	},
 }
 
+// fakeTime is the library that makes a clock run fast. Its own command would be one
+// process more, which is not ended with the client.
+func fakeTime(t *testing.T) string {
+	t.Helper()
+	found, err := filepath.Glob("/usr/lib/*/faketime/libfaketime.so.1")
+	if err != nil || len(found) == 0 {
+		t.Fatal("this test needs libfaketime.so.1: install Debian's package libfaketime: ", err)
+	}
+	return found[0]
+}
+
 func (h *host) path(name string) string { return filepath.Join(string(h.home), name) }
 
 // run starts a client on a host.
@@ -203,11 +213,7 @@ func (c software) run(h *host) *process {
 // clear ends everything that runs on the host: a client and what it has started.
 func (h *host) clear(p *process) {
 	h.w.t.Helper()
-	for pid := range strings.FieldsSeq(h.w.ip("netns", "pids", h.in)) {
-		if n, err := strconv.Atoi(pid); err == nil {
-			_ = syscall.Kill(n, syscall.SIGKILL) // it may have ended meanwhile
-		}
-	}
+	h.w.clear(h.in)
 	<-p.ended
 }
 
@@ -227,13 +233,29 @@ func (h *host) addresses() string {
 	return h.to("ip", "-4", "-br", "addr", "show", "dev", "eth0")
 }
 
-// TestClients: each client gets the address of its slot, renews it without a
-// broadcast, and gives it back; then it gets it again.
+// TestClients runs all of them at once, against one binary: they wait far more than
+// they compute.
 func TestClients(t *testing.T) {
-	slots := []string{"server-01", "mgmt-1", "tor-1"}
 	binary := built(t)
+	for name, f := range map[string]func(*testing.T, string){
+		"addresses": clientsAddresses, "relay": clientsBehindARelay,
+		"wrong address": clientWrongAddress, "conflict": clientConflict, "inform": clientInform, "bad cable": clientBadCable,
+		"foreign server": clientForeignServer, "two agents": clientTwoAgents, "after a kill": clientAfterAKill,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f(t, binary)
+		})
+	}
+}
+
+// clientsAddresses: each client gets the address of its slot, renews it without a
+// broadcast, and gives it back; then it gets it again.
+func clientsAddresses(t *testing.T, binary string) {
+	slots := []string{"server-01", "mgmt-1", "tor-1"}
 	for i, c := range clientSoftware {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			slot := clientSlots[slots[i]]
 			s := newSegment(t, binary)
 			s.serve()

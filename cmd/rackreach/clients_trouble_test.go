@@ -24,10 +24,10 @@ const reboots = `lease {
 }
 `
 
-// TestClientsWrongAddress: who asks for another address than its slot's is refused,
+// clientWrongAddress: who asks for another address than its slot's is refused,
 // and takes the right one then.
-func TestClientsWrongAddress(t *testing.T) {
-	s := newSegment(t, built(t))
+func clientWrongAddress(t *testing.T, binary string) {
+	s := newSegment(t, binary)
 	s.serve()
 	x := clientSlots["tor-1"]
 	h := s.component("client", x.mac)
@@ -48,10 +48,10 @@ func TestClientsWrongAddress(t *testing.T) {
 	s.discover.stop()
 }
 
-// TestClientsConflict: when somebody has the address of a slot already, the client
+// clientConflict: when somebody has the address of a slot already, the client
 // declines it, and that is told.
-func TestClientsConflict(t *testing.T) {
-	s := newSegment(t, built(t))
+func clientConflict(t *testing.T, binary string) {
+	s := newSegment(t, binary)
 	x := clientSlots["tor-1"]
 	s.host("thief", x.address)
 	s.serve()
@@ -70,13 +70,14 @@ func TestClientsConflict(t *testing.T) {
 	s.discover.stop()
 }
 
-// TestClientsInform: who has its address by hand and asks for the rest (RFC 2131
+// clientInform: who has its address by hand and asks for the rest (RFC 2131
 // section 4.3.5) is told no lease.
-func TestClientsInform(t *testing.T) {
-	s := newSegment(t, built(t))
+func clientInform(t *testing.T, binary string) {
+	s := newSegment(t, binary)
 	s.serve()
 	x := clientSlots["tor-1"]
 	h := s.component("client", x.mac)
+	s.ip("-n", h.in, "addr", "add", x.address+"/24", "dev", "eth0")
 	script := h.path("script")
 	if err := os.WriteFile(script, []byte(clientScript), 0o700); err != nil {
 		t.Fatal(err)
@@ -92,11 +93,11 @@ func TestClientsInform(t *testing.T) {
 	s.discover.stop()
 }
 
-// TestClientsBadCable: behind a cable that loses a fifth of the frames, doubles and
+// clientBadCable: behind a cable that loses a fifth of the frames, doubles and
 // swaps others, every client has its own address in the end, and no other.
-func TestClientsBadCable(t *testing.T) {
+func clientBadCable(t *testing.T, binary string) {
 	const n = 11
-	s := newSegment(t, built(t))
+	s := newSegment(t, binary)
 	s.serve()
 	far := s.machine("far")
 	s.ip("-n", far.in, "link", "add", "lan", "type", "bridge")
@@ -135,10 +136,10 @@ func serverAddress(mac string) string {
 	return "nobody's"
 }
 
-// TestClientsForeignServer: where another server answers, ours does not begin, and
+// clientForeignServer: where another server answers, ours does not begin, and
 // says who it is; one that comes later is told.
-func TestClientsForeignServer(t *testing.T) {
-	s := newSegment(t, built(t))
+func clientForeignServer(t *testing.T, binary string) {
+	s := newSegment(t, binary)
 	foreign := s.host("foreign", "10.61.0.9")
 	start := func() *process {
 		p := foreign.start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface=eth0", "--no-ping", "--user=root",
@@ -182,11 +183,11 @@ devices:
 inventory: rack.csv
 `
 
-// TestClientsTwoAgents: of two agents on one segment each answers its own rack, and
+// clientTwoAgents: of two agents on one segment each answers its own rack, and
 // is silent to the other's; to nobody's, both are.
-func TestClientsTwoAgents(t *testing.T) {
+func clientTwoAgents(t *testing.T, binary string) {
 	const secondMAC, strangerMAC, secondAgent = "02:63:00:00:00:01", "02:99:00:00:00:01", "10.63.0.1"
-	s := newSegment(t, built(t))
+	s := newSegment(t, binary)
 	s.serve()
 	b := s.host("second", secondAgent)
 	s.write(b.path("rack.yaml"), secondRack)
@@ -212,10 +213,10 @@ func TestClientsTwoAgents(t *testing.T) {
 	s.discover.stop()
 }
 
-// TestClientsAfterAKill: an agent that is killed and started again acknowledges what
+// clientAfterAKill: an agent that is killed and started again acknowledges what
 // it had given: the client rebinds or renews, without a new DISCOVER.
-func TestClientsAfterAKill(t *testing.T) {
-	s := newSegment(t, built(t))
+func clientAfterAKill(t *testing.T, binary string) {
+	s := newSegment(t, binary)
 	s.serve()
 	x := clientSlots["mgmt-1"]
 	h := s.component("client", x.mac)

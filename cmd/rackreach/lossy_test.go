@@ -26,10 +26,10 @@ type lossy struct {
 const heldAtMost = 40 * time.Millisecond
 
 // done counts what a cable did to frames.
-type done struct{ passed, lost, doubled, delayed atomic.Int64 }
+type done struct{ passed, lost, doubled, delayed, stuck atomic.Int64 }
 
 func (d *done) String() string {
-	return fmt.Sprintf("%d frames passed, %d lost, %d doubled, %d overtaken", d.passed.Load(), d.lost.Load(), d.doubled.Load(), d.delayed.Load())
+	return fmt.Sprintf("%d frames passed, %d lost, %d doubled, %d overtaken, %d did not get in", d.passed.Load(), d.lost.Load(), d.doubled.Load(), d.delayed.Load(), d.stuck.Load())
 }
 
 // badCable joins the bridges of two hosts; the end of the test pulls it.
@@ -63,7 +63,11 @@ func (l lossy) carry(from, to *os.File, r *rand.Rand, d *done) {
 			frames <- b[:n]
 		}
 	}()
-	send := func(b []byte) { _, _ = to.Write(b) } // a frame that does not get in is one more that is lost
+	send := func(b []byte) {
+		if _, err := to.Write(b); err != nil {
+			d.stuck.Add(1) // as it was at the other end when it was pulled
+		}
+	}
 	var held []byte
 	late := time.NewTimer(time.Hour)
 	defer late.Stop()
@@ -124,24 +128,30 @@ func (w *world) tap(in, name, bridge string) *os.File {
 	return os.NewFile(uintptr(fd), name)
 }
 
-// entered calls f in a network namespace; what f opens stays there.
+// entered calls f in a network namespace; what f opens stays there. The thread
+// comes back: one that ended would take the processes with it that it had started
+// (Pdeathsig is about the thread).
 func entered(in string, f func() error) error {
-	ended := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		ended <- func() error {
-			ns, err := unix.Open("/run/netns/"+in, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-			if err != nil {
-				return err
-			}
-			defer unix.Close(ns)
-			if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
-				return fmt.Errorf("enter namespace %s: %w", in, err)
-			}
-			return f()
-		}()
-	}()
-	return <-ended
+	runtime.LockOSThread()
+	back, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(back)
+	ns, err := unix.Open("/run/netns/"+in, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(ns)
+	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter namespace %s: %w", in, err)
+	}
+	err = f()
+	if back := unix.Setns(back, unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, fmt.Errorf("leave namespace %s: %w", in, back)) // on a thread that stays locked
+	}
+	runtime.UnlockOSThread()
+	return err
 }
 
 // The cable itself, on two pipes: what it is told to do, it does, and nothing else.

@@ -106,11 +106,22 @@ func (w *world) namespace(name string) {
 	w.t.Helper()
 	w.ip("netns", "add", name)
 	w.t.Cleanup(func() {
+		w.clear(name)
 		if out, err := exec.Command("ip", "netns", "del", name).CombinedOutput(); err != nil {
 			w.t.Errorf("remove the namespace %s: %v: %s", name, err, out)
 		}
 	})
 	w.ip("-n", name, "link", "set", "lo", "up")
+}
+
+// clear ends everything that runs in a namespace.
+func (w *world) clear(namespace string) {
+	w.t.Helper()
+	for p := range strings.FieldsSeq(w.ip("netns", "pids", namespace)) {
+		if n, err := strconv.Atoi(p); err == nil {
+			_ = syscall.Kill(n, syscall.SIGKILL) // it may have ended meanwhile
+		}
+	}
 }
 
 func (w *world) ip(args ...string) string {
@@ -129,11 +140,7 @@ func (w *world) sweep() {
 			continue
 		}
 		name := strings.Fields(line)[0]
-		for p := range strings.FieldsSeq(w.ip("netns", "pids", name)) {
-			if n, err := strconv.Atoi(p); err == nil {
-				_ = syscall.Kill(n, syscall.SIGKILL) // it may have ended meanwhile
-			}
-		}
+		w.clear(name)
 		w.ip("netns", "del", name)
 	}
 	entries, err := os.ReadDir(os.TempDir())
