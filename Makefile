@@ -45,7 +45,7 @@ NETNS = $(GO) test -tags netns -count=1 -v
 
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
-	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover' -timeout 5m ./cmd/rackreach
+	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/...
 
 .PHONY: fleet-faults

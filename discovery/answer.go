@@ -3,70 +3,87 @@ package discovery
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/rackreach/rackreach/discovery/classify"
+	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // Result is what one packet leads to.
 type Result struct {
-	Message   string       // DISCOVER, REQUEST, DECLINE, RELEASE, INFORM, or none
-	Outcome   Outcome      // if the answer leaves
-	Truncated bool         // something did not fit the answer
-	Reply     []byte       // nil: silence
-	To        *net.UDPAddr // where the reply goes; nil without one
-	Seen      *Seen        // nil for a malformed packet
-	Err       error        // why a packet is malformed; nil otherwise
+	Message   string        // DISCOVER, REQUEST, DECLINE, RELEASE, INFORM, or none
+	Outcome   Outcome       // if the answer leaves
+	Truncated bool          // something did not fit the answer
+	Reply     wire.Datagram // no Payload: silence
+	Seen      *Seen         // nil for a malformed packet
+	Err       error         // why a packet is malformed; nil otherwise
+
+	leased bool // the answer may leave once its lease is durable
 }
 
-// Handle decides about one packet and changes nothing: it sends nothing, calls
-// neither OnSeen nor Count, and keeps no part of packet. from is the packet's
-// UDP source. A panic is the caller's to catch; Serve does.
-func (s *Server) Handle(packet []byte, from net.Addr) Result {
+// Handle decides about one packet. It sends nothing, calls none of the Options'
+// functions but Table, and keeps no part of packet; a lease that the answer rests
+// on is bound in Options.Leases and not yet committed. from is the packet's UDP
+// source. A panic is the caller's to catch; Serve does.
+func (s *Server) Handle(packet []byte, from netip.AddrPort) Result {
+	return s.handle(packet, from, time.Now(), nil)
+}
+
+// handle is Handle at a given time; the reply is written into room.
+func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room []byte) Result {
 	r, err := parse(packet, s.options.Rules)
 	if err != nil {
 		return Result{Message: messageName(r.kind), Outcome: Malformed, Err: err}
 	}
 	res := Result{Message: messageName(r.kind), Seen: seen(r)}
-	entry, binding, err := s.lookup(r.keys)
-	if err != nil {
-		res.Seen.Err, res.Outcome = err, IgnoredUnknown
-		if errors.Is(err, rack.ErrAmbiguous) {
-			res.Outcome = IgnoredAmbiguous
-		}
+	a := answer{request: r, leases: s.leases, now: now, serverID: s.options.ServerID, authoritative: s.options.Authoritative}
+	entry, binding, err := s.lookup(r)
+	switch {
+	case err == nil:
+		res.Seen.Binding, res.Seen.Observation.Device = binding, binding.Device
+		a.holder = lease.Holder{Slot: entry.Device, End: entry.End}
+	case errors.Is(err, rack.ErrAmbiguous):
+		res.Seen.Err, res.Outcome = err, IgnoredAmbiguous
 		return res
+	default:
+		res.Seen.Err = err
+		a.holder, a.stranger = lease.Holder{Hardware: a.hardware()}, true
 	}
-	res.Seen.Binding, res.Seen.Observation.Device = binding, binding.Device
-	a := answer{request: r, entry: entry, serverID: s.serverID(r, entry)}
-	if !a.addressed(s.options.ServerID) {
-		res.Outcome = IgnoredOtherServer
-		return res
-	}
-	if !entry.Address.Is4() {
-		res.Outcome = IgnoredNoAddress
-		return res
-	}
-	a.decide()
+	a.entry, a.serverID = entry, s.serverID(r, entry)
+	a.consider(s.options.ServerID)
 	a.report(res.Seen)
-	res.Outcome = a.outcome
+	res.Outcome, res.leased = a.outcome, a.leased
 	if a.kind != dhcpv4.MessageTypeNone {
-		res.Reply, res.Truncated = a.reply()
-		res.To = a.destination(from)
+		res.Reply = a.destination(from)
+		res.Reply.Payload, res.Truncated = a.reply(room)
 	}
 	return res
 }
 
-// lookup asks the table of this moment.
-func (s *Server) lookup(k rack.Keys) (Entry, rack.Binding, error) {
+// lookup asks the table of this moment. A renewal bypasses the relay (RFC 2131
+// section 4.3.2, RENEWING), so nothing in it says which end of the device it came
+// from: then the lease of its address does.
+func (s *Server) lookup(r *request) (Entry, rack.Binding, error) {
 	t := s.options.Table()
 	if t == nil {
 		return Entry{}, rack.Binding{}, fmt.Errorf("%w: the agent has no table yet", rack.ErrUnknown)
 	}
-	e, b, err := t.Lookup(k)
+	if r.ciaddr.IsValid() && !r.giaddr.IsValid() && r.relay.raw == nil {
+		if l, ok := s.leases.At(r.ciaddr); ok && l.Holder.Slot != "" && l.State == lease.Bound && l.Hardware == r.hardware() {
+			keys := r.keys
+			keys.Via, keys.Direct = l.Via, l.Via.IsZero()
+			if e, b, err := t.Lookup(keys); err == nil && e.Device == l.Holder.Slot && e.End == l.Holder.End {
+				b.Network, b.Link = "", rack.Port{} // this packet says nothing of its way
+				return e, b, nil
+			}
+		}
+	}
+	e, b, err := t.Lookup(r.keys)
 	if err != nil && !errors.Is(err, rack.ErrUnknown) && !errors.Is(err, rack.ErrAmbiguous) {
 		err = fmt.Errorf("%w: %w", rack.ErrUnknown, err)
 	}
@@ -88,12 +105,45 @@ func (s *Server) serverID(r *request, e Entry) netip.Addr {
 // answer is one decision in the making.
 type answer struct {
 	*request
-	entry    Entry
-	serverID netip.Addr
+	entry         Entry
+	serverID      netip.Addr
+	leases        *lease.Store
+	now           time.Time
+	holder        lease.Holder
+	stranger      bool // no slot fits; entry may have a pool all the same
+	authoritative bool
+
+	address netip.Addr // the client's, as far as there is one
+	known   bool       // there is a record of it, or it is pre-determined
 
 	kind    dhcpv4.MessageType // of the reply; none: silence
 	outcome Outcome
 	why     string // of a refusal, option 56
+	leased  bool   // the answer rests on a change of leases
+	alarm   string
+}
+
+// consider comes to the decision. own is the server's own address.
+func (a *answer) consider(own netip.Addr) {
+	pool := a.entry.Pool.IsValid()
+	switch {
+	case a.stranger && !pool && !(a.authoritative && a.request.kind == dhcpv4.MessageTypeRequest):
+		a.outcome = IgnoredUnknown
+	case !a.addressed(own):
+		// It chose another server: what it was offered is free (RFC 2131 section 4.3.2).
+		a.leases.Withdraw(a.holder)
+		a.outcome = IgnoredOtherServer
+	case a.entry.Address.Is4() && !a.stranger:
+		a.address, a.known = a.entry.Address, true
+		a.decide()
+	case pool:
+		a.address, a.known = a.leases.Of(a.holder, a.entry.Pool, a.now)
+		a.decide()
+	case a.stranger:
+		a.decideRequest()
+	default:
+		a.outcome = IgnoredNoAddress
+	}
 }
 
 // addressed reports whether the packet is not meant for another server. A
@@ -102,25 +152,43 @@ func (a *answer) addressed(own netip.Addr) bool {
 	return !a.server.IsValid() || a.server == a.serverID || a.server == a.entry.ServerID || a.server == own
 }
 
-// decide follows RFC 2131 section 4.3 for a known component.
+// decide follows RFC 2131 section 4.3.
 func (a *answer) decide() {
 	switch a.request.kind {
 	case dhcpv4.MessageTypeDiscover: // section 4.3.1
-		a.kind, a.outcome = dhcpv4.MessageTypeOffer, Offered
+		a.offer()
 	case dhcpv4.MessageTypeRequest: // section 4.3.2
 		a.decideRequest()
 	case dhcpv4.MessageTypeDecline: // section 4.3.3
-		a.outcome = Declined
+		a.decline()
 	case dhcpv4.MessageTypeRelease: // section 4.3.4
 		a.outcome = Released
+		a.leases.Release(a.holder, a.ciaddr, a.now)
 	case dhcpv4.MessageTypeInform: // section 4.3.5; it has no refusal
-		if a.ciaddr != a.entry.Address {
+		if a.ciaddr != a.address && !(a.stranger && a.entry.Prefix.Contains(a.ciaddr)) {
 			a.outcome = IgnoredWrongAddress
 			return
 		}
 		a.kind, a.outcome = dhcpv4.MessageTypeAck, Acknowledged
 	}
 }
+
+func (a *answer) offer() {
+	if !a.pooled() {
+		a.warn()
+	} else {
+		address, err := a.leases.Offer(a.holder, a.entry.Pool, a.requested, a.now)
+		if err != nil {
+			a.outcome, a.alarm = IgnoredNoLease, fmt.Sprintf("%s: %s; make the pool larger in the rack file", a.entry.Pool, err)
+			return
+		}
+		a.address = address
+	}
+	a.kind, a.outcome = dhcpv4.MessageTypeOffer, Offered
+}
+
+// pooled reports whether the client's address comes out of a pool.
+func (a *answer) pooled() bool { return a.stranger || !a.entry.Address.Is4() }
 
 // decideRequest tells the states of a client apart by options 50 and 54 and
 // ciaddr (RFC 2131 section 4.3.2, table 4).
@@ -129,20 +197,79 @@ func (a *answer) decideRequest() {
 	if a.ciaddr.IsValid() && !asked.IsValid() {
 		asked = a.ciaddr // RENEWING, REBINDING
 	}
+	selecting := a.server.IsValid()
 	switch {
-	case asked == a.entry.Address && (!a.ciaddr.IsValid() || a.ciaddr == asked):
-		a.kind, a.outcome = dhcpv4.MessageTypeAck, Acknowledged
-	case !a.server.IsValid() && !a.requested.IsValid() && a.ciaddr.IsValid() && !a.giaddr.IsValid():
+	case a.address.IsValid() && asked == a.address && (!a.ciaddr.IsValid() || a.ciaddr == asked):
+		a.acknowledge()
+	case !a.known && !selecting && !a.authoritative:
+		a.outcome = IgnoredUnknown // no record: another server's client
+	case a.known && !selecting && !a.requested.IsValid() && a.ciaddr.IsValid() && !a.giaddr.IsValid():
 		// Not "surely wrong": a renewal bypasses the relay, so nothing says
 		// which end of the device it came from. It ends with its lease.
 		a.outcome = IgnoredWrongAddress
 	case !asked.IsValid():
 		a.refuse("a REQUEST must name the address it asks for, in option 50 or ciaddr")
 	default:
-		if asked == a.entry.Address {
+		if asked == a.address {
 			asked = a.ciaddr // the two contradict each other
 		}
-		a.refuse(fmt.Sprintf("%s is not the address of %s; ask again with DISCOVER", asked, a.entry.Device))
+		a.refuse(fmt.Sprintf("%s is not the address of %s; ask again with DISCOVER", asked, a.name()))
+	}
+}
+
+// name is who asks, for people.
+func (a *answer) name() string {
+	if a.entry.Device != "" {
+		return a.entry.Device
+	}
+	return "this client"
+}
+
+// acknowledge binds the lease; the answer waits until it is durable.
+func (a *answer) acknowledge() {
+	if !a.pooled() {
+		a.warn()
+	}
+	l := a.lease()
+	switch err := a.leases.Bind(l, a.now); {
+	case errors.Is(err, lease.ErrTaken):
+		a.refuse(fmt.Sprintf("%s was given to another; ask again with DISCOVER", a.address))
+	case err != nil:
+		a.outcome, a.alarm = IgnoredNoLease, fmt.Sprintf("no lease of %s for %s: %s", a.address, a.name(), err)
+	default:
+		a.kind, a.outcome, a.leased = dhcpv4.MessageTypeAck, Acknowledged, true
+	}
+}
+
+// lease is what the store keeps of the client.
+func (a *answer) lease() lease.Lease {
+	return lease.Lease{Address: a.address, Holder: a.holder, Hardware: a.hardware(), Via: a.relay.via, Stage: a.class.Stage,
+		Pool: a.pooled(), Ends: a.now.Add(time.Duration(a.entry.leaseSeconds()) * time.Second)}
+}
+
+// decline withholds an address of a pool. A pre-determined one cannot be replaced
+// by another: it stays the device's, and whoever gives it out again says so.
+func (a *answer) decline() {
+	a.outcome = Declined
+	l := a.lease()
+	l.Address = a.requested
+	if !a.pooled() && a.requested != a.entry.Address {
+		return
+	}
+	if a.leases.Decline(l, a.now) {
+		a.alarm = fmt.Sprintf("%s declined %s: another machine on the network uses it; find that machine, or give another address in the rack file", a.name(), a.requested)
+	}
+}
+
+// warn says when a pre-determined address is given out that may not be free.
+func (a *answer) warn() {
+	l, ok := a.leases.At(a.entry.Address)
+	switch {
+	case !ok || !l.Ends.After(a.now):
+	case l.State == lease.Declined:
+		a.alarm = fmt.Sprintf("%s gets %s again, which was declined because another machine uses it", a.name(), a.entry.Address)
+	case l.State == lease.Bound && l.Holder != a.holder:
+		a.alarm = fmt.Sprintf("%s gets %s, which %s may still use until %s", a.name(), a.entry.Address, l.Holder, l.Ends.Format(time.TimeOnly))
 	}
 }
 
@@ -150,15 +277,22 @@ func (a *answer) refuse(why string) {
 	a.kind, a.outcome, a.why = dhcpv4.MessageTypeNak, Refused, why
 }
 
-// report says what the decision proves.
+// report says what the decision proves. An address out of a pool proves nothing:
+// evidence is that of the end that the device is imaged through.
 func (a *answer) report(s *Seen) {
-	switch a.outcome {
-	case Acknowledged:
-		s.Observation.Address = a.entry.Address.String()
-		s.Observation.Proves = proof(a.class.Stage)
-	case Declined:
+	s.Alarm = a.alarm
+	switch {
+	case a.outcome == Acknowledged && a.request.kind != dhcpv4.MessageTypeInform:
+		s.Address = a.address.String()
+		fallthrough
+	case a.outcome == Acknowledged:
+		if !a.pooled() {
+			s.Observation.Address = a.entry.Address.String()
+			s.Observation.Proves = proof(a.class.Stage)
+		}
+	case a.outcome == Declined:
 		s.Observation.Message = classify.Printable(a.Options.Get(dhcpv4.OptionMessage), classify.MaxString)
-		if a.requested == a.entry.Address {
+		if !a.pooled() && a.requested == a.entry.Address {
 			s.Observation.Address = a.entry.Address.String()
 			s.Observation.Proves = rack.DHCPDeclined
 		}
@@ -166,39 +300,27 @@ func (a *answer) report(s *Seen) {
 }
 
 // destination is where the reply goes (RFC 2131 section 4.1).
-func (a *answer) destination(from net.Addr) *net.UDPAddr {
+func (a *answer) destination(from netip.AddrPort) wire.Datagram {
 	const serverPort, clientPort = 67, 68
+	to := func(a netip.Addr, port uint16) wire.Datagram {
+		return wire.Datagram{Peer: netip.AddrPortFrom(a, port)}
+	}
 	switch {
 	case a.giaddr.IsValid():
-		port := uint16(serverPort)
-		if p := sourcePort(from); a.relay.sourcePort && p != 0 {
-			port = p // RFC 8357 section 4
+		if a.relay.sourcePort && from.Port() != 0 {
+			return to(a.giaddr, from.Port()) // RFC 8357 section 4
 		}
-		return udp(a.giaddr, port)
+		return to(a.giaddr, serverPort)
 	case a.kind == dhcpv4.MessageTypeNak:
-		return udp(broadcast, clientPort)
-	case a.ciaddr.IsValid() && a.ciaddr == a.entry.Address:
-		return udp(a.ciaddr, clientPort)
+		return to(broadcast, clientPort)
+	case a.ciaddr.IsValid() && (a.ciaddr == a.address || a.request.kind == dhcpv4.MessageTypeInform):
+		return to(a.ciaddr, clientPort)
 	case a.IsBroadcast():
-		return udp(broadcast, clientPort)
+		return to(broadcast, clientPort)
 	}
-	return udp(a.entry.Address, clientPort)
+	d := to(a.address, clientPort)
+	d.Hardware = a.ClientHWAddr
+	return d
 }
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
-
-func udp(a netip.Addr, port uint16) *net.UDPAddr {
-	return net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, port))
-}
-
-// sourcePort is the port of a packet's sender, zero when it has none.
-func sourcePort(from net.Addr) uint16 {
-	if from == nil {
-		return 0
-	}
-	p, err := netip.ParseAddrPort(from.String())
-	if err != nil {
-		return 0
-	}
-	return p.Port()
-}

@@ -76,8 +76,8 @@ func TestDecisionsAndDestinations(t *testing.T) {
 			if (d != nil) != (tt.kind != none) || d != nil && d.MessageType() != tt.kind {
 				t.Fatalf("reply %v, want %v", d, tt.kind)
 			}
-			if d != nil && res.To.String() != tt.to {
-				t.Errorf("to %s, want %s", res.To, tt.to)
+			if d != nil && res.Reply.Peer.String() != tt.to {
+				t.Errorf("to %s, want %s", res.Reply.Peer, tt.to)
 			}
 			if res.Outcome != Malformed && res.Seen == nil {
 				t.Error("nothing is reported")
@@ -124,7 +124,7 @@ func TestMalformed38And39(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			res := testServer(t, Options{}).Handle(b, sender)
-			if res.Outcome != Malformed || res.Reply != nil || res.Seen != nil || res.Err == nil {
+			if res.Outcome != Malformed || res.Reply.Payload != nil || res.Seen != nil || res.Err == nil {
 				t.Errorf("%+v", res)
 			}
 		})
@@ -199,20 +199,20 @@ func TestClientIdentifierEchoed23(t *testing.T) {
 	id := "\x00SN-0001\x00\xff"
 	for _, p := range []*packet{discover(), asks().addr(50, mine), asks().addr(50, "10.0.0.9")} {
 		res, _ := answerTo(t, p.str(61, id))
-		if !bytes.Contains(res.Reply, append([]byte{61, byte(len(id))}, id...)) {
-			t.Errorf("not unchanged in % x", res.Reply[headerSize:])
+		if !bytes.Contains(res.Reply.Payload, append([]byte{61, byte(len(id))}, id...)) {
+			t.Errorf("not unchanged in % x", res.Reply.Payload[headerSize:])
 		}
 	}
 	if res, d := answerTo(t, discover()); d.Options.Has(dhcpv4.OptionClientIdentifier) {
-		t.Errorf("invented: % x", res.Reply)
+		t.Errorf("invented: % x", res.Reply.Payload)
 	}
 }
 
 func TestOnlyWhatWasAskedFor24(t *testing.T) {
 	res, d := answerTo(t, discover().opt(55, 12, 3, 1, 28, 6, 12))
 	var order []byte
-	for i := headerSize; res.Reply[i] != optionEnd; i += 2 + int(res.Reply[i+1]) {
-		order = append(order, res.Reply[i])
+	for i := headerSize; res.Reply.Payload[i] != optionEnd; i += 2 + int(res.Reply.Payload[i+1]) {
+		order = append(order, res.Reply.Payload[i])
 	}
 	if want := []byte{53, 54, 51, 1, 12, 3, 28}; !bytes.Equal(order, want) {
 		t.Errorf("options %v, want %v", order, want)
@@ -237,8 +237,8 @@ func TestMaximumSize24And30(t *testing.T) {
 	room := func(p *packet, most int) Result {
 		t.Helper()
 		res, d := answerTo(t, p)
-		if d.MessageType() != offer || len(res.Reply) > most-udpHeaders {
-			t.Errorf("%d bytes, at most %d", len(res.Reply), most-udpHeaders)
+		if d.MessageType() != offer || len(res.Reply.Payload) > most-udpHeaders {
+			t.Errorf("%d bytes, at most %d", len(res.Reply.Payload), most-udpHeaders)
 		}
 		return res
 	}
@@ -256,21 +256,21 @@ func TestMaximumSize24And30(t *testing.T) {
 	if res := room(onie().opt(57, 255, 255), 1500); res.Truncated {
 		t.Error("57 = 65535 is not used")
 	}
-	if res := room(onie().via(relayAddr, "mgmt-1", "45"), 576); !bytes.HasSuffix(bytes.TrimRight(res.Reply, "\x00"), []byte("mgmt-1\xff")) {
+	if res := room(onie().via(relayAddr, "mgmt-1", "45"), 576); !bytes.HasSuffix(bytes.TrimRight(res.Reply.Payload, "\x00"), []byte("mgmt-1\xff")) {
 		t.Error("30: option 82 lost its room")
 	}
 	huge, _ := bootWith(t, discover().str(77, "iPXE").opt(57, 255, 255), func(e *Entry) { e.BootFile = strings.Repeat("b", 1400) })
-	if len(huge.Reply) > mostMaximum-udpHeaders || !huge.Truncated {
-		t.Errorf("more than one frame: %d bytes", len(huge.Reply))
+	if len(huge.Reply.Payload) > mostMaximum-udpHeaders || !huge.Truncated {
+		t.Errorf("more than one frame: %d bytes", len(huge.Reply.Payload))
 	}
 	big := append([]byte{151, 200}, make([]byte, 200)...)
 	p := discover().str(61, id).via(relayAddr, "mgmt-1", "45", big...)
 	res := room(p, 576)
-	if d, err := dhcpv4.FromBytes(res.Reply); err != nil || d.Options.Has(dhcpv4.OptionRelayAgentInformation) || !res.Truncated {
+	if d, err := dhcpv4.FromBytes(res.Reply.Payload); err != nil || d.Options.Has(dhcpv4.OptionRelayAgentInformation) || !res.Truncated {
 		t.Errorf("30: option 82 that has no room: %v", err)
 	}
 	res = room(discover().via(relayAddr, "mgmt-1", "45", big...), 576)
-	if d, err := dhcpv4.FromBytes(res.Reply); err != nil || !d.Options.Has(dhcpv4.OptionRelayAgentInformation) {
+	if d, err := dhcpv4.FromBytes(res.Reply.Payload); err != nil || !d.Options.Has(dhcpv4.OptionRelayAgentInformation) {
 		t.Errorf("30: option 82 that has room: %v", err)
 	}
 }
@@ -294,7 +294,7 @@ func TestRelayInformation30And31(t *testing.T) {
 	} {
 		raw, _, _ := rawOption(p.options, 82)
 		res, _ := answerTo(t, p)
-		got := bytes.TrimRight(res.Reply, "\x00")
+		got := bytes.TrimRight(res.Reply.Payload, "\x00")
 		if !bytes.HasSuffix(got, append(raw, optionEnd)) {
 			t.Errorf("not last or not the same: % x", got)
 		}
@@ -322,8 +322,8 @@ func TestServerIdentifierOverride33(t *testing.T) {
 
 func TestPaddingAndGarbage37(t *testing.T) {
 	res := testServer(t, Options{}).Handle(append(discover().bytes(), "garbage"...), sender)
-	if res.Outcome != Offered || len(res.Reply) < minMessage {
-		t.Errorf("%s, %d bytes", res.Outcome, len(res.Reply))
+	if res.Outcome != Offered || len(res.Reply.Payload) < minMessage {
+		t.Errorf("%s, %d bytes", res.Outcome, len(res.Reply.Payload))
 	}
 }
 
@@ -332,18 +332,18 @@ func TestRepeatedPacketSameAnswer41(t *testing.T) {
 	first := s.Handle(discover().bytes(), sender)
 	again := discover()
 	again.secs = 12
-	if second := s.Handle(again.bytes(), sender); !bytes.Equal(first.Reply, second.Reply) {
+	if second := s.Handle(again.bytes(), sender); !bytes.Equal(first.Reply.Payload, second.Reply.Payload) {
 		t.Error("the answer changed")
 	}
 }
 
 func TestNoTableNoAnswer(t *testing.T) {
 	s := testServer(t, Options{Table: func() Table { return nil }})
-	if res := s.Handle(discover().bytes(), sender); res.Reply != nil || res.Outcome != IgnoredUnknown {
+	if res := s.Handle(discover().bytes(), sender); res.Reply.Payload != nil || res.Outcome != IgnoredUnknown {
 		t.Errorf("%+v", res)
 	}
 	s = testServer(t, Options{Table: func() Table { return &fixed{mac: map[string]Entry{"52:54:00:01:02:03": {Device: "x"}}} }})
-	if res := s.Handle(discover().bytes(), sender); res.Reply != nil || res.Outcome != IgnoredNoAddress {
+	if res := s.Handle(discover().bytes(), sender); res.Reply.Payload != nil || res.Outcome != IgnoredNoAddress {
 		t.Errorf("%+v", res)
 	}
 }

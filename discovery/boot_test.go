@@ -73,7 +73,7 @@ func bootWith(t *testing.T, p *packet, change func(*Entry)) (Result, *dhcpv4.DHC
 	change(&e)
 	table.mac["52:54:00:01:02:03"] = e
 	res := testServer(t, Options{Table: func() Table { return table }}).Handle(p.bytes(), sender)
-	d, err := dhcpv4.FromBytes(res.Reply)
+	d, err := dhcpv4.FromBytes(res.Reply.Payload)
 	if err != nil {
 		t.Fatal(err)
 	}

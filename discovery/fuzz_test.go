@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"bytes"
-	"net/netip"
 	"testing"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -62,10 +61,10 @@ func checkHandle(t *testing.T, in []byte) {
 	if !bytes.Equal(before, in) {
 		t.Fatal("the packet was changed")
 	}
-	if (res.Outcome == Malformed) != (res.Seen == nil) || (res.Err == nil) != (res.Seen != nil) || (res.Reply == nil) != (res.To == nil) {
+	if (res.Outcome == Malformed) != (res.Seen == nil) || (res.Err == nil) != (res.Seen != nil) || (res.Reply.Payload == nil) != !res.Reply.Peer.IsValid() {
 		t.Fatalf("%+v", res)
 	}
-	if res.Reply == nil {
+	if res.Reply.Payload == nil {
 		if res.Outcome == Offered || res.Outcome == Acknowledged || res.Outcome == Refused {
 			t.Fatalf("%s without a reply", res.Outcome)
 		}
@@ -74,15 +73,15 @@ func checkHandle(t *testing.T, in []byte) {
 	if res.Seen == nil || res.Seen.Err != nil || res.Seen.Binding.Device == "" {
 		t.Fatalf("an unknown component was answered: %+v", res)
 	}
-	d, err := dhcpv4.FromBytes(res.Reply)
+	d, err := dhcpv4.FromBytes(res.Reply.Payload)
 	if err != nil {
 		t.Fatalf("reply does not parse: %v", err)
 	}
-	if d.OpCode != dhcpv4.OpcodeBootReply || !bytes.Equal(res.Reply[4:8], in[4:8]) || !bytes.Equal(res.Reply[28:34], in[28:34]) || !bytes.Equal(res.Reply[24:28], in[24:28]) {
+	if d.OpCode != dhcpv4.OpcodeBootReply || !bytes.Equal(res.Reply.Payload[4:8], in[4:8]) || !bytes.Equal(res.Reply.Payload[28:34], in[28:34]) || !bytes.Equal(res.Reply.Payload[24:28], in[24:28]) {
 		t.Fatal("xid, chaddr or giaddr differ")
 	}
-	if len(res.Reply) < minMessage || len(res.Reply) > mostMaximum-udpHeaders {
-		t.Fatalf("%d bytes", len(res.Reply))
+	if len(res.Reply.Payload) < minMessage || len(res.Reply.Payload) > mostMaximum-udpHeaders {
+		t.Fatalf("%d bytes", len(res.Reply.Payload))
 	}
 	if y := d.YourIPAddr; !y.IsUnspecified() && !known[y.String()] {
 		t.Fatalf("gave out %s", y)
@@ -100,29 +99,29 @@ func checkHandle(t *testing.T, in []byte) {
 func checkRelay(t *testing.T, in []byte, res Result) {
 	t.Helper()
 	sent, _, _ := rawOption(in[headerSize:], optionRelay)
-	got, _, _ := rawOption(res.Reply[headerSize:], optionRelay)
+	got, _, _ := rawOption(res.Reply.Payload[headerSize:], optionRelay)
 	switch {
 	case got == nil && (sent == nil || res.Truncated):
 	case !bytes.Equal(sent, got):
 		t.Fatalf("option 82: % x came, % x went", sent, got)
-	case !bytes.HasSuffix(bytes.TrimRight(res.Reply, "\x00"), append(bytes.Clone(sent), optionEnd)):
+	case !bytes.HasSuffix(bytes.TrimRight(res.Reply.Payload, "\x00"), append(bytes.Clone(sent), optionEnd)):
 		t.Fatal("option 82 is not last")
 	}
 }
 
 func checkTo(t *testing.T, d *dhcpv4.DHCPv4, res Result) {
 	t.Helper()
-	to, ok := netip.AddrFromSlice(res.To.IP.To4())
+	to, port := res.Reply.Peer.Addr(), res.Reply.Peer.Port()
+	ok := true
 	switch {
-	case !ok:
 	case !d.GatewayIPAddr.IsUnspecified():
-		ok = res.To.IP.Equal(d.GatewayIPAddr) && (res.To.Port == 67 || res.To.Port == sender.Port)
+		ok = to.String() == d.GatewayIPAddr.String() && (port == 67 || port == sender.Port()) && res.Reply.Hardware == nil
 	case d.MessageType() == nak:
-		ok = to == broadcast && res.To.Port == 68
+		ok = to == broadcast && port == 68 && res.Reply.Hardware == nil
 	default:
-		ok = (to == broadcast || to.String() == mine || to.String() == torAddr) && res.To.Port == 68
+		ok = (to == broadcast || to.String() == mine || to.String() == torAddr) && port == 68 && (to != broadcast || res.Reply.Hardware == nil)
 	}
 	if !ok {
-		t.Fatalf("%s goes to %s", d.MessageType(), res.To)
+		t.Fatalf("%s goes to %s", d.MessageType(), res.Reply.Peer)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/rackreach/rackreach/discovery/classify"
+	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -160,6 +161,9 @@ func (r *request) addresses() error {
 	}
 	return nil
 }
+
+// hardware is the client's Ethernet address; hlen was checked to be 6.
+func (r *request) hardware() lease.Hardware { return lease.Hardware(r.ClientHWAddr) }
 
 // maximum is the longest DHCP message that a client takes (option 57).
 func maximum(p *dhcpv4.DHCPv4) int {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -131,8 +132,8 @@ func testTable() *fixed {
 
 func testServer(t testing.TB, o Options) *Server {
 	t.Helper()
-	if o.Conn == nil {
-		o.Conn = newWire()
+	if o.Wire == nil {
+		o.Wire = wire.Over(newCable())
 	}
 	if o.Table == nil {
 		o.Table = func() Table { return testTable() }
@@ -147,15 +148,18 @@ func testServer(t testing.TB, o Options) *Server {
 	return s
 }
 
-var sender = &net.UDPAddr{IP: net.IPv4(127, 2, 0, 1), Port: 40001}
+var (
+	sender     = netip.MustParseAddrPort("127.2.0.1:40001")
+	senderAddr = net.UDPAddrFromAddrPort(sender)
+)
 
 func answerTo(t testing.TB, p *packet) (Result, *dhcpv4.DHCPv4) {
 	t.Helper()
 	res := testServer(t, Options{}).Handle(p.bytes(), sender)
-	if res.Reply == nil {
+	if res.Reply.Payload == nil {
 		return res, nil
 	}
-	d, err := dhcpv4.FromBytes(res.Reply)
+	d, err := dhcpv4.FromBytes(res.Reply.Payload)
 	if err != nil {
 		t.Fatalf("reply does not parse: %v", err)
 	}

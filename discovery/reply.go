@@ -44,9 +44,10 @@ const (
 var unasked = [...]byte{optionSubnetMask, optionRouter, optionHostname}
 
 // reply builds the answer (RFC 2131 section 4.3.1, table 3). truncated reports
-// that an option was left out for lack of room.
-func (a *answer) reply() (packet []byte, truncated bool) {
-	w := newWriter(a.header(), a.limit, a.clientID, a.relay.raw)
+// that an option was left out for lack of room. It is written into room as far as
+// that reaches.
+func (a *answer) reply(room []byte) (packet []byte, truncated bool) {
+	w := newWriter(append(room[:0], a.header()...), a.limit, a.clientID, a.relay.raw)
 	w.add(optionMessageType, []byte{byte(a.kind)})
 	w.addr(optionServerID, a.serverID)
 	lease := a.entry.leaseSeconds()
@@ -82,7 +83,7 @@ func (a *answer) header() []byte {
 	case a.request.kind == dhcpv4.MessageTypeInform:
 		p.ClientIPAddr = a.ClientIPAddr
 	default:
-		p.YourIPAddr = ip4(a.entry.Address)
+		p.YourIPAddr = ip4(a.address)
 		if a.kind == dhcpv4.MessageTypeAck {
 			p.ClientIPAddr = a.ClientIPAddr
 		}

@@ -14,7 +14,9 @@ type Seen struct {
 	Observation rack.Observation
 	Keys        rack.Keys
 	Binding     rack.Binding // zero when Err is set
-	Err         error        // wraps rack.ErrUnknown or rack.ErrAmbiguous; such a packet was not answered
+	Err         error        // wraps rack.ErrUnknown or rack.ErrAmbiguous; a component of the latter kind is not answered
+	Address     string       // that is acknowledged next, also to a stranger; empty: none
+	Alarm       string       // what a person must see to: an address in use, a pool that is empty; empty: nothing
 	Message     string       // DISCOVER, REQUEST, DECLINE, RELEASE, INFORM
 	Evidence    string       // which options gave the stage away, for people
 }
@@ -35,6 +37,8 @@ const (
 	IgnoredOtherServer  Outcome = "ignored-other-server"
 	IgnoredWrongAddress Outcome = "ignored-wrong-address" // a known device that speaks from a foreign address, where RFC 2131 has no refusal
 	IgnoredNoAddress    Outcome = "ignored-no-address"    // a known end without an address in the table
+	IgnoredNoLease      Outcome = "ignored-no-lease"      // its pool has no address left
+	StoreFailed         Outcome = "store-failed"          // the lease could not be made durable, so the acknowledgement did not leave
 	Malformed           Outcome = "malformed"
 	Panicked            Outcome = "panicked"
 	SendFailed          Outcome = "send-failed" // the answer did not leave

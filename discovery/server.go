@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime/debug"
+	"time"
 
 	"github.com/rackreach/rackreach/discovery/classify"
+	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/wire"
 )
 
 // maxReadErrors is how many reads may fail one after the other before Serve
@@ -19,24 +21,45 @@ const maxReadErrors = 16
 // maxStack bounds what OnPanic is given, in bytes.
 const maxStack = 4096
 
+// Wire is where packets come from and answers go: one interface of the agent's
+// machine, or the loopback of a simulation (wire.Over).
+type Wire interface {
+	// Read waits for at least one message and fills in as many of ds as there are.
+	Read(ds []wire.Datagram) (int, error)
+	// Write sends messages; failed is called for each that did not leave. One with
+	// Hardware goes to that address without ARP (RFC 2131 section 4.1).
+	Write(ds []wire.Datagram, failed func(i int, err error))
+	// Close ends a Read that waits.
+	Close() error
+}
+
+var _ Wire = (*wire.PacketConn)(nil)
+
 // Options of a Server.
 type Options struct {
-	// Conn is where packets come from and answers go. An answer to a client
-	// that has no address yet is sent to yiaddr:68 (RFC 2131 section 4.1); on a
-	// real network it is the connection's task to deliver that without ARP.
-	// Serve closes it.
-	Conn net.PacketConn
+	// Wire is what the server answers on. Serve closes it.
+	Wire Wire
 
 	// Table returns the table of this moment; a nil table knows nobody. It is
 	// called once for every packet and must not block.
 	Table func() Table
 
+	// Leases is where addresses are kept before they are acknowledged. Its owner
+	// closes it, after Serve. Nil: they are kept in memory only.
+	Leases *lease.Store
+
 	// ServerID is the agent's own IPv4 address, option 54 where an entry has
 	// none of its own.
 	ServerID netip.Addr
 
-	// OnSeen is told of every packet that could be read, after its answer was
-	// sent. It must not block: the next packet waits for it. Nil: nobody is told.
+	// Authoritative lets the server refuse (DHCPNAK) a client that it has no record
+	// of, and that asks for an address to go on with (RFC 2131 section 4.3.2). Only
+	// where no other DHCP server is on the segment: two racks of one fabric are.
+	Authoritative bool
+
+	// OnSeen is told of every packet that could be read, after its lease is durable
+	// and before its answer is sent. It must not block: the next packet waits for
+	// it. Nil: nobody is told.
 	OnSeen func(Seen)
 
 	// Count counts packets by message type (DISCOVER, …, none) and outcome.
@@ -49,18 +72,24 @@ type Options struct {
 	// OnPanic is told of a panic while a packet was handled, with the stack.
 	// Nil: it is only counted.
 	OnPanic func(reason any, stack []byte)
+
+	// OnTrouble is told once when leases cannot be written, with what to do, and
+	// again when that happens anew after it went well. Nil: it is only counted.
+	OnTrouble func(error)
 }
 
-// Server answers DHCP on one connection.
+// Server answers DHCP on one wire.
 type Server struct {
 	options Options
+	leases  *lease.Store
+	failing bool // leases could not be written at the last batch
 }
 
 // New checks the options. It returns an error when one that is needed is missing.
 func New(o Options) (*Server, error) {
 	switch {
-	case o.Conn == nil:
-		return nil, errors.New("start DHCP: Options.Conn is missing")
+	case o.Wire == nil:
+		return nil, errors.New("start DHCP: Options.Wire is missing")
 	case o.Table == nil:
 		return nil, errors.New("start DHCP: Options.Table is missing")
 	case !usable(o.ServerID):
@@ -78,22 +107,30 @@ func New(o Options) (*Server, error) {
 	if o.OnPanic == nil {
 		o.OnPanic = func(any, []byte) {}
 	}
-	return &Server{options: o}, nil
+	if o.OnTrouble == nil {
+		o.OnTrouble = func(error) {}
+	}
+	s := &Server{options: o, leases: o.Leases}
+	if s.leases == nil {
+		s.leases = lease.Memory(lease.Options{})
+	}
+	s.leases.Except(o.ServerID)
+	return s, nil
 }
 
 // Serve answers packets until ctx ends, and then returns nil, or until reading
-// fails for good, and then returns that error. It closes the connection in
-// either case and is called once.
+// fails for good, and then returns that error. It closes the wire in either case
+// and is called once.
 func (s *Server) Serve(ctx context.Context) error {
 	var closeErr error
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
-		closeErr = s.options.Conn.Close()
+		closeErr = s.options.Wire.Close()
 	})
 	err := s.loop(ctx)
 	if stop() {
-		closeErr = s.options.Conn.Close()
+		closeErr = s.options.Wire.Close()
 	} else {
 		<-closed
 	}
@@ -104,50 +141,19 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 func (s *Server) loop(ctx context.Context) error {
-	buf := make([]byte, MaxPacket+1)
+	b := newBatch(s)
 	for failed := 0; ; {
-		n, from, err := s.options.Conn.ReadFrom(buf)
+		n, err := b.read()
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
 			failed = 0
-			s.one(buf[:n], from)
+			b.answer(n, time.Now())
 		default:
 			if failed++; errors.Is(err, net.ErrClosed) || failed >= maxReadErrors {
 				return fmt.Errorf("read DHCP packet: %w", err)
 			}
 		}
-	}
-}
-
-// one handles a packet, sends the answer, counts and reports. A panic in any of
-// these costs this packet only.
-func (s *Server) one(packet []byte, from net.Addr) {
-	message := noMessage
-	defer func() {
-		if reason := recover(); reason != nil {
-			stack := debug.Stack()
-			s.options.Count(message, string(Panicked))
-			s.options.OnPanic(reason, stack[:min(len(stack), maxStack)])
-		}
-	}()
-	res := s.Handle(packet, from)
-	message = res.Message
-	// First the word, then the answer: what the device does with the answer, and
-	// lets others observe, comes behind it. An answer that does not leave is like
-	// one that is lost on the way, which nobody can tell: the device asks again.
-	if res.Seen != nil {
-		s.options.OnSeen(*res.Seen)
-	}
-	outcome := res.Outcome
-	if res.Reply != nil {
-		if _, err := s.options.Conn.WriteTo(res.Reply, res.To); err != nil {
-			outcome = SendFailed
-		}
-	}
-	s.options.Count(message, string(outcome))
-	if res.Truncated {
-		s.options.Count(message, string(Truncated))
 	}
 }

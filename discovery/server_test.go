@@ -14,6 +14,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"go.uber.org/goleak"
 
+	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -59,9 +60,9 @@ func serve(t *testing.T, s *Server) (stop func() error) {
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	table := func() Table { return nil }
 	for name, o := range map[string]Options{
-		"Conn":     {Table: table, ServerID: netip.MustParseAddr(ours)},
-		"Table":    {Conn: newWire(), ServerID: netip.MustParseAddr(ours)},
-		"ServerID": {Conn: newWire(), Table: table, ServerID: netip.MustParseAddr("ff02::1")},
+		"Wire":     {Table: table, ServerID: netip.MustParseAddr(ours)},
+		"Table":    {Wire: wire.Over(newCable()), ServerID: netip.MustParseAddr(ours)},
+		"ServerID": {Wire: wire.Over(newCable()), Table: table, ServerID: netip.MustParseAddr("ff02::1")},
 	} {
 		if _, err := New(o); err == nil || !bytes.Contains([]byte(err.Error()), []byte("Options."+name)) {
 			t.Errorf("%s: %v", name, err)
@@ -71,9 +72,9 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 
 // The management switch hangs on the agent's own cable: no relay.
 func TestDirectClient(t *testing.T) {
-	w, c := newWire(), &counts{}
+	w, c := newCable(), &counts{}
 	told := make(chan Seen, 8)
-	s := testServer(t, Options{Conn: w, Count: c.count, OnSeen: func(x Seen) { told <- x }})
+	s := testServer(t, Options{Wire: wire.Over(w), Count: c.count, OnSeen: func(x Seen) { told <- x }})
 	stop := serve(t, s)
 	exchange := func(p *packet) *dhcpv4.DHCPv4 {
 		t.Helper()
@@ -100,7 +101,7 @@ func TestDirectClient(t *testing.T) {
 	if x := <-told; x.Observation.Proves != rack.DHCPPXE || x.Observation.Address != mine || x.Observation.Device != "mgmt-1" {
 		t.Errorf("after REQUEST: %+v", x)
 	}
-	w.in <- sent{data: discover().from("52:54:00:09:09:09").bytes(), addr: sender}
+	w.in <- sent{data: discover().from("52:54:00:09:09:09").bytes(), addr: senderAddr}
 	if x := <-told; !errors.Is(x.Err, rack.ErrUnknown) {
 		t.Errorf("unknown: %+v", x)
 	}
@@ -135,7 +136,7 @@ func TestRelaysOverUDP(t *testing.T) {
 	}
 	c := &counts{}
 	proofs := make(chan Seen, 2*relays*ports)
-	stop := serve(t, testServer(t, Options{Conn: conn, Table: func() Table { return table }, Count: c.count, OnSeen: func(x Seen) { proofs <- x }}))
+	stop := serve(t, testServer(t, Options{Wire: wire.Over(conn), Table: func() Table { return table }, Count: c.count, OnSeen: func(x Seen) { proofs <- x }}))
 
 	var all sync.WaitGroup
 	for r := range relays {
@@ -222,17 +223,17 @@ func (p panicking) Lookup(k rack.Keys) (Entry, rack.Binding, error) {
 }
 
 func TestPanicCostsOnePacket(t *testing.T) {
-	w, c := newWire(), &counts{}
+	w, c := newCable(), &counts{}
 	reasons := make(chan any, 1)
-	stop := serve(t, testServer(t, Options{Conn: w, Count: c.count, Table: func() Table { return panicking{testTable()} },
+	stop := serve(t, testServer(t, Options{Wire: wire.Over(w), Count: c.count, Table: func() Table { return panicking{testTable()} },
 		OnPanic: func(reason any, stack []byte) {
 			if len(stack) == 0 || len(stack) > maxStack {
 				t.Errorf("stack of %d bytes", len(stack))
 			}
 			reasons <- reason
 		}}))
-	w.in <- sent{data: discover().from("52:54:00:66:66:66").bytes(), addr: sender}
-	w.in <- sent{data: discover().bytes(), addr: sender}
+	w.in <- sent{data: discover().from("52:54:00:66:66:66").bytes(), addr: senderAddr}
+	w.in <- sent{data: discover().bytes(), addr: senderAddr}
 	if got := <-reasons; got != "a bug in the table" {
 		t.Errorf("reason %v", got)
 	}
@@ -248,16 +249,16 @@ func TestPanicCostsOnePacket(t *testing.T) {
 // TestTheWordGoesBeforeTheAnswer: whatever the device does with its address is
 // seen after the address itself. An answer that does not leave is counted.
 func TestTheWordGoesBeforeTheAnswer(t *testing.T) {
-	w, c := newWire(), &counts{}
+	w, c := newCable(), &counts{}
 	w.failing = true
 	told := make(chan Seen)
-	stop := serve(t, testServer(t, Options{Conn: w, Count: c.count, OnSeen: func(x Seen) {
+	stop := serve(t, testServer(t, Options{Wire: wire.Over(w), Count: c.count, OnSeen: func(x Seen) {
 		if c.get("REQUEST send-failed") != 0 {
 			t.Error("the answer went before the word")
 		}
 		told <- x
 	}}))
-	w.in <- sent{data: asks().str(60, "iDRAC").addr(50, mine).bytes(), addr: sender}
+	w.in <- sent{data: asks().str(60, "iDRAC").addr(50, mine).bytes(), addr: senderAddr}
 	if o := (<-told).Observation; o.Proves != rack.DHCPBMC || o.Stage != rack.StageBMC {
 		t.Errorf("%+v", o)
 	}
@@ -271,12 +272,12 @@ func TestTheWordGoesBeforeTheAnswer(t *testing.T) {
 
 func TestReadErrors(t *testing.T) {
 	refused := errors.New("connection refused")
-	w := newWire()
-	s := testServer(t, Options{Conn: w})
+	w := newCable()
+	s := testServer(t, Options{Wire: wire.Over(w)})
 	for range maxReadErrors - 1 {
 		w.in <- sent{err: refused}
 	}
-	w.in <- sent{data: discover().bytes(), addr: sender}
+	w.in <- sent{data: discover().bytes(), addr: senderAddr}
 	for range maxReadErrors {
 		w.in <- sent{err: refused}
 	}
@@ -292,11 +293,11 @@ func TestReadErrors(t *testing.T) {
 }
 
 func TestClosedConnectionEndsServe(t *testing.T) {
-	w := newWire()
+	w := newCable()
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := testServer(t, Options{Conn: w}).Serve(t.Context()); !errors.Is(err, net.ErrClosed) {
+	if err := testServer(t, Options{Wire: wire.Over(w)}).Serve(t.Context()); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve: %v", err)
 	}
 }
@@ -310,9 +311,9 @@ func TestServeEndsWithContext(t *testing.T) {
 }
 
 func TestTruncatedIsCountedBesides(t *testing.T) {
-	w, c := newWire(), &counts{}
-	stop := serve(t, testServer(t, Options{Conn: w, Count: c.count}))
-	w.in <- sent{data: discover().str(60, "onie_vendor:x86_64-sim_tor48-r0").opt(61, make([]byte, 200)...).bytes(), addr: sender}
+	w, c := newCable(), &counts{}
+	stop := serve(t, testServer(t, Options{Wire: wire.Over(w), Count: c.count}))
+	w.in <- sent{data: discover().str(60, "onie_vendor:x86_64-sim_tor48-r0").opt(61, make([]byte, 200)...).bytes(), addr: senderAddr}
 	<-w.out
 	if err := stop(); err != nil {
 		t.Error(err)

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -11,11 +12,16 @@ import (
 // refuses leases shorter than an hour.
 const DefaultLease = time.Hour
 
-// Entry is the answer for one end of one device. It is never changed after its
-// table was built.
+// Entry is the answer for one end of one device, or for a stranger. It is never
+// changed after its table was built.
 type Entry struct {
-	Device   string
-	Address  netip.Addr   // IPv4, pre-determined; invalid: this end is known but gets no answer
+	Device string // empty for a stranger
+	// End names the end of the device that speaks: "management", "data", "bmc". Who
+	// holds a lease is told by Device and End, never by a client identifier.
+	End string
+
+	Address  netip.Addr   // IPv4, pre-determined; invalid: out of Pool
+	Pool     lease.Pool   // none: without Address this end is known but gets no answer
 	Prefix   netip.Prefix // the network's; invalid: no subnet mask is sent
 	ServerID netip.Addr   // the agent's address on that network; invalid: Options.ServerID
 	Router   netip.Addr   // invalid: none
@@ -37,6 +43,8 @@ type Entry struct {
 type Table interface {
 	// Lookup returns the entry and the binding of the component that sent a
 	// packet with these keys. It returns rack.ErrUnknown or rack.ErrAmbiguous,
-	// wrapped; any other error is taken for rack.ErrUnknown.
+	// wrapped; any other error is taken for rack.ErrUnknown. With rack.ErrUnknown
+	// it may return an entry with a pool: a stranger gets an address out of it,
+	// and nothing else.
 	Lookup(rack.Keys) (Entry, rack.Binding, error)
 }

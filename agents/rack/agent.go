@@ -19,6 +19,8 @@ import (
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/deviceapi"
 	"github.com/rackreach/rackreach/internal/journal"
@@ -52,11 +54,14 @@ type Options struct {
 	Stay bool
 
 	ListenDHCP func() (net.PacketConn, error) // called again when the DHCP service is restarted
-	TFTP       net.PacketConn
-	HTTP       net.Listener
-	BaseURL    string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
-	ServerID   netip.Addr // the agent's own address, as devices reach it
-	Dial       func(ctx context.Context, network, address string) (net.Conn, error)
+	// Leases is where DHCP keeps the addresses that it acknowledged; its owner closes
+	// it after Run. Nil: in memory only.
+	Leases   *lease.Store
+	TFTP     net.PacketConn
+	HTTP     net.Listener
+	BaseURL  string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
+	ServerID netip.Addr // the agent's own address, as devices reach it
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
 
@@ -317,12 +322,16 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 		return nil, err
 	}
 	return discovery.New(discovery.Options{
-		Conn: conn, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
+		Wire: wire.Over(conn), Leases: a.o.Leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },
 		OnPanic: func(reason any, stack []byte) {
 			a.o.Logger.Error("a DHCP packet crashed its handler and was dropped", "reason", fmt.Sprint(reason), "stack", string(stack))
 		},
+		OnTrouble: func(err error) { a.o.Logger.Error("DHCP", "error", err) },
 		OnSeen: func(s discovery.Seen) {
+			if s.Alarm != "" {
+				a.o.Logger.Warn("DHCP", "mac", s.Keys.MAC, "problem", s.Alarm)
+			}
 			m := &messages.DeviceSeen{Observation: messages.FromObservation(&s.Observation), Direct: s.Keys.Direct}
 			if s.Err != nil {
 				if !errors.Is(s.Err, rack.ErrAmbiguous) {

@@ -15,7 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/foreign"
+	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -32,6 +34,13 @@ type DiscoverOptions struct {
 	// Hear is how long other DHCP servers are listened for before ours speaks; 0:
 	// foreign.DefaultWindow.
 	Hear time.Duration
+
+	// Leases is where addresses are kept before they are acknowledged; its owner
+	// closes it after Run. Nil: in memory only.
+	Leases *lease.Store
+
+	// Rules say what vendor strings mean. Nil: those that rackreach comes with.
+	Rules *classify.Rules
 
 	// Tell is told what is learnt, one thing at a time. It must not block for long.
 	Tell func(Notice)
@@ -122,11 +131,12 @@ func (d *Discoverer) Run(ctx context.Context) error {
 		return err
 	}
 	server, err := discovery.New(discovery.Options{
-		Conn: interfaceConn{i}, ServerID: d.own, Count: d.metrics.dhcp, OnSeen: d.seen,
+		Wire: i, Leases: d.o.Leases, Rules: d.o.Rules, ServerID: d.own, Count: d.metrics.dhcp, OnSeen: d.seen,
 		Table: func() discovery.Table { return d.table.Load() },
 		OnPanic: func(reason any, _ []byte) {
 			d.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("a DHCP packet crashed its handler and was dropped: %.200v", reason)})
 		},
+		OnTrouble: func(err error) { d.tell.again(Notice{Kind: NoticeTrouble, Text: "DHCP: " + err.Error()}) },
 	})
 	if err != nil {
 		return errors.Join(err, i.Close())
@@ -156,13 +166,11 @@ func (d *Discoverer) seen(s discovery.Seen) {
 	if !o.Via.IsZero() {
 		n.Via = o.Via.String()
 	}
+	if s.Alarm != "" {
+		d.tell.say(Notice{Kind: NoticeAlarm, Device: n.Device, MAC: n.MAC, Text: named(o.MAC) + ": " + s.Alarm})
+	}
 	if s.Err != nil {
-		n.Kind, n.By = NoticeStranger, ""
-		if errors.Is(s.Err, rack.ErrAmbiguous) {
-			n.Kind = NoticeAmbiguous
-		}
-		n.Text = fmt.Sprintf("%s, %s, is not answered: %s", named(o.MAC), described(n), s.Err)
-		d.tell.say(n)
+		d.stranger(n, s)
 		return
 	}
 	if b := d.binder.Learned(&o); b != d.binder {
@@ -171,16 +179,28 @@ func (d *Discoverer) seen(s discovery.Seen) {
 	}
 	n.Text = fmt.Sprintf("%s is %s, by its %s", named(o.MAC), described(n), n.By)
 	d.tell.say(n)
-	switch o.Proves {
-	case rack.DHCPDeclined:
+	switch {
+	case o.Proves == rack.DHCPDeclined:
 		n.Kind, n.Address = NoticeDeclined, o.Address
 		n.Text = fmt.Sprintf("%s refuses its address %s: somebody else has it (%s): find that with: arping -I %s %s", named(o.MAC), o.Address, o.Message, d.link.Name, o.Address)
-	default:
-		if o.Address == "" {
-			return
-		}
-		n.Kind, n.Address = NoticeAddress, o.Address
-		n.Text = fmt.Sprintf("%s has the address %s", named(o.MAC), o.Address)
+		d.tell.again(n)
+	case s.Address != "":
+		n.Kind, n.Address = NoticeAddress, s.Address
+		n.Text = fmt.Sprintf("%s has the address %s", named(o.MAC), s.Address)
+		d.tell.say(n)
+	}
+}
+
+// stranger tells of a component that no slot fits, or more than one.
+func (d *Discoverer) stranger(n Notice, s discovery.Seen) {
+	n.Kind, n.By = NoticeStranger, ""
+	n.Text = fmt.Sprintf("%s, %s, is not answered: %s", named(n.MAC), described(n), s.Err)
+	switch {
+	case errors.Is(s.Err, rack.ErrAmbiguous):
+		n.Kind = NoticeAmbiguous
+	case s.Address != "":
+		n.Address = s.Address
+		n.Text = fmt.Sprintf("%s, %s, has the address %s for strangers: %s", named(n.MAC), described(n), s.Address, s.Err)
 	}
 	d.tell.say(n)
 }

@@ -21,7 +21,9 @@ const (
 	NoticeAmbiguous  NoticeKind = "ambiguous"       // more than one slot fits; it is not answered
 	NoticeBMC        NoticeKind = "bmc"             // a BMC answered
 	NoticeNeighbour  NoticeKind = "neighbour"       // what is at the other end of our cable
+	NoticeInUse      NoticeKind = "in-use"          // somebody has an address
 	NoticeForeign    NoticeKind = "foreign-server"  // another DHCP server
+	NoticeAlarm      NoticeKind = "alarm"           // a person must see to something
 	NoticeTrouble    NoticeKind = "trouble"         // something does not work; the rest goes on
 	NoticeStrangers  NoticeKind = "strangers-muted" // so many that no more of them are told
 	maxNotices                  = 4096              // different things that are told at most, so that strangers fill no memory
@@ -32,7 +34,7 @@ const (
 type Notice struct {
 	Time     time.Time  `json:"time"`
 	Kind     NoticeKind `json:"kind"`
-	Rack     string     `json:"rack"`
+	Rack     string     `json:"rack,omitempty"`
 	Device   string     `json:"device,omitempty"` // slot
 	By       rack.How   `json:"by,omitempty"`     // the key that bound it
 	MAC      string     `json:"mac,omitempty"`

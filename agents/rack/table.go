@@ -45,17 +45,19 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		return discovery.Entry{}, rack.Binding{}, err
 	}
 	d, _ := t.rack.Device(b.Device)
-	e := discovery.Entry{Device: d.Name, ServerID: t.serverID, Hostname: d.Name}
+	e := discovery.Entry{Device: d.Name, End: string(b.Network), ServerID: t.serverID, Hostname: d.Name}
 	host := rack.Management
 	if d.Role == rack.Server {
 		host = rack.Data
 	}
 	switch {
 	case k.Stage == rack.StageBMC:
+		e.End = "bmc"
 		if d.BMC != nil {
 			e.Address, e.Prefix, e.Hostname = d.BMC.Address, t.rack.Management, d.Name+"-bmc"
 		}
 	case b.Network == host || b.Network == "": // a unicast renewal says nothing of its way
+		e.End = string(host)
 		e.Address, e.Prefix = d.Address, t.rack.Management
 		if host == rack.Data {
 			e.Prefix = t.rack.Data

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/foreign"
+	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/internal/platform"
 )
 
@@ -24,13 +27,16 @@ type discover struct {
 	allow   []string
 	metrics string
 	hear    time.Duration
+	rules   string
+	state   string
+	env     func(string) (string, bool)
 }
 
 // minHear is the shortest --hear: a server that asks by ARP first takes as long.
 const minHear = time.Second
 
-func newDiscover() *cobra.Command {
-	var d discover
+func newDiscover(env func(string) (string, bool)) *cobra.Command {
+	d := discover{env: env}
 	cmd := &cobra.Command{
 		Use:   "discover FILE",
 		Short: "Give the components of a rack their addresses, and say who is there",
@@ -58,6 +64,8 @@ interrupt. rackreach preflight FILE says beforehand what would be in its way.`,
 	f.StringVarP(&d.output, "output", "o", "lines", "lines or json")
 	f.StringArrayVar(&d.allow, "allow", nil, "an interface that is to be served although it holds the default route, or the address of another DHCP server that may be there; may be given more than once")
 	f.DurationVar(&d.hear, "hear", foreign.DefaultWindow, "how long to listen for other DHCP servers before answering anybody")
+	f.StringVar(&d.rules, "rules", "", "file with rules of your own for recognising devices")
+	stateFlag(f, &d.state)
 	f.StringVar(&d.metrics, "metrics-listen", "", "serve Prometheus metrics on this loopback address (default: nowhere)")
 	return cmd
 }
@@ -81,10 +89,21 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	if r.Agent.Interface == "" {
 		return badInput(fmt.Errorf("the rack file of %s names no interface: write agent: {cable: %q, interface: NAME}, with the interface that is cabled to that port\nNothing was begun. Mend the file, then: rackreach preflight %s", r.Name, r.Agent.Cable, d.file))
 	}
+	var rules *classify.Rules
+	if d.rules != "" {
+		if rules, err = classify.Load(d.rules); err != nil {
+			return badInput(err)
+		}
+	}
+	leases, err := d.leases(r.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leases.Close()) }()
 	registry := prometheus.NewRegistry()
 	lines := &noticeLines{out: out, json: d.output == "json"}
 	x, err := rackagent.NewDiscoverer(rackagent.DiscoverOptions{
-		Rack: r, Platforms: platform.All(), Allow: d.allow, Registry: registry, Tell: lines.tell, Hear: d.hear,
+		Rack: r, Platforms: platform.All(), Allow: d.allow, Registry: registry, Tell: lines.tell, Hear: d.hear, Leases: leases, Rules: rules,
 	})
 	if err != nil {
 		return fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file)
@@ -102,6 +121,15 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	return errors.Join(x.Run(ctx), lines.failed())
 }
 
+// leases opens the leases of a rack, which outlive the process.
+func (d *discover) leases(name string) (*lease.Store, error) {
+	home, err := homeOf(d.state, d.env)
+	if err != nil {
+		return nil, err
+	}
+	return lease.Open(home.Rack(name).Leases(), lease.Options{})
+}
+
 // checkLines checks -o of commands that print a line for each thing that happens.
 func checkLines(output string) error {
 	if output != "lines" && output != "json" {
@@ -114,6 +142,7 @@ func checkLines(output string) error {
 type noticeLines struct {
 	out  io.Writer
 	json bool
+	who  string // what a line is about that is about no slot and no rack
 
 	mu  sync.Mutex
 	err error
@@ -131,7 +160,7 @@ func (l *noticeLines) tell(n rackagent.Notice) {
 	}
 	who := n.Device
 	if who == "" {
-		who = n.Rack
+		who = cmp.Or(n.Rack, l.who)
 	}
 	_, l.err = fmt.Fprintf(l.out, "%s  %-14s %-14s %s\n", n.Time.UTC().Format("15:04:05.000"), who, n.Kind, n.Text)
 }

@@ -54,10 +54,17 @@ func newOnWire(t *testing.T) *onWire {
 	return w
 }
 
+// command is rackreach with a state of its own.
+func (w *onWire) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(w.binary, args...)
+	cmd.Env = append(os.Environ(), "RACKREACH_STATE="+filepath.Join(filepath.Dir(w.file), "state"))
+	return cmd
+}
+
 // try runs rackreach on the agent's machine to its end.
 func (w *onWire) try(args ...string) (out string, code int) {
 	w.t.Helper()
-	cmd := exec.Command(w.binary, args...)
+	cmd := w.command(args...)
 	var b []byte
 	w.agent.Do(func() { b, _ = cmd.CombinedOutput() })
 	return string(b), cmd.ProcessState.ExitCode()
@@ -66,6 +73,7 @@ func (w *onWire) try(args ...string) (out string, code int) {
 // notices are what a running rackreach learns.
 type notices struct {
 	t     *testing.T
+	cmd   *exec.Cmd
 	lines chan rackagent.Notice
 	seen  []rackagent.Notice
 	notes strings.Builder
@@ -74,12 +82,12 @@ type notices struct {
 // start starts a command that prints notices.
 func (w *onWire) start(args ...string) *notices {
 	w.t.Helper()
-	cmd := exec.Command(w.binary, append(args, "-o", "json")...)
+	cmd := w.command(append(args, "-o", "json")...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	n := &notices{t: w.t, lines: make(chan rackagent.Notice, 1000)}
+	n := &notices{t: w.t, cmd: cmd, lines: make(chan rackagent.Notice, 1000)}
 	cmd.Stderr = &n.notes
 	w.agent.Start(cmd)
 	go func() {
@@ -129,6 +137,30 @@ func (n *notices) await(kind rackagent.NoticeKind, text string) rackagent.Notice
 	}
 }
 
+// awaitAny is await, for what may have been told already.
+func (n *notices) awaitAny(kind rackagent.NoticeKind, text string) {
+	n.t.Helper()
+	for _, x := range n.seen {
+		if x.Kind == kind && strings.Contains(x.Text, text) {
+			return
+		}
+	}
+	n.await(kind, text)
+}
+
+// end tells it to end, which it must do with 0.
+func (n *notices) end() {
+	n.t.Helper()
+	if err := n.cmd.Process.Signal(os.Interrupt); err != nil {
+		n.t.Fatal(err)
+	}
+	for range n.lines { // until its output ends
+	}
+	if err := n.cmd.Wait(); err != nil {
+		n.t.Errorf("it ended with %v", err)
+	}
+}
+
 // dhcp asks for an address with a client that nobody here wrote.
 func (w *onWire) dhcp(class string, tries string) string {
 	w.t.Helper()
@@ -171,7 +203,7 @@ func TestDiscoverRefuses(t *testing.T) {
 		t.Errorf("%d: %s", code, out)
 	}
 	w.start("discover", w.file, "--allow", "rr0", "--hear", "1s").await(rackagent.NoticeService, "is served on")
-	if out, code := w.try("discover", w.file, "--allow", "rr0", "--hear", "1s"); code != exitError || !strings.Contains(out, "UDP port 67 of interface rr0 is served by rackreach (process ") {
+	if out, code := w.try("discover", w.file, "--allow", "rr0", "--hear", "1s", "--state", t.TempDir()); code != exitError || !strings.Contains(out, "UDP port 67 of interface rr0 is served by rackreach (process ") {
 		t.Errorf("a second server: %d: %s", code, out)
 	}
 }
@@ -211,7 +243,7 @@ func TestDiscoverForeignServer(t *testing.T) {
 	w.udhcpd()
 	w.devices.SetMAC("rr0", "02:00:00:00:00:99") // not ours: the other one gives it an address
 	// Its answer to the second one's question is broadcast, so the first hears it too.
-	out, code := w.try("discover", w.file)
+	out, code := w.try("discover", w.file, "--state", t.TempDir())
 	if code != exitError || !strings.Contains(out, "another DHCP server is on the segment of interface rr0: 192.168.104.77 (MAC 02:00:00:00:00:99), which offered 192.168.104.") || !strings.Contains(out, "--allow 192.168.104.77") {
 		t.Errorf("%d: %s", code, out)
 	}

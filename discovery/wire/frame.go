@@ -126,3 +126,23 @@ func fold(s uint32) uint16 {
 	}
 	return uint16(s)
 }
+
+// ParseARP reads who speaks in a frame of ARP over Ethernet (RFC 826), and with which
+// address. It returns an error for one who has none yet, and for whatever else is in
+// the frame.
+func ParseARP(frame []byte) (net.HardwareAddr, netip.Addr, error) {
+	const length = 28 // of ARP for Ethernet and IPv4
+	errNot := errors.New("it is no ARP of a machine with an IPv4 address")
+	if len(frame) < ethernetHeader+length || binary.BigEndian.Uint16(frame[12:]) != EtherTypeARP {
+		return nil, netip.Addr{}, errNot
+	}
+	a := frame[ethernetHeader:]
+	if binary.BigEndian.Uint16(a) != 1 || binary.BigEndian.Uint16(a[2:]) != EtherTypeIPv4 || a[4] != 6 || a[5] != 4 {
+		return nil, netip.Addr{}, errNot
+	}
+	mac, ip := net.HardwareAddr(a[8:14]), netip.AddrFrom4([4]byte(a[14:18]))
+	if mac[0]&1 != 0 || ip.IsUnspecified() || ip.IsMulticast() || ip.As4()[0] >= 240 {
+		return nil, netip.Addr{}, errNot
+	}
+	return mac, ip, nil
+}

@@ -94,3 +94,19 @@ func FuzzParseUDP(f *testing.F) {
 		}
 	})
 }
+
+func TestParseARP(t *testing.T) {
+	good := "\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x05\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01\x02\x00\x00\x00\x00\x05\x0a\x00\x00\x09\x00\x00\x00\x00\x00\x00\x0a\x00\x00\x01"
+	if m, a, err := wire.ParseARP([]byte(good + "filled up")); err != nil || m.String() != "02:00:00:00:00:05" || a.String() != "10.0.0.9" {
+		t.Errorf("%s %s %v", m, a, err)
+	}
+	change := func(at int, to byte) []byte { b := []byte(good); b[at] = to; return b }
+	for name, f := range map[string][]byte{
+		"short": []byte(good)[:41], "not ARP": change(13, 0), "not Ethernet": change(15, 6), "long addresses": change(18, 8),
+		"a group": change(22, 1), "no address": append(append([]byte(good)[:28], 0, 0, 0, 0), good[32:]...), "multicast": change(28, 224),
+	} {
+		if m, a, err := wire.ParseARP(f); err == nil {
+			t.Errorf("%s: %s %s", name, m, a)
+		}
+	}
+}

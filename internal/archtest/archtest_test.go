@@ -21,7 +21,7 @@ var rows = [][]string{
 	{"actors", "internal/api"},
 	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog", "internal/pki", "internal/access"},
 	{"discovery/foreign", "discovery/lldp"},
-	{"discovery/classify", "discovery/wire", "messages/messagesconnect"},
+	{"discovery/classify", "discovery/lease", "discovery/wire", "messages/messagesconnect"},
 	{"messages"},
 	{"internal/fleet"},
 	{"internal/rack", "internal/strictyaml"},

@@ -3,6 +3,7 @@ package rack
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -17,6 +18,11 @@ type Keys struct {
 	Stage  Stage
 	Model  string // ONIE machine or model string
 	Serial string // as the vendor strings say it
+
+	// Link is an address of the network that the packet came from, as its relay says
+	// (giaddr, or RFC 3527); invalid: nothing says. It tells networks apart for
+	// components that no slot fits, and never binds one.
+	Link netip.Addr
 }
 
 // How says by which key a component was bound to its slot.

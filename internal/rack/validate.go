@@ -302,6 +302,12 @@ func badName(s string) string {
 	return fmt.Sprintf("1 to %d lower-case letters, digits and hyphens, no hyphen first or last", maxLabel)
 }
 
+// IsName reports whether s can be the name of a rack or a device.
+func IsName(s string) bool { return badName(s) == "" && s != "external" && s != "rack" }
+
+// IsPortName reports whether s can be the name of a switch's port.
+func IsPortName(s string) bool { return plain(s, maxPortName, "-_./") }
+
 // plain reports whether s is 1 to limit ASCII letters, digits and characters of also.
 func plain(s string, limit int, also string) bool {
 	for i := range len(s) {

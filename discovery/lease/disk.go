@@ -1,0 +1,280 @@
+package lease
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+const (
+	// lockWait is how long Open waits for another process that has the file.
+	lockWait = 2 * time.Second
+	// version of the file's layout.
+	version = 1
+	// least is how many leases the file holds before outdated ones are cleared away.
+	least = 256
+	// cleared is how many old records one commit clears away at most.
+	cleared = 4
+)
+
+var (
+	metaBucket   = []byte("meta")
+	recordBucket = []byte("records")
+	versionKey   = []byte("version")
+)
+
+// ErrDamaged says that a lease file is not what was written. It is wrapped with
+// what to do.
+var ErrDamaged = errors.New("the lease file is damaged")
+
+// disk is the file of a store. It is used under the store's lock.
+type disk struct {
+	path    string
+	db      *bbolt.DB
+	last    uint64   // number of the newest record
+	records []record // what the file holds, oldest first
+	stored  int      // leases in all records
+	buf     []byte
+
+	commits, failed uint64
+}
+
+// record is one value of the file.
+type record struct {
+	number  uint64
+	entries []*entry // as written; those that were written again since are outdated
+}
+
+// Open opens the lease file, or creates it, and reads all of it. Errors: another
+// process has it, ErrDamaged, one of the file system; each says what to do.
+func Open(path string, o Options) (*Store, error) {
+	s := Memory(o)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("create the directory of the lease file: %w", err)
+	}
+	d := &disk{path: path}
+	err := guard(func() (err error) {
+		if d.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait}); err != nil {
+			return err
+		}
+		return s.load(d)
+	})
+	if err == nil {
+		s.disk = d
+		return s, nil
+	}
+	if d.db != nil {
+		err = errors.Join(err, guard(d.db.Close))
+	}
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout):
+		return nil, fmt.Errorf("open %s: another process uses it; end the other agent of this rack first", path)
+	case errors.Is(err, errRecord), errors.Is(err, errGuard), errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrChecksum), errors.Is(err, bbolt.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: %s: %w; move it away and start again: pre-determined addresses stay as they are, but an address of a pool may be given out "+
+			"again while its lease runs, so start an hour later or give another pool", ErrDamaged, path, err)
+	}
+	return nil, fmt.Errorf("open %s: %w", path, err)
+}
+
+// Stats is what a store has done since it was opened.
+type Stats struct {
+	Commits uint64 // that are durable
+	Syncs   uint64 // of the disk, for these: bbolt syncs a commit's pages, then its meta page
+	Failed  uint64 // commits that are not durable; nothing of them was acknowledged
+	Leases  int    // remembered, whatever became of them
+	Stored  int    // in the file, outdated ones included
+}
+
+// syncsPerCommit: bbolt's Tx.write and Tx.writeMeta call fdatasync once each.
+const syncsPerCommit = 2
+
+// Stats may be called at any time.
+func (s *Store) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := Stats{Leases: len(s.byAddr)}
+	if d := s.disk; d != nil {
+		out.Commits, out.Failed, out.Stored = d.commits, d.failed, d.stored
+		out.Syncs = syncsPerCommit * d.commits
+	}
+	return out
+}
+
+// Close closes the file. What was not committed is forgotten.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.disk == nil || s.disk.db == nil {
+		return nil
+	}
+	db := s.disk.db
+	s.disk.db = nil
+	if err := guard(db.Close); err != nil {
+		return fmt.Errorf("close %s: %w", s.disk.path, err)
+	}
+	return nil
+}
+
+// load makes the tables of a new file, or reads an old one.
+func (s *Store) load(d *disk) error {
+	err := d.db.Update(func(tx *bbolt.Tx) error {
+		meta, err := tx.CreateBucketIfNotExists(metaBucket)
+		if err != nil {
+			return err
+		}
+		switch v := meta.Get(versionKey); {
+		case v == nil:
+			if err := meta.Put(versionKey, []byte{version}); err != nil {
+				return err
+			}
+		case len(v) != 1 || v[0] != version:
+			return fmt.Errorf("it was written by a newer rackreach: use that one, or move the file away")
+		}
+		_, err = tx.CreateBucketIfNotExists(recordBucket)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	forget := time.Now().Add(-memory)
+	return d.db.View(func(tx *bbolt.Tx) error {
+		err := tx.Bucket(recordBucket).ForEach(func(k, v []byte) error {
+			if len(k) != 8 {
+				return fmt.Errorf("%w: its key has %d bytes", errRecord, len(k))
+			}
+			r := record{number: binary.BigEndian.Uint64(k)}
+			if r.number <= d.last { // a damaged page may lead round in a circle
+				return fmt.Errorf("%w: number %d comes after %d", errRecord, r.number, d.last)
+			}
+			if err := readRecord(v, r.number, func(l Lease) { r.entries = append(r.entries, s.restore(l, r.number)) }); err != nil {
+				return err
+			}
+			d.last = r.number
+			d.records, d.stored = append(d.records, r), d.stored+len(r.entries)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		s.index(forget)
+		return nil
+	})
+}
+
+// restore takes over a lease as a record has it.
+func (s *Store) restore(l Lease, record uint64) *entry {
+	e := s.byAddr[number(l.Address)]
+	if e == nil {
+		e = &entry{}
+		s.byAddr[number(l.Address)] = e
+	}
+	e.Lease, e.record = l, record
+	return e
+}
+
+// index builds the other indexes and forgets what ended long ago. Of several
+// leases of one holder the bound one counts, then the one that ended last: the
+// order of the records says nothing, since old ones are moved to the end.
+func (s *Store) index(forget time.Time) {
+	for n, e := range s.byAddr {
+		if e.Ends.Before(forget) {
+			delete(s.byAddr, n)
+			e.record = 0
+			continue
+		}
+		newest := s.byHolder[e.Holder]
+		s.own(e)
+		if newest != nil && (newest.State < e.State || newest.State == e.State && newest.Ends.After(e.Ends)) {
+			s.byHolder[e.Holder] = newest
+		}
+	}
+}
+
+// commit writes the leases that changed as one record, and clears away old ones.
+// live is how many leases there are.
+func (d *disk) commit(dirty []*entry, live int) error {
+	if d.db == nil {
+		return os.ErrClosed
+	}
+	next := d.last + 1
+	old, moved := d.outdated(len(dirty), live)
+	entries := append(append(make([]*entry, 0, len(dirty)+len(moved)), dirty...), moved...)
+	d.buf = d.buf[:0]
+	for _, e := range entries {
+		d.buf = appendLease(d.buf, &e.Lease)
+	}
+	d.buf = seal(d.buf, next)
+	err := guard(func() error {
+		return d.db.Update(func(tx *bbolt.Tx) error {
+			b := tx.Bucket(recordBucket)
+			b.FillPercent = 1 // keys only grow: full pages need no room
+			for _, r := range d.records[:old] {
+				if err := b.Delete(key(r.number)); err != nil {
+					return err
+				}
+			}
+			return b.Put(key(next), d.buf)
+		})
+	})
+	if err != nil {
+		d.failed++
+		return err
+	}
+	d.commits++
+	for _, e := range entries {
+		e.record = next
+	}
+	for i, r := range d.records[:old] {
+		d.stored -= len(r.entries)
+		d.records[i] = record{}
+	}
+	d.records = append(d.records[old:], record{next, entries})
+	d.last, d.stored = next, d.stored+len(entries)
+	return nil
+}
+
+// outdated is how many of the oldest records are cleared away by the next commit,
+// and the leases of them that count still. Nothing is, unless more than half of
+// what the file holds is outdated: then clearing a record away frees more, on
+// average, than it moves.
+func (d *disk) outdated(adding, live int) (n int, moved []*entry) {
+	stored := d.stored + adding
+	for _, r := range d.records[:min(len(d.records), cleared)] {
+		if stored <= least || stored <= 2*live {
+			break
+		}
+		stored -= len(r.entries)
+		for _, e := range r.entries {
+			if e.record == r.number && !e.dirty {
+				moved = append(moved, e)
+				stored++
+			}
+		}
+		n++
+	}
+	return n, moved
+}
+
+func key(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+// errGuard says that bbolt gave up on what the file holds.
+var errGuard = errors.New("the database failed")
+
+// guard turns what bbolt does about a damaged page, a panic or a memory fault,
+// into an error.
+func guard(f func() error) (err error) {
+	before := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(before)
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errGuard, p)
+		}
+	}()
+	return f()
+}

@@ -1,0 +1,42 @@
+// Package lease keeps who has which address, on disk before anybody is told.
+//
+// # Usage
+//
+// One goroutine, the DHCP engine, decides a batch of packets with [Store.Offer],
+// [Store.Bind], [Store.Release] and [Store.Decline], which change the store in
+// memory, and then calls [Store.Commit] once. Only after Commit returned nil may
+// an acknowledgement of that batch leave (RFC 2131 section 4.3.1). When Commit
+// fails, the store is as it was before the batch: nothing was promised, clients
+// ask again, and the next batch tries again.
+//
+// # Who holds an address
+//
+// A [Holder] is an end of a slot, such as the management end of tor-1, or a
+// stranger by its hardware address. Never a client identifier: the same machine
+// sends none in its firmware, 01 and its MAC in iPXE, a DUID in its operating
+// system, and two machines that were installed from one image send the same
+// (protocol facts §3, line 22). So one machine has one address, whatever stage it
+// is in. An address that an installer had elsewhere is taken back when the
+// device's system comes up.
+//
+// # Order of giving out
+//
+// What the holder has or had; what it asks for, when nobody had it; an address
+// that nobody had yet; an address whose offer lapsed; last of all the lease that
+// ended longest ago. A declined address is not given out for a hold time.
+//
+// # On disk
+//
+// bbolt, one value a batch under growing keys: a commit writes a few pages at the
+// end of the tree, however many leases the file holds (keys by address would
+// write two pages a lease). The index is in memory and is rebuilt when the file is
+// opened. While more than half of the file is outdated, each commit also moves
+// what is left of the oldest batches to the end, so the file stays bounded.
+// Each value carries a checksum: bbolt itself returns a damaged value without an
+// error.
+//
+// # Concurrency
+//
+// Every method may be called from any goroutine. Between the first change of a
+// batch and its Commit only one goroutine may change the store.
+package lease
