@@ -199,7 +199,8 @@ func TestNewerFile(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return b.Put(versionKey, []byte{version + 1})
+		_, err = tx.CreateBucket(recordBucket)
+		return errors.Join(err, b.Put(versionKey, []byte{version + 1}))
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)

@@ -187,6 +187,10 @@ func TestMemberOf(t *testing.T) {
 	}
 }
 
+func pool(first, last string) rack.Pool {
+	return rack.Pool{First: netip.MustParseAddr(first), Last: netip.MustParseAddr(last)}
+}
+
 func TestValidate(t *testing.T) {
 	racks := func() []*rack.Rack {
 		return []*rack.Rack{
@@ -218,6 +222,14 @@ func TestValidate(t *testing.T) {
 		{"one address", func(_, r2 *rack.Rack) { r2.Devices[1].Address = netip.MustParseAddr("10.0.1.1") }, "has the address 10.0.1.1 of r1/server-01"},
 		{"one address, not joined", func(_, r2 *rack.Rack) {
 			r2.Devices[1].Address, r2.Links = netip.MustParseAddr("10.0.1.1"), nil
+		}, ""},
+		{"pools overlap", func(r1, r2 *rack.Rack) {
+			r1.DataPool = pool("10.0.1.10", "10.0.1.20")
+			r2.DataPool = pool("10.0.1.20", "10.0.1.30")
+		}, "its data pool 10.0.1.20-10.0.1.30 overlaps pool 10.0.1.10-10.0.1.20 of rack r1"},
+		{"a pool holds a server of another rack", func(_, r2 *rack.Rack) { r2.DataPool = pool("10.0.1.1", "10.0.1.9") }, "holds the address 10.0.1.1 of r1/server-01"},
+		{"pools overlap, not joined", func(r1, r2 *rack.Rack) {
+			r1.DataPool, r2.DataPool, r2.Links = pool("10.0.1.10", "10.0.1.20"), pool("10.0.1.20", "10.0.1.30"), nil
 		}, ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {

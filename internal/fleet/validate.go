@@ -106,7 +106,29 @@ func addresses(racks []*rack.Rack, joined map[string][]string) []Problem {
 			owner[k] = r.Name + "/" + d.Name
 		}
 	}
+	for i, r := range racks {
+		for j, other := range racks {
+			if i != j && segment[r.Name] == segment[other.Name] {
+				out = append(out, pools(r, other, j > i)...)
+			}
+		}
+	}
 	return out
+}
+
+// pools holds the data pool of a rack against the addresses and, once for the two,
+// against the pool of another that it is joined with.
+func pools(r, other *rack.Rack, once bool) []Problem {
+	p := r.DataPool
+	if once && p.Overlaps(other.DataPool) {
+		return []Problem{{other.Name, fmt.Sprintf("its data pool %s overlaps pool %s of rack %s: once the racks are joined they share one data network; give one of them another", other.DataPool, p, r.Name)}}
+	}
+	for i := range other.Devices {
+		if d := &other.Devices[i]; d.Role == rack.Server && p.Contains(d.Address) {
+			return []Problem{{r.Name, fmt.Sprintf("its data pool %s holds the address %s of %s/%s: once the racks are joined they share one data network; give the pool other addresses", p, d.Address, other.Name, d.Name)}}
+		}
+	}
+	return nil
 }
 
 func mark(segment map[string]int, joined map[string][]string, name string, n int) {
