@@ -70,7 +70,8 @@ type (
 		Claim    bool // an agent took the epoch; there are no events in it
 		Events   []*messages.Event
 	}
-	// CaughtUp says that what was in the log at the start is known.
+	// CaughtUp says that all that was there at the start was told: what the log held,
+	// orders, plans, and what the fleet is to become.
 	CaughtUp struct{}
 	// Ordered is an order that was kept.
 	Ordered struct{ Order *messages.Order }

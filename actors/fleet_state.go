@@ -136,7 +136,7 @@ func (f *Fleet) state() *messages.Fleet {
 	if f.desired != nil {
 		out.Status = string(fleet.Status(f.desired.Spec, states, links, f.desired.Halted != ""))
 	}
-	if !f.isTold || slices.ContainsFunc(out.Racks, func(m *messages.FleetRack) bool { return m.Status == Reading }) {
+	if !f.caughtUp || slices.ContainsFunc(out.Racks, func(m *messages.FleetRack) bool { return m.Status == Reading }) {
 		out.Status = Reading
 	}
 	return out
