@@ -30,6 +30,7 @@ type Fleet struct {
 	pending  map[string]bool // whose order is being kept
 	askers   []*actor.PID    // wait until where every rack stands is known
 	halting  bool            // that the fleet was halted is being kept
+	undone   bool            // it could not be kept
 	ctx      context.Context
 	cancel   context.CancelFunc
 }
@@ -197,8 +198,11 @@ func (f *Fleet) Receive(c actor.Context) {
 	case *Forget:
 		f.forward(c, m.Rack)
 	case *stands:
+		before := f.racks[m.rack].stand
 		f.racks[m.rack].stand = m
-		f.next(c)
+		if m.matters(before) || f.undone {
+			f.next(c)
+		}
 		f.answer(c)
 	case *Want:
 		if f.desired == nil || m.Desired == nil || f.desired.ID != m.Desired.ID {
@@ -215,7 +219,7 @@ func (f *Fleet) Receive(c actor.Context) {
 		}
 		f.next(c)
 	case *haltKept:
-		f.halting = false
+		f.halting, f.undone = false, m.err != nil
 		if m.err != nil {
 			f.o.Logger.Warn("that the fleet is halted could not be kept; it is tried again", "error", m.err)
 		}
