@@ -54,7 +54,7 @@ func (w *onWire) is(checks map[string][]rackagent.Check, name string, want racka
 func TestPreflightInNamespaces(t *testing.T) {
 	w := newOnWire(t)
 	w.devices.Address("rr0", "192.168.104.100/24")
-	w.devices.BMC("192.168.104.100", [16]byte{0xba, 0xdd})
+	w.devices.BMC("192.168.104.100", [16]byte{0xba, 0xdd}, false)
 	checks, code := w.preflight("admin:secret")
 	if code != 0 {
 		t.Errorf("it ended with %d: %+v", code, checks)
@@ -74,7 +74,7 @@ func TestPreflightNamesProblems(t *testing.T) {
 	w := newOnWire(t)
 	w.udhcpd()
 	w.devices.Address("rr0", "192.168.104.100/24")
-	w.devices.BMC("192.168.104.100", [16]byte{})
+	w.devices.BMC("192.168.104.100", [16]byte{}, false)
 	w.agent.Default("rr0", "192.168.104.253")
 	checks, code := w.preflight("admin:wrong", "--hear", "5s", "--state", "/proc/nowhere")
 	if code != exitError {
