@@ -26,6 +26,7 @@ type onWire struct {
 	t              *testing.T
 	binary, file   string
 	agent, devices *nstest.Host
+	under          []string // a program that runs it
 }
 
 // What the devices of the rack are known by.
@@ -58,7 +59,8 @@ func newOnWire(t *testing.T) *onWire {
 
 // command is rackreach with a state of its own.
 func (w *onWire) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(w.binary, args...)
+	line := append(append([]string(nil), w.under...), append([]string{w.binary}, args...)...)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), "RACKREACH_STATE="+filepath.Join(filepath.Dir(w.file), "state"))
 	return cmd
 }
@@ -196,6 +198,33 @@ func TestDiscoverInNamespaces(t *testing.T) {
 	if x := n.await(rackagent.NoticeStranger, "02:00:00:00:00:99"); x.Device != "" {
 		t.Errorf("%+v", x)
 	}
+}
+
+// The capabilities of deploy/systemd/rackreach-agent@.service are enough.
+func TestDiscoverWithTheRightsOfTheUnit(t *testing.T) {
+	w := newOnWire(t)
+	unit, err := os.ReadFile("../../deploy/systemd/rackreach-agent@.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(unit), "\nAmbientCapabilities=CAP_NET_RAW CAP_NET_BIND_SERVICE\n") || !strings.Contains(string(unit), "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_PACKET AF_NETLINK\n") {
+		t.Error("the unit grants something else: change this test")
+	}
+	w.agent.Do(func() {
+		if err := w.agent.IPv6("rr0", true); err != nil {
+			t.Error(err)
+		}
+	})
+	w.agent.Address("rr0", "fe80::1/64")
+	const caps = "-all,+net_raw,+net_bind_service"
+	w.under = []string{"setpriv", "--bounding-set", caps, "--inh-caps", caps, "--"}
+	n := w.start("discover", w.file, "--hear", "1s")
+	n.await(rackagent.NoticeService, "DHCP of rack r4 is served")
+	n.awaitAny(rackagent.NoticeService, "are told that there is no router")
+	if out := w.dhcp(pxeClass, "5"); !strings.Contains(out, "lease of 10.0.4.11 obtained") {
+		t.Errorf("the client said:\n%s", out)
+	}
+	n.end()
 }
 
 func TestDiscoverRefuses(t *testing.T) {
