@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -23,6 +24,7 @@ type Fleet struct {
 	o        FleetOptions
 	racks    map[string]*member
 	desired  *Desired // nil: no fleet was applied
+	isTold   bool     // what the log held at the start was told
 	caughtUp bool
 	begun    map[string]bool // racks whose first order of this fleet was kept
 	pending  map[string]bool // whose order is being kept
@@ -61,10 +63,12 @@ type (
 	}
 	// LogEntry is a part of the log that is of one rack.
 	LogEntry struct {
-		Rack   string
-		Epoch  uint64
-		Claim  bool // an agent took the epoch; there are no events in it
-		Events []*messages.Event
+		Rack     string
+		Position uint64    // in the log; 0: not told
+		Time     time.Time // when the log took it
+		Epoch    uint64
+		Claim    bool // an agent took the epoch; there are no events in it
+		Events   []*messages.Event
 	}
 	// CaughtUp says that what was in the log at the start is known.
 	CaughtUp struct{}
@@ -101,8 +105,9 @@ type (
 
 	// GetRack is answered with a *messages.Rack, or an error.
 	GetRack struct{ Rack string }
-	// GetFleet is answered with a *messages.Fleet.
-	GetFleet struct{}
+	// GetFleet is answered with a *messages.Fleet: at once, or, with Whole, when
+	// where every rack stands is known.
+	GetFleet struct{ Whole bool }
 	// GetCounts is answered with Counts.
 	GetCounts struct{}
 	// Await is answered with an *Answer or a *rack.Refusal once the order of that id
@@ -128,7 +133,7 @@ var (
 
 // NewFleet is a Fleet before it is spawned.
 func NewFleet(o FleetOptions) *Fleet {
-	o.loads = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+	o.loads, o.saves = make(chan struct{}, 2*runtime.GOMAXPROCS(0)), make(chan struct{}, 1)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -164,6 +169,14 @@ func (f *Fleet) Receive(c actor.Context) {
 			c.Send(r.pid, &load{})
 		}
 		f.answer(c)
+	case *Known:
+		f.told(c, m)
+	case *SaveSome:
+		for name, r := range f.racks {
+			if part(name) == m.Part%SaveParts {
+				c.Send(r.pid, &save{})
+			}
+		}
 	case *Ordered:
 		c.Send(f.member(c, m.Order.GetRack()).pid, m)
 	case *Planned:
@@ -206,6 +219,10 @@ func (f *Fleet) Receive(c actor.Context) {
 			f.o.Logger.Warn("that the fleet is halted could not be kept; it is tried again", "error", m.err)
 		}
 	case *GetFleet:
+		if !m.Whole {
+			c.Respond(f.state())
+			return
+		}
 		f.askers = append(f.askers, c.Sender())
 		f.answer(c)
 	case *GetCounts:
@@ -244,17 +261,29 @@ func (f *Fleet) forward(c actor.Context, name string) {
 
 // member is a rack; one that was not heard of so far is spawned.
 func (f *Fleet) member(c actor.Context, name string) *member {
-	r := f.racks[name]
-	if r == nil {
-		pid, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &rackProxy{o: &f.o, name: name} }), "rack-"+name)
-		if err != nil {
-			panic(fmt.Sprintf("spawn the proxy of rack %s: %v", name, err)) // a name twice: a bug
-		}
-		r = &member{pid: pid, stand: &stands{rack: name, status: rack.Idle, message: &messages.FleetRack{Name: messages.RackName(name), Status: string(rack.Idle)}}}
-		f.racks[name] = r
-		if f.caughtUp {
-			c.Send(pid, &load{})
-		}
+	if r := f.racks[name]; r != nil {
+		return r
+	}
+	var k *known
+	if f.isTold {
+		k = &known{}
+	}
+	return f.spawn(c, name, k)
+}
+
+// spawn makes a rack known. k, which may be nil, is what the log held of it.
+func (f *Fleet) spawn(c actor.Context, name string, k *known) *member {
+	pid, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &rackProxy{o: &f.o, name: name} }), "rack-"+name)
+	if err != nil {
+		panic(fmt.Sprintf("spawn the proxy of rack %s: %v", name, err)) // a name twice: a bug
+	}
+	r := &member{pid: pid, stand: &stands{rack: name, status: rack.Idle, message: &messages.FleetRack{Name: messages.RackName(name), Status: Reading, Agent: &messages.AgentState{}}}}
+	f.racks[name] = r
+	if k != nil {
+		c.Send(pid, k)
+	}
+	if f.caughtUp {
+		c.Send(pid, &load{})
 	}
 	return r
 }
@@ -264,7 +293,7 @@ func (f *Fleet) member(c actor.Context, name string) *member {
 func (f *Fleet) logged(c actor.Context, m *Logged) {
 	for i := range m.Entries {
 		e := &m.Entries[i]
-		c.Send(f.member(c, e.Rack).pid, &inLog{epoch: e.Epoch, claim: e.Claim, events: e.Events})
+		c.Send(f.member(c, e.Rack).pid, &inLog{position: e.Position, at: e.Time, epoch: e.Epoch, claim: e.Claim, events: e.Events})
 	}
 	if m.Done != nil {
 		m.Done()

@@ -11,6 +11,10 @@ import (
 	"github.com/rackreach/rackreach/messages"
 )
 
+// Reading is the status of a rack of which the coordinator, after its start, has not
+// read yet what it did, and of a fleet with such a rack.
+const Reading = "reading"
+
 // stands is where one rack stands, as its RackProxy tells the Fleet. Only the Fleet
 // changes it once it was sent.
 type stands struct {
@@ -34,7 +38,7 @@ type DeviceCount struct {
 // RackCount is what the metrics say of one rack.
 type RackCount struct {
 	Rack      string
-	Status    rack.Status
+	Status    rack.Status // empty: it is not known yet
 	Connected bool
 	Lag       uint64
 	Orders    int
@@ -52,7 +56,7 @@ type Counts struct {
 
 // standing is where this rack stands.
 func (p *rackProxy) standing() *stands {
-	s := &stands{rack: p.name, known: p.lost || !p.unread(), status: rack.Idle}
+	s := &stands{rack: p.name, known: p.isTold && (p.lost || !p.unread()), status: rack.Idle}
 	m := &messages.FleetRack{Name: messages.RackName(p.name), Agent: p.agent(), LastSeq: p.head, PlanHash: p.planned}
 	for _, x := range p.orders {
 		s.orders = append(s.orders, x.order.GetId())
@@ -89,6 +93,9 @@ func (p *rackProxy) standing() *stands {
 		s.ends = fleet.MemberOf(p.run)
 	}
 	m.Status = string(s.status)
+	if !s.known {
+		m.Status = Reading
+	}
 	if p.lost {
 		m.Cause = "what it did cannot be read from the log, or its plan is not known: see the coordinator's messages"
 	}
@@ -129,6 +136,9 @@ func (f *Fleet) state() *messages.Fleet {
 	if f.desired != nil {
 		out.Status = string(fleet.Status(f.desired.Spec, states, links, f.desired.Halted != ""))
 	}
+	if !f.isTold || slices.ContainsFunc(out.Racks, func(m *messages.FleetRack) bool { return m.Status == Reading }) {
+		out.Status = Reading
+	}
 	return out
 }
 
@@ -157,7 +167,10 @@ func (f *Fleet) counts() Counts {
 			continue
 		}
 		m := r.stand.message
-		c := RackCount{Rack: name, Status: r.stand.status, Connected: m.GetAgent().GetConnected(), Lag: m.GetAgent().GetLag(), Orders: len(r.stand.orders), Run: r.stand.ended}
+		c := RackCount{Rack: name, Connected: m.GetAgent().GetConnected(), Lag: m.GetAgent().GetLag(), Orders: len(r.stand.orders), Run: r.stand.ended}
+		if r.stand.known {
+			c.Status = r.stand.status
+		}
 		if at := m.GetAgent().GetLastHeard(); at != nil {
 			c.Heard = at.AsTime()
 		}

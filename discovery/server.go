@@ -10,6 +10,7 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/discovery/wire"
 )
 
@@ -82,6 +83,7 @@ type Options struct {
 type Server struct {
 	options Options
 	leases  *lease.Store
+	replies *reply.Builder
 	failing bool // leases could not be written at the last batch
 }
 
@@ -110,7 +112,7 @@ func New(o Options) (*Server, error) {
 	if o.OnTrouble == nil {
 		o.OnTrouble = func(error) {}
 	}
-	s := &Server{options: o, leases: o.Leases}
+	s := &Server{options: o, leases: o.Leases, replies: reply.NewBuilder()}
 	if s.leases == nil {
 		s.leases = lease.Memory(lease.Options{})
 	}

@@ -22,6 +22,10 @@ import (
 type Options struct {
 	Log     *fleetlog.Log // Run does not close it
 	Version string        // of this program, for the metrics
+	// Snapshots is the directory where this coordinator, and no other, keeps where
+	// racks stand. What a program with another Build has kept is of no use to it.
+	// Either may be empty: then the log is read from its first event at each start.
+	Snapshots, Build string
 	// Unix is for people and agents on this machine. Network is for all others; it
 	// must be on loopback when Security has no certificates. Run closes both; each
 	// may be nil.
@@ -43,6 +47,7 @@ type Coordinator struct {
 	plans    *plans
 	desired  *desired
 	keeper   *keeper
+	saves    *snapshots
 	position position
 }
 
@@ -66,6 +71,7 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 	if c.keeper, err = newKeeper(ctx, o.Security, o.Log, o.Logger); err != nil {
 		return nil, err
 	}
+	c.saves = &snapshots{dir: o.Snapshots, build: o.Build, logger: o.Logger}
 	c.desired = &desired{fleetTable, c.plans, c.want}
 	c.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.NewTextHandler(io.Discard, nil)) // what matters of it our own actors log
@@ -81,10 +87,12 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 func (c *Coordinator) Run(ctx context.Context) error {
 	crashed := make(chan error, 1)
 	root := c.system.Root.Copy().WithGuardian(&guardian{crashed})
-	pid, err := root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor {
-		return actors.NewFleet(actors.FleetOptions{Read: c.log.Read, Plan: c.plans.get, Order: c.log.Order, Answered: c.log.Answered,
-			Halted: c.desired.halt, Now: time.Now, Logger: c.o.Logger})
-	}), "fleet")
+	options := actors.FleetOptions{Read: c.log.Read, Plan: c.plans.get, Order: c.log.Order, Answered: c.log.Answered,
+		Halted: c.desired.halt, Now: time.Now, Logger: c.o.Logger}
+	if c.o.Snapshots != "" && c.o.Build != "" {
+		options.Save, options.Saved = c.saves.save, c.saves.run
+	}
+	pid, err := root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return actors.NewFleet(options) }), "fleet")
 	if err != nil {
 		return fmt.Errorf("spawn the Fleet: %w", err)
 	}
@@ -114,11 +122,13 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return unless(ctx, c.keeper.followTokens(ctx)) })
 	g.Go(func() error { return unless(ctx, c.keeper.followGenerations(ctx)) })
+	g.Go(func() error { return c.saveAtTimes(ctx) })
 	g.Go(func() error { return c.serve(ctx) })
 	err = g.Wait()
 	if stopErr := c.system.Root.StopFuture(pid).Wait(); stopErr != nil {
 		err = errors.Join(err, fmt.Errorf("stop the actors: %w", stopErr))
 	}
+	c.saves.close()
 	c.system.Shutdown()
 	return errors.Join(err, c.keeper.close())
 }
@@ -150,35 +160,28 @@ func (g *guardian) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 // entriesInFlight bounds what is on its way from the log to the actors.
 const entriesInFlight = 64
 
-// follow calls fn with what the log holds behind a place, in order.
-func (c *Coordinator) follow(ctx context.Context, after uint64, fn func(e actors.LogEntry, position uint64) error) error {
-	return c.log.Follow(ctx, after, func(entries []fleetlog.Entry) error {
-		for _, e := range entries {
-			if err := fn(actors.LogEntry{Rack: e.Rack, Epoch: e.Epoch, Claim: e.Journal != "", Events: e.Events}, e.Position); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
 // followLog lets the actors know what the log holds.
 func (c *Coordinator) followLog(ctx context.Context) error {
-	end, err := c.log.Last(ctx)
+	known, from, end, err := c.saves.known(ctx, c.log)
 	if err != nil {
 		return err
 	}
+	for _, r := range known.Racks {
+		c.heads.meet(r.Rack)
+		c.heads.grew(r.Rack, r.Due)
+	}
+	c.system.Root.Send(c.fleet, known)
 	caughtUp := func(position uint64) {
 		if c.position.reached(position, end) {
 			c.system.Root.Send(c.fleet, &actors.CaughtUp{})
 		}
 	}
-	caughtUp(0)
+	caughtUp(from)
 	credit := make(chan struct{}, entriesInFlight)
-	return c.log.Follow(ctx, 0, func(entries []fleetlog.Entry) error {
+	return c.log.Follow(ctx, from, func(entries []fleetlog.Entry) error {
 		m := &actors.Logged{Done: func() { <-credit }}
 		for _, e := range entries {
-			m.Entries = append(m.Entries, actors.LogEntry{Rack: e.Rack, Epoch: e.Epoch, Claim: e.Journal != "", Events: e.Events})
+			m.Entries = append(m.Entries, actors.LogEntry{Rack: e.Rack, Position: e.Position, Time: e.Time, Epoch: e.Epoch, Claim: e.Journal != "", Events: e.Events})
 			c.heads.meet(e.Rack)
 		}
 		select {
@@ -197,6 +200,24 @@ func (c *Coordinator) followLog(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// saveEvery is how often where every rack stands is saved, if something is new; a
+// rack with much that is new is saved before.
+const saveEvery = 5 * time.Minute
+
+// saveAtTimes has racks saved, a part of them at a time.
+func (c *Coordinator) saveAtTimes(ctx context.Context) error {
+	ticker := time.NewTicker(saveEvery / actors.SaveParts)
+	defer ticker.Stop()
+	for part := uint32(0); ; part++ {
+		select {
+		case <-ticker.C:
+			c.system.Root.Send(c.fleet, &actors.SaveSome{Part: part % actors.SaveParts})
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (c *Coordinator) followOrders(ctx context.Context) error {

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -75,6 +76,33 @@ func TestARevokedAgentIsOut(t *testing.T) {
 	}
 	s.agent("r1", s.enroll("r1"), a.journal, nil)
 	until(t, "the agent of a new enrollment is connected", func() bool { return s.connected("r1") })
+}
+
+// TestARevocationClosesWhatIsOpen, without waiting for anything to be said over it.
+func TestARevocationClosesWhatIsOpen(t *testing.T) {
+	s := serve(t, home(t, true), "", "127.0.0.1:0")
+	a, other := s.c.attach("r1", &messages.Hello{}, 1), s.c.attach("r2", &messages.Hello{}, 1)
+	until(t, "both are connected", func() bool { return s.connected("r1") && s.connected("r2") })
+	if _, err := s.admin.Access.RevokeAgent(t.Context(), connect.NewRequest(&messages.RevokeAgentRequest{Rack: "r1"})); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the revoked one is closed", func() bool {
+		select {
+		case <-a.Kicked():
+			return true
+		default:
+			return false
+		}
+	})
+	if err := a.Why(); err == nil || !strings.Contains(err.Error(), "revoked") {
+		t.Errorf("it was closed because: %v", err)
+	}
+	until(t, "it is away", func() bool { return !s.connected("r1") })
+	select {
+	case <-other.Kicked():
+		t.Errorf("another rack's agent was closed: %v", other.Why())
+	default:
+	}
 }
 
 // TestRenewalAndRotation while a stream is open; nobody is restarted.
@@ -454,20 +482,13 @@ func set(m protoreflect.Message, path []protoreflect.FieldDescriptor, rackName s
 // call calls any procedure.
 func (s *served) call(t testing.TB, h *http.Client, name string, m protoreflect.MethodDescriptor, q proto.Message) error {
 	t.Helper()
-	b := must(proto.Marshal(q))
-	input := dynamicpb.NewMessage(m.Input())
-	if err := proto.Unmarshal(b, input); err != nil {
-		t.Fatal(err)
-	}
-	client := connect.NewClient[dynamicpb.Message, dynamicpb.Message](h, s.url+name, connect.WithSchema(m), connect.WithResponseInitializer(func(_ connect.Spec, into any) error {
-		*into.(*dynamicpb.Message) = *dynamicpb.NewMessage(m.Output()) //nolint:govet // a new one
-		return nil
-	}))
+	input := must(proto.Marshal(q))
+	client := connect.NewClient[[]byte, []byte](h, s.url+name, connect.WithCodec(asItIs{}))
 	if !m.IsStreamingServer() {
-		_, err := client.CallUnary(t.Context(), connect.NewRequest(input))
+		_, err := client.CallUnary(t.Context(), connect.NewRequest(&input))
 		return err
 	}
-	stream, err := client.CallServerStream(t.Context(), connect.NewRequest(input))
+	stream, err := client.CallServerStream(t.Context(), connect.NewRequest(&input))
 	if err != nil {
 		return err
 	}
@@ -476,4 +497,14 @@ func (s *served) call(t testing.TB, h *http.Client, name string, m protoreflect.
 	err = stream.Err()
 	_ = stream.Close()
 	return err
+}
+
+// asItIs is the codec of messages that are bytes already.
+type asItIs struct{}
+
+func (asItIs) Name() string                  { return "proto" }
+func (asItIs) Marshal(m any) ([]byte, error) { return *m.(*[]byte), nil }
+func (asItIs) Unmarshal(b []byte, m any) error {
+	*m.(*[]byte) = bytes.Clone(b)
+	return nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/boot"
@@ -64,6 +65,10 @@ type Options struct {
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
+
+	// Rules say what vendor strings in DHCP packets mean. Nil: those that rackreach
+	// comes with.
+	Rules *classify.Rules
 
 	Power power.Options // Dial is filled in
 
@@ -340,6 +345,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 	return discovery.New(discovery.Options{
 		Wire: wire.Over(conn), Leases: a.leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },
+		Rules: a.o.Rules,
 		OnPanic: func(reason any, stack []byte) {
 			a.o.Logger.Error("a DHCP packet crashed its handler and was dropped", "reason", fmt.Sprint(reason), "stack", string(stack))
 		},

@@ -98,8 +98,15 @@ func (r *Rules) decide(p Packet, tell bool) (out Class, steps []Step) {
 			steps = append(steps, rule.did(r, &v, &before, &out))
 		}
 	}
+	before := out
 	r.addArch(&out, &v, &said)
+	if tell && out.Arch != before.Arch {
+		steps = append(steps, tableStep(architectures, "93="+strconv.Itoa(arch(v.values[r.byArch.from])), Said{"arch", out.Arch, "93"}))
+	}
 	oui := r.addOUI(&out, p.MAC)
+	if tell && oui != nil {
+		steps = append(steps, tableStep(ouis, "oui="+hex.EncodeToString(oui), Said{"vendor", out.Vendor, "MAC"}))
+	}
 	out.Evidence = said.text(r, oui)
 	return out, steps
 }
@@ -255,14 +262,14 @@ func (e *evidence) text(r *Rules, oui []byte) string {
 func (c *condition) appendSaid(b []byte, s source, value []byte) []byte {
 	b = appendSource(b, s)
 	switch {
-	case c.test == present:
-		return b
-	case s.code == optionArch:
+	case s.code == optionArch && s.sub < 0:
 		return strconv.AppendInt(append(b, '='), int64(arch(value)), 10)
 	case c.test == asks || c.test == listed:
 		for i, code := range value[:min(len(value), maxCodes)] {
 			b = strconv.AppendUint(append(b, "=,"[min(i, 1)]), uint64(code), 10)
 		}
+		return b
+	case c.test == present:
 		return b
 	}
 	return append(appendPrintable(append(b, '=', '"'), value, MaxString), '"')

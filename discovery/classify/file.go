@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -209,7 +208,7 @@ func (r *reader) name(at, n *yaml.Node) string {
 		return ""
 	}
 	s, ok := r.Scalar(n, "name", fix)
-	if ok && (len(s) > 40 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "") {
+	if ok && (len(s) > 40 || s == architectures || s == ouis || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "") {
 		r.Say(n.Line, fix, "%s is not a name", strictyaml.Shown(s))
 	}
 	return s
@@ -254,7 +253,7 @@ func (r *reader) archs(n *yaml.Node) {
 		return
 	}
 	for _, p := range pairs {
-		number, err := strconv.ParseUint(p.Name, 0, 16)
+		number, err := parseNumber(p.Name, 16)
 		if err != nil {
 			r.Say(p.Key.Line, fix, "%s is not a number from 0 to 65535", strictyaml.Shown(p.Name))
 			continue

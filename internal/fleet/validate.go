@@ -9,6 +9,22 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
+// maxName bounds the name of a fleet.
+const maxName = 63 // characters
+
+// NameFix says what the name of a fleet looks like.
+const NameFix = "1 to 63 letters, digits, hyphens, underscores and dots, such as row-4"
+
+// ValidName reports whether a fleet may be called so: its name is shown to everybody.
+func ValidName(s string) bool {
+	for i := range len(s) {
+		if b := s[i]; (b < 'a' || b > 'z') && (b < 'A' || b > 'Z') && (b < '0' || b > '9') && b != '-' && b != '_' && b != '.' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxName
+}
+
 // Problem is what is wrong with racks that are to be one fleet.
 type Problem struct {
 	Rack string // whose file is to be mended
@@ -65,6 +81,11 @@ func checkEnd(by map[string]*rack.Rack, r *rack.Rack, l rack.Link, b end) []Prob
 		return []Problem{{r.Name, fmt.Sprintf("%s leads to %s, but rack %s has no %s", l.A, b, b.rack, b.port.Device)}}
 	case d.Role != rack.ToRSwitch && d.Role != rack.InterRackSwitch:
 		return []Problem{{r.Name, fmt.Sprintf("%s leads to %s, which is a %s: racks are joined by ToR and inter-rack switches", l.A, b, d.Role)}}
+	}
+	for i := range far.Devices {
+		if x := &far.Devices[i]; x.Management == b.port || slices.Contains(x.Data, b.port) {
+			return []Problem{{r.Name, fmt.Sprintf("%s leads to %s, to which rack %s has cabled %s", l.A, b, b.rack, x.Name)}}
+		}
 	}
 	for _, own := range far.Links {
 		if own.A != b.port && own.B != b.port {

@@ -63,7 +63,7 @@ type Binder struct {
 	uuid      map[string]string // UUID → slot
 	serial    map[string]string // serial → slot: inventory, and what operators bound
 	replaced  map[string]bool   // slots whose inventory is of hardware that is gone
-	port      map[Port]cableEnd
+	cabling   *Cabling
 	bound     map[boundEnd]bool // ends that something was bound to
 }
 
@@ -73,15 +73,14 @@ type boundEnd struct {
 	bmc    bool
 }
 
-type cableEnd struct {
-	device  string
-	network Network
-}
-
 // NewBinder builds the binder of a rack that was validated.
 func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
+	return newBinder(r, platforms, NewCabling(r))
+}
+
+func newBinder(r *Rack, platforms map[string]Platform, cabling *Cabling) *Binder {
 	b := &Binder{rack: r, platforms: platforms, mac: map[string]string{}, uuid: map[string]string{}, serial: map[string]string{}, replaced: map[string]bool{},
-		port: map[Port]cableEnd{}, bound: map[boundEnd]bool{}}
+		cabling: cabling, bound: map[boundEnd]bool{}}
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		for _, m := range d.MACs {
@@ -89,12 +88,6 @@ func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
 		}
 		if d.Serial != "" {
 			b.serial[d.Serial] = d.Name
-		}
-		if !d.Management.IsZero() {
-			b.port[d.Management] = cableEnd{d.Name, Management}
-		}
-		for _, p := range d.Data {
-			b.port[p] = cableEnd{d.Name, Data}
 		}
 	}
 	return b
@@ -184,10 +177,10 @@ func cloneWith[K comparable, V any](m map[K]V, k K, v V) map[K]V {
 // wrapped.
 func (b *Binder) Bind(k Keys) (Binding, error) {
 	found := map[How]string{}
-	end, byPort := b.port[k.Via]
+	end, byPort := b.cabling.At(k.Via)
 	switch {
 	case byPort:
-		found[ByPort] = end.device
+		found[ByPort] = end.Device
 	case !k.Via.IsZero():
 		if _, ours := b.rack.Device(k.Via.Device); !ours {
 			return Binding{}, fmt.Errorf("%w: relayed by %q, which is not a switch of %s", ErrUnknown, k.Via.Device, b.rack.Name)
@@ -202,7 +195,7 @@ func (b *Binder) Bind(k Keys) (Binding, error) {
 	if d, ok := b.serial[k.Serial]; ok && k.Serial != "" {
 		found[BySerial] = d
 	}
-	out := Binding{Link: k.Via, Network: end.network}
+	out := Binding{Link: k.Via, Network: end.Network}
 	if k.Direct {
 		out.Network = Management
 	}
