@@ -6,6 +6,7 @@
 //	DIR/racks/RACK/plan.json    what the run carries out; written before its first event
 //	DIR/racks/RACK/secret       of the tickets' tokens
 //	DIR/racks/RACK/epoch        whose turn it is to write the rack's history, as a coordinator said
+//	DIR/racks/RACK/leases.db    the addresses that its DHCP service acknowledged (discovery/lease)
 //	DIR/racks/RACK/api.sock     of the agent that drives the rack (internal/api)
 //	DIR/simulated/RACK.sock     of a simulated rack
 //	DIR/adopting/RACK           the state of a rack that is taken over, until it is whole
