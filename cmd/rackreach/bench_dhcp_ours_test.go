@@ -27,8 +27,8 @@ devices:
 func startOurs(h *host, dir string) *process {
 	file := filepath.Join(dir, "rack.yaml")
 	h.w.write(file, fmt.Sprintf(benchRackFile, dhcpNet, dhcpFirst+"-"+dhcpLast))
-	p := h.start(h.w.binary, "discover", file, "--state", dir)
-	h.w.until(nsSoon, "ours listens", func() bool { return h.listens(p) })
+	p := h.start(h.w.binary, "discover", file, "--state", dir, "--hear", "1s")
+	p.says("is served on")
 	return p
 }
 

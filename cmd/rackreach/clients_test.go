@@ -29,7 +29,7 @@ name: r1
 number: 1
 agent: {cable: "mgmt-1:48", interface: eth0}
 networks:
-  management: {cidr: 10.61.0.0/24}
+  management: {cidr: 10.61.0.0/24, pool: 10.61.0.200-10.61.0.249}
   data: {cidr: 10.62.0.0/24}
 devices:
   - name: mgmt-1
@@ -61,6 +61,10 @@ var clientSlots = map[string]struct{ mac, address string }{
 	"tor-2":     {"02:61:00:00:00:03", "10.61.0.13"},
 	"server-01": {serverMAC(1), "10.62.0.11"}, // its data network is this segment, too
 }
+
+// hear is how long the agent listens for other servers before it serves; the tests
+// that have another one wait longer.
+const hear = "1s"
 
 // segment is an agent and what hangs on its cable.
 type segment struct {
@@ -110,8 +114,8 @@ func serverMAC(n int) string { return fmt.Sprintf("02:61:00:00:01:%02x", n) }
 func (s *segment) serve() {
 	s.t.Helper()
 	s.heard = s.agent.record("eth0")
-	s.discover = s.agent.start(s.binary, "discover", s.file)
-	s.until(nsSoon, "discover serves", func() bool { return s.agent.listens(s.discover) })
+	s.discover = s.agent.start(s.binary, "discover", s.file, "--state", s.agent.path("state"), "--hear", hear)
+	s.discover.says("is served on")
 }
 
 // component makes a host on the agent's cable, with a MAC and no address.

@@ -192,8 +192,8 @@ func clientTwoAgents(t *testing.T, binary string) {
 	b := s.host("second", secondAgent)
 	s.write(b.path("rack.yaml"), secondRack)
 	s.write(b.path("rack.csv"), "slot,mac,serial\nmgmt-1,"+secondMAC+",\n")
-	second := b.start(s.binary, "discover", b.path("rack.yaml"), "--allow", clientAgent)
-	s.until(nsSoon, "the second agent serves", func() bool { return b.listens(second) })
+	second := b.start(s.binary, "discover", b.path("rack.yaml"), "--allow", clientAgent, "--hear", hear)
+	second.says("is served on")
 	first := clientSlots["mgmt-1"]
 	stranger := clientSoftware[1].run(s.component("stranger", strangerMAC))
 	clientSoftware[1].run(s.component("client1", first.mac)).says("CLIENT BOUND " + first.address)
