@@ -37,7 +37,7 @@ func (s *Server) Handle(packet []byte, from netip.AddrPort) Result {
 
 // handle is Handle at a given time; the reply is written into room.
 func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room []byte) Result {
-	r, err := parse(packet)
+	r, err := parse(packet, s.options.Ports)
 	if err != nil {
 		return Result{Message: messageName(r.kind), Outcome: Malformed, Err: err}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -306,4 +307,26 @@ func TestLine44(t *testing.T) {
 		{"RELEASE", foreign(message(dhcpv4.MessageTypeRelease)).is("10.0.0.9").addr(54, theirs), none, IgnoredUnknown, "", false},
 		{"our own slot's, which chose the other server", asks().addr(50, mine).addr(54, theirs), none, IgnoredOtherServer, "", false},
 	})
+}
+
+// The spellings of real switches, through the engine to the slot that hangs on the
+// port (package relay holds them all).
+func TestRelaysOfRealSwitches(t *testing.T) {
+	r := &rack.Rack{Devices: []rack.Device{{Name: "mgmt-1", Role: rack.ManagementSwitch, Address: netip.MustParseAddr(relayAddr)},
+		{Name: "tor-1", Role: rack.ToRSwitch, Management: rack.Port{Device: "mgmt-1", Name: "45"}}}}
+	s := testServer(t, Options{Ports: relay.NewPorts(r)})
+	for _, circuit := range []string{"ge-0/0/45.0", "Ethernet45", "\x00\x0aEthernet45", "Gi1/45:100", "\x00\x04\x00\x64\x01\x2d", "mgmt-1:etp45:Vlan100", "swp45"} {
+		p := discover().from("52:54:00:77:77:77").via(relayAddr, "02:00:00:00:00:01", circuit)
+		res, d := handled(t, s, p)
+		raw, _, _ := rawOption(p.options, optionRelay)
+		if res.Outcome != Offered || d.YourIPAddr.String() != torAddr || !bytes.Contains(res.Reply.Payload, raw) {
+			t.Errorf("%q: %s, %v", circuit, res.Outcome, res.Seen.Err)
+		}
+		if res.Seen.Observation.Via != (rack.Port{Device: "mgmt-1", Name: "45"}) {
+			t.Errorf("%q: through %s", circuit, res.Seen.Observation.Via)
+		}
+	}
+	if res, _ := handled(t, s, discover().from("52:54:00:77:77:77").via(relayAddr, "", "Ethernet46")); res.Outcome != IgnoredUnknown {
+		t.Errorf("%s", res.Outcome)
+	}
 }

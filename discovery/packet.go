@@ -11,6 +11,7 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -71,7 +72,7 @@ var (
 
 // parse reads a packet. It returns an error for whatever RFC 2131 lets a server
 // drop; the request then still holds the message type when that was readable.
-func parse(packet []byte) (*request, error) {
+func parse(packet []byte, ports *relay.Ports) (*request, error) {
 	if len(packet) > MaxPacket {
 		return &request{}, errTooLong
 	}
@@ -108,7 +109,7 @@ func parse(packet []byte) (*request, error) {
 	if a, ok := addr4(p.Options.Get(dhcpv4.GenericOptionCode(optionSubnet))); ok && usable(a) {
 		r.subnet = a
 	}
-	if r.relay, err = readRelay(packet[headerSize:]); err != nil {
+	if r.relay, err = readRelay(packet[headerSize:], r.giaddr, ports); err != nil {
 		return r, err
 	}
 	r.limit = maximum(p)

@@ -20,6 +20,7 @@ import (
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/discovery"
 	"github.com/rackreach/rackreach/discovery/lease"
+	dhcprelay "github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/deviceapi"
@@ -338,7 +339,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 		return nil, err
 	}
 	return discovery.New(discovery.Options{
-		Wire: wire.Over(conn), Leases: a.leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
+		Wire: wire.Over(conn), Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },
 		OnPanic: func(reason any, stack []byte) {
 			a.o.Logger.Error("a DHCP packet crashed its handler and was dropped", "reason", fmt.Sprint(reason), "stack", string(stack))
