@@ -62,11 +62,11 @@ func checkHandle(t *testing.T, in []byte) {
 	if !bytes.Equal(before, in) {
 		t.Fatal("the packet was changed")
 	}
-	if (res.Outcome == Malformed) != (res.Seen == nil) || (res.Err == nil) != (res.Seen != nil) || (res.Reply.Payload == nil) != !res.Reply.Peer.IsValid() {
+	if res.Outcome.Malformed() != (res.Seen == nil) || (res.Err == nil) != (res.Seen != nil) || (res.Reply.Payload == nil) != !res.Reply.Peer.IsValid() {
 		t.Fatalf("%+v", res)
 	}
 	if res.Reply.Payload == nil {
-		if res.Outcome == Offered || res.Outcome == Acknowledged || res.Outcome == Refused {
+		if res.Outcome == Offered || res.Outcome == Acknowledged || res.Outcome.Refused() {
 			t.Fatalf("%s without a reply", res.Outcome)
 		}
 		return

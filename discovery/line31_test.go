@@ -176,36 +176,38 @@ func TestLine37(t *testing.T) {
 
 func TestLine38(t *testing.T) {
 	whole := discover().bytes()
-	for name, b := range map[string][]byte{
-		"empty":                      {},
-		"short":                      make([]byte, 100),
-		"no cookie":                  (&packet{op: 1, hlen: 6, mac: "52:54:00:01:02:03"}).opt(53, 1).bytes(),
-		"option past the end":        whole[:len(whole)-2],
-		"no end":                     whole[:len(whole)-1],
-		"length of 53":               discover().opt(53, 1).bytes(),
-		"hlen 16":                    func() []byte { p := discover(); p.hlen = 16; return p.bytes() }(),
-		"hlen 17":                    func() []byte { p := discover(); p.hlen = 17; return p.bytes() }(),
-		"hlen 0":                     func() []byte { p := discover(); p.hlen = 0; return p.bytes() }(),
-		"op 2":                       func() []byte { p := discover(); p.op = 2; return p.bytes() }(),
-		"a server's message":         message(offer).bytes(),
-		"unknown message":            message(99).bytes(),
-		"group address":              discover().from("01:00:5e:00:00:01").bytes(),
-		"zero address":               discover().from("00:00:00:00:00:00").bytes(),
-		"giaddr is a group":          discover().via("224.0.0.1", "mgmt-1", "45").bytes(),
-		"giaddr is everybody":        discover().via("255.255.255.255", "mgmt-1", "45").bytes(),
-		"ciaddr is everybody":        asks().is("255.255.255.255").bytes(),
-		"length of 50":               asks().opt(50, 1, 2, 3).bytes(),
-		"length of 54":               asks().opt(54, 1, 2, 3, 4, 5).bytes(),
-		"two relays":                 relayed(relayed(discover())).bytes(),
-		"sub-option past the end":    func() []byte { p := discover().opt(82, 1, 9, 'x'); p.giaddr = relayAddr; return p.bytes() }(),
-		"too long":                   append(discover().bytes(), make([]byte, MaxPacket)...),
-		"client identifier too long": discover().opt(61, make([]byte, 255)...).opt(61, 1).bytes(),
+	for _, x := range []struct {
+		name string
+		want Outcome
+		b    []byte
+	}{
+		{"empty", MalformedLength, nil},
+		{"short", MalformedLength, make([]byte, 100)},
+		{"no cookie", MalformedOptions, (&packet{op: 1, hlen: 6, mac: "52:54:00:01:02:03"}).opt(53, 1).bytes()},
+		{"option past the end", MalformedOptions, whole[:len(whole)-2]},
+		{"no end", MalformedOptions, whole[:len(whole)-1]},
+		{"length of 53", MalformedType, discover().opt(53, 1).bytes()},
+		{"hlen 16", MalformedHardware, func() []byte { p := discover(); p.hlen = 16; return p.bytes() }()},
+		{"hlen 17", MalformedHardware, func() []byte { p := discover(); p.hlen = 17; return p.bytes() }()},
+		{"hlen 0", MalformedHardware, func() []byte { p := discover(); p.hlen = 0; return p.bytes() }()},
+		{"op 2", MalformedRequest, func() []byte { p := discover(); p.op = 2; return p.bytes() }()},
+		{"a server's message", MalformedType, message(offer).bytes()},
+		{"unknown message", MalformedType, message(99).bytes()},
+		{"group address", MalformedHardware, discover().from("01:00:5e:00:00:01").bytes()},
+		{"zero address", MalformedHardware, discover().from("00:00:00:00:00:00").bytes()},
+		{"giaddr is a group", MalformedAddress, discover().via("224.0.0.1", "mgmt-1", "45").bytes()},
+		{"giaddr is everybody", MalformedAddress, discover().via("255.255.255.255", "mgmt-1", "45").bytes()},
+		{"ciaddr is everybody", MalformedAddress, asks().is("255.255.255.255").bytes()},
+		{"length of 50", MalformedAddress, asks().opt(50, 1, 2, 3).bytes()},
+		{"length of 54", MalformedAddress, asks().opt(54, 1, 2, 3, 4, 5).bytes()},
+		{"two relays", MalformedRelay, relayed(relayed(discover())).bytes()},
+		{"sub-option past the end", MalformedRelay, func() []byte { p := discover().opt(82, 1, 9, 'x'); p.giaddr = relayAddr; return p.bytes() }()},
+		{"too long", MalformedLength, append(discover().bytes(), make([]byte, MaxPacket)...)},
+		{"client identifier too long", MalformedClientID, discover().opt(61, make([]byte, 255)...).opt(61, 1).bytes()},
 	} {
-		t.Run(name, func(t *testing.T) {
-			c := &counts{}
-			s := testServer(t, Options{Count: c.count})
-			res := s.Handle(b, sender)
-			if res.Outcome != Malformed || res.Reply.Payload != nil || res.Seen != nil || res.Err == nil {
+		t.Run(x.name, func(t *testing.T) {
+			res := testServer(t, Options{}).Handle(x.b, sender)
+			if res.Outcome != x.want || !res.Outcome.Malformed() || res.Reply.Payload != nil || res.Seen != nil || res.Err == nil {
 				t.Errorf("%+v", res)
 			}
 		})
@@ -214,7 +216,7 @@ func TestLine38(t *testing.T) {
 
 func TestLine39(t *testing.T) {
 	bootp := &packet{op: 1, hlen: 6, mac: "52:54:00:01:02:03", cookie: true}
-	if res := testServer(t, Options{}).Handle(bootp.bytes(), sender); res.Outcome != Malformed || res.Message != noMessage {
+	if res := testServer(t, Options{}).Handle(bootp.bytes(), sender); res.Outcome != MalformedType || res.Message != noMessage {
 		t.Errorf("%+v", res)
 	}
 }

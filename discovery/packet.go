@@ -60,23 +60,42 @@ type request struct {
 	relay     relayInfo
 }
 
+// malformed is why a packet cannot be read, and what it is counted as.
+type malformed struct {
+	outcome Outcome
+	what    string
+}
+
+func (m *malformed) Error() string { return m.what }
+
 var (
-	errNotRequest = errors.New("op is not 1: it is no client's packet")
-	errTooLong    = errors.New("it is too long")
-	errNoHardware = errors.New("hlen is not 6 or chaddr is no machine's address")
-	errNoKind     = errors.New("option 53 is missing or not a client's message type")
-	errAddress    = errors.New("ciaddr, giaddr or option 50 or 54 is not the address of one machine")
-	errClientID   = errors.New("option 61 is longer than 255 bytes")
-	errNoAddress  = errors.New("an INFORM without ciaddr, or a DECLINE without option 50")
+	errLength     = &malformed{MalformedLength, "it is longer than a packet may be, or shorter than a header"}
+	errNotRequest = &malformed{MalformedRequest, "op is not 1: it is no client's packet"}
+	errNoHardware = &malformed{MalformedHardware, "hlen is not 6 or chaddr is no machine's address"}
+	errNoKind     = &malformed{MalformedType, "option 53 is missing or not a client's message type"}
+	errAddress    = &malformed{MalformedAddress, "ciaddr, giaddr or option 50 or 54 is not the address of one machine"}
+	errNoAddress  = &malformed{MalformedAddress, "an INFORM without ciaddr, or a DECLINE without option 50"}
+	errClientID   = &malformed{MalformedClientID, "option 61 is longer than 255 bytes"}
+	errTwoRelays  = &malformed{MalformedRelay, "it carries option 82 twice: the first may be the client's own"}
+	errRelay      = &malformed{MalformedRelay, "a sub-option of option 82 runs past its end"}
 )
+
+// outcomeOf is what a packet is counted as that parse gave up on.
+func outcomeOf(err error) Outcome {
+	var m *malformed
+	if errors.As(err, &m) {
+		return m.outcome
+	}
+	return MalformedOptions
+}
 
 // parse reads a packet. It returns an error for whatever RFC 2131 lets a server
 // drop; the request then still holds the message type when that was readable.
 func parse(packet []byte, ports *relay.Ports) (*request, error) {
-	if len(packet) > MaxPacket {
-		return &request{}, errTooLong
+	if len(packet) > MaxPacket || len(packet) < headerSize {
+		return &request{}, errLength
 	}
-	if len(packet) < headerSize || packet[0] != byte(dhcpv4.OpcodeBootRequest) {
+	if packet[0] != byte(dhcpv4.OpcodeBootRequest) {
 		return &request{}, errNotRequest
 	}
 	if packet[2] != 6 {

@@ -1,7 +1,6 @@
 package discovery
 
 import (
-	"errors"
 	"net/netip"
 
 	"github.com/rackreach/rackreach/discovery/classify"
@@ -28,10 +27,6 @@ type relayInfo struct {
 	link       netip.Addr // an address of the client's network, in place of giaddr; invalid: none
 	sourcePort bool       // replies go to the relay's UDP source port
 }
-
-var (
-	errTwoRelays = errors.New("it carries option 82 twice: the first may be the client's own")
-)
 
 // readRelay reads option 82 from the options area of a packet that was parsed
 // without error. Of a sub-option that comes twice, the first counts.
@@ -68,7 +63,7 @@ func readRelay(area []byte, giaddr netip.Addr, ports *relay.Ports) (relayInfo, e
 		}
 	})
 	if err != nil {
-		return relayInfo{}, err
+		return relayInfo{}, errRelay
 	}
 	info.via = ports.Find(circuit, remote, giaddr)
 	return info, nil
