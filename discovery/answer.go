@@ -61,6 +61,7 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 	} else {
 		a.considerProxy(s.options.ServerID)
 	}
+	a.alarm = s.once(a.outcome, a.alarm)
 	a.report(res.Seen)
 	res.Outcome, res.leased = a.outcome, a.leased
 	if a.kind != dhcpv4.MessageTypeNone {
@@ -69,6 +70,20 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 		res.Reply.Payload, res.Truncated = s.replies.Append(room[:0], &a.entry, &a.client, &m)
 	}
 	return res
+}
+
+// once lets an empty pool be told of once, until an address was offered again: a
+// crowd of strangers asks many times a second.
+func (s *Server) once(o Outcome, alarm string) string {
+	switch {
+	case o == Offered:
+		s.dry = false
+	case o == IgnoredNoLease && s.dry:
+		return ""
+	case o == IgnoredNoLease:
+		s.dry = true
+	}
+	return alarm
 }
 
 // lookup asks the table of this moment. A renewal bypasses the relay (RFC 2131

@@ -73,6 +73,9 @@ func TestLine18(t *testing.T) {
 		if r, _ := s.answer(t, discover().from(client(2))); r.Outcome != IgnoredNoLease || !strings.Contains(r.Seen.Alarm, "make the pool larger") {
 			t.Errorf("within the hold: %s %q", r.Outcome, r.Seen.Alarm)
 		}
+		if r, _ := s.answer(t, discover().from(client(4))); r.Outcome != IgnoredNoLease || r.Seen.Alarm != "" {
+			t.Errorf("told again: %s %q", r.Outcome, r.Seen.Alarm)
+		}
 		s.now = s.now.Add(lease.DefaultDeclineHold)
 		if b := s.mustAck(t, 3); b != a {
 			t.Errorf("after the hold: %s", b)

@@ -102,6 +102,7 @@ type Server struct {
 	leases  *lease.Store
 	replies *reply.Builder
 	failing bool // leases could not be written at the last batch
+	dry     bool // a pool had no address for the last client that asked for one
 }
 
 // New checks the options. It returns an error when one that is needed is missing.
