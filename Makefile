@@ -34,6 +34,12 @@ proof-transport: ## what proto.actor's remote and our bus lose when a peer is fr
 bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minutes)
 	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
 
+# Needs root and Debian's packages iproute2, kea-dhcp4-server, kea-admin, dnsmasq-base
+# and strace; what it is told by environment variables stands in bench_dhcp_test.go.
+.PHONY: bench-dhcp
+bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 minutes, on a quiet machine)
+	$(GO) test -tags bench -count=1 -v -run TestDHCPBench -timeout 60m ./cmd/rackreach
+
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
@@ -52,6 +58,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
 	$(GO) vet -tags netns ./cmd/rackreach ./discovery/...
+	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
 	$(GO) vet -tags bench ./actors
 	$(GO) vet -tags proof ./internal/bus
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...

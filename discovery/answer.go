@@ -10,6 +10,7 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -54,13 +55,18 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 		res.Seen.Err = err
 		a.holder, a.stranger = lease.Holder{Hardware: a.hardware()}, true
 	}
-	a.entry, a.serverID = entry, s.serverID(r, entry)
-	a.consider(s.options.ServerID)
+	a.entry, a.serverID, a.client = entry, s.serverID(r, entry), r.client()
+	if a.mode = s.options.Mode; a.mode == Addresses {
+		a.consider(s.options.ServerID)
+	} else {
+		a.considerProxy(s.options.ServerID)
+	}
 	a.report(res.Seen)
 	res.Outcome, res.leased = a.outcome, a.leased
 	if a.kind != dhcpv4.MessageTypeNone {
 		res.Reply = a.destination(from)
-		res.Reply.Payload, res.Truncated = a.reply(room)
+		m := a.message()
+		res.Reply.Payload, res.Truncated = s.replies.Append(room[:0], &a.entry, &a.client, &m)
 	}
 	return res
 }
@@ -106,12 +112,14 @@ func (s *Server) serverID(r *request, e Entry) netip.Addr {
 type answer struct {
 	*request
 	entry         Entry
+	client        reply.Client
 	serverID      netip.Addr
 	leases        *lease.Store
 	now           time.Time
 	holder        lease.Holder
 	stranger      bool // no slot fits; entry may have a pool all the same
 	authoritative bool
+	mode          Mode
 
 	address netip.Addr // the client's, as far as there is one
 	known   bool       // there is a record of it, or it is pre-determined
@@ -244,7 +252,7 @@ func (a *answer) acknowledge() {
 // lease is what the store keeps of the client.
 func (a *answer) lease() lease.Lease {
 	return lease.Lease{Address: a.address, Holder: a.holder, Hardware: a.hardware(), Via: a.relay.via, Stage: a.class.Stage,
-		Pool: a.pooled(), Ends: a.now.Add(time.Duration(a.entry.leaseSeconds()) * time.Second)}
+		Pool: a.pooled(), Ends: a.now.Add(time.Duration(a.entry.LeaseSeconds(&a.client)) * time.Second)}
 }
 
 // decline withholds an address of a pool. A pre-determined one cannot be replaced
@@ -282,6 +290,7 @@ func (a *answer) refuse(why string) {
 func (a *answer) report(s *Seen) {
 	s.Alarm = a.alarm
 	switch {
+	case a.mode != Addresses: // the address is another server's
 	case a.outcome == Acknowledged && a.request.kind != dhcpv4.MessageTypeInform:
 		s.Address = a.address.String()
 		fallthrough
@@ -299,6 +308,36 @@ func (a *answer) report(s *Seen) {
 	}
 }
 
+// message is what the reply says besides what its entry does.
+func (a *answer) message() reply.Message {
+	m := reply.Message{Kind: a.kind, ServerID: a.serverID, Why: classify.Printable([]byte(a.why), 2*classify.MaxString),
+		XID: a.TransactionID, HType: byte(a.HWType), Flags: a.Flags, GIAddr: a.giaddr, Hardware: a.hardware(),
+		ClientID: a.clientID, Relay: a.relay.raw}
+	switch {
+	case a.mode != Addresses:
+		return a.proxied(m)
+	case a.kind == dhcpv4.MessageTypeNak:
+		if a.giaddr.IsValid() {
+			m.Flags |= flagBroadcast // section 4.3.2: the relay must broadcast it
+		}
+		return m
+	case a.request.kind == dhcpv4.MessageTypeInform:
+		m.CIAddr = a.ciaddr
+	default:
+		m.YIAddr = a.address
+		if a.kind == dhcpv4.MessageTypeAck {
+			m.CIAddr = a.ciaddr
+		}
+	}
+	if a.subnet.IsValid() && a.entry.Prefix.Contains(a.subnet) && a.link() == a.subnet { // RFC 3011: it was heeded
+		b := a.subnet.As4()
+		m.Echo = append(m.Echo, optionSubnet, 4, b[0], b[1], b[2], b[3])
+	}
+	return m
+}
+
+const flagBroadcast = 0x8000
+
 // destination is where the reply goes (RFC 2131 section 4.1).
 func (a *answer) destination(from netip.AddrPort) wire.Datagram {
 	const serverPort, clientPort = 67, 68
@@ -306,6 +345,10 @@ func (a *answer) destination(from netip.AddrPort) wire.Datagram {
 		return wire.Datagram{Peer: netip.AddrPortFrom(a, port)}
 	}
 	switch {
+	case a.mode == BootServer && from.Port() != 0: // PXE 2.1 section 2.2.4: to the port it came from
+		return to(a.ciaddr, from.Port())
+	case a.mode == BootServer:
+		return to(a.ciaddr, clientPort)
 	case a.giaddr.IsValid():
 		if a.relay.sourcePort && from.Port() != 0 {
 			return to(a.giaddr, from.Port()) // RFC 8357 section 4
@@ -315,7 +358,7 @@ func (a *answer) destination(from netip.AddrPort) wire.Datagram {
 		return to(broadcast, clientPort)
 	case a.ciaddr.IsValid() && (a.ciaddr == a.address || a.request.kind == dhcpv4.MessageTypeInform):
 		return to(a.ciaddr, clientPort)
-	case a.IsBroadcast():
+	case a.IsBroadcast() || a.mode == Proxy: // it has no address of ours
 		return to(broadcast, clientPort)
 	}
 	d := to(a.address, clientPort)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -80,7 +81,7 @@ func checkHandle(t *testing.T, in []byte) {
 	if d.OpCode != dhcpv4.OpcodeBootReply || !bytes.Equal(res.Reply.Payload[4:8], in[4:8]) || !bytes.Equal(res.Reply.Payload[28:34], in[28:34]) || !bytes.Equal(res.Reply.Payload[24:28], in[24:28]) {
 		t.Fatal("xid, chaddr or giaddr differ")
 	}
-	if len(res.Reply.Payload) < minMessage || len(res.Reply.Payload) > mostMaximum-udpHeaders {
+	if len(res.Reply.Payload) < reply.MinMessage || len(res.Reply.Payload) > mostMaximum-udpHeaders {
 		t.Fatalf("%d bytes", len(res.Reply.Payload))
 	}
 	if y := d.YourIPAddr; !y.IsUnspecified() && !known[y.String()] {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -19,22 +20,26 @@ const (
 	// MaxPacket is the longest packet that is looked at.
 	MaxPacket = 4096
 
-	headerSize  = 240      // fixed fields and magic cookie
-	minMessage  = 300      // RFC 1542 section 2.1
+	headerSize  = reply.HeaderSize
 	udpHeaders  = 28       // IP and UDP, which option 57 counts (RFC 2131 section 2)
 	minMaximum  = 576      // least value of option 57, and its default (RFC 2132 section 9.10)
 	mostMaximum = 1500     // one Ethernet frame, whatever option 57 allows
 	snameOffset = 44       // sname, 64 bytes
 	fileOffset  = 108      // file, 128 bytes
 	fileEnd     = 236      // end of file
-	longestFile = 128 - 1  // file is closed by a NUL
 	longestID   = 2 + 0xff // option 61 in one piece
 )
 
 const (
-	optionPad      = 0
-	optionClientID = 61
-	optionEnd      = 255
+	optionPad       = 0
+	optionVendor    = 43
+	optionClientID  = 61
+	optionMachine   = 97  // RFC 4578 section 2.3
+	optionSubnet    = 118 // RFC 3011
+	optionXRVendors = 124 // RFC 3925 section 3
+	optionEnd       = 255
+
+	pxeBootItem = 71 // of option 43 (PXE 2.1 table 2-1)
 )
 
 // request is a client's packet, read and checked.
@@ -49,6 +54,8 @@ type request struct {
 	server    netip.Addr // option 54; invalid when absent
 	limit     int        // longest reply it takes, bytes of DHCP message
 	clientID  []byte     // option 61 as it came, code and length included; nil: none
+	machine   []byte     // option 97, likewise
+	subnet    netip.Addr // option 118 (RFC 3011); invalid when absent
 	relay     relayInfo
 }
 
@@ -97,6 +104,10 @@ func parse(packet []byte, rules *classify.Rules) (*request, error) {
 	if r.clientID, _, _ = rawOption(packet[headerSize:], optionClientID); len(r.clientID) > longestID {
 		return r, errClientID
 	}
+	r.machine, _, _ = rawOption(packet[headerSize:], optionMachine)
+	if a, ok := addr4(p.Options.Get(dhcpv4.GenericOptionCode(optionSubnet))); ok && usable(a) {
+		r.subnet = a
+	}
 	if r.relay, err = readRelay(packet[headerSize:]); err != nil {
 		return r, err
 	}
@@ -108,7 +119,7 @@ func parse(packet []byte, rules *classify.Rules) (*request, error) {
 
 // said is what a packet says of its sender.
 func (r *request) said() classify.Packet {
-	return classify.Packet{Options: func(code uint8) []byte { return r.Options[code] }, MAC: r.ClientHWAddr}
+	return classify.Packet{Options: classify.OptionsOf(r.Options), MAC: r.ClientHWAddr}
 }
 
 // overload joins the options of file and then of sname to the others when
@@ -162,6 +173,50 @@ func (r *request) addresses() error {
 	return nil
 }
 
+// client is what the bytes of an answer depend on.
+func (r *request) client() reply.Client {
+	c := reply.Client{Kind: r.kind, Stage: r.class.Stage, Vendor: r.class.Vendor, BIOS: r.class.Arch == classify.ArchBIOS,
+		Class: string(r.Options.Get(dhcpv4.OptionClassIdentifier)), Wants: r.Options.Get(dhcpv4.OptionParameterRequestList),
+		IOSXR: r.Options.Has(dhcpv4.GenericOptionCode(optionXRVendors)), Limit: r.limit}
+	if v := r.Options.Get(dhcpv4.GenericOptionCode(optionVendor)); len(v) > 0 && r.class.Stage == rack.StagePXE {
+		c.Item = bootItem(v)
+	}
+	return c
+}
+
+// bootItem is sub-option 71 of option 43, which says what a boot server is asked
+// for; nil: none.
+func bootItem(v []byte) (item []byte) {
+	for len(v) >= 2 && v[0] != optionEnd {
+		if v[0] == optionPad {
+			v = v[1:]
+			continue
+		}
+		n := 2 + int(v[1])
+		if n > len(v) {
+			return nil
+		}
+		if v[0] == pxeBootItem && v[1] == 4 {
+			item = v[2:n:n]
+		}
+		v = v[n:]
+	}
+	return item
+}
+
+// link is an address of the network that the client is on, as far as the packet
+// says: the relay's word for it (RFC 3527 section 3), option 118 (RFC 3011), the
+// relay's own address.
+func (r *request) link() netip.Addr {
+	switch {
+	case r.giaddr.IsValid() && r.relay.link.IsValid():
+		return r.relay.link
+	case r.subnet.IsValid():
+		return r.subnet
+	}
+	return r.giaddr
+}
+
 // hardware is the client's Ethernet address; hlen was checked to be 6.
 func (r *request) hardware() lease.Hardware { return lease.Hardware(r.ClientHWAddr) }
 
@@ -186,6 +241,7 @@ func (r *request) identity() rack.Keys {
 		Stage:  r.class.Stage,
 		Model:  r.class.Model,
 		Serial: r.class.Serial,
+		Link:   r.link(),
 	}
 }
 

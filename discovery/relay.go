@@ -12,6 +12,7 @@ import (
 const (
 	subCircuitID  = 1  // RFC 3046 section 3.1
 	subRemoteID   = 2  // RFC 3046 section 3.2
+	subLink       = 5  // RFC 3527 section 3
 	subServerID   = 11 // RFC 5107 section 4
 	subSourcePort = 19 // RFC 8357 section 4
 )
@@ -23,6 +24,7 @@ type relayInfo struct {
 	raw        []byte     // code, length and value as they came; nil: no option 82
 	via        rack.Port  // remote-id and circuit-id; zero: neither
 	override   netip.Addr // the server identifier that the relay wants in replies; invalid: none
+	link       netip.Addr // an address of the client's network, in place of giaddr; invalid: none
 	sourcePort bool       // replies go to the relay's UDP source port
 }
 
@@ -52,6 +54,10 @@ func readRelay(area []byte) (relayInfo, error) {
 			circuit = v
 		case code == subRemoteID && remote == nil:
 			remote = v
+		case code == subLink && !info.link.IsValid():
+			if a, ok := addr4(v); ok && usable(a) {
+				info.link = a
+			}
 		case code == subServerID && !info.override.IsValid():
 			if a, ok := addr4(v); ok && usable(a) {
 				info.override = a

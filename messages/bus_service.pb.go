@@ -873,6 +873,52 @@ func (x *Superseded) GetLastHeard() *timestamppb.Timestamp {
 	return nil
 }
 
+// Diverged is the detail of an error: the log holds another history of the rack.
+type Diverged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the two went apart.
+	What          string `protobuf:"bytes,1,opt,name=what,proto3" json:"what,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Diverged) Reset() {
+	*x = Diverged{}
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Diverged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Diverged) ProtoMessage() {}
+
+func (x *Diverged) ProtoReflect() protoreflect.Message {
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Diverged.ProtoReflect.Descriptor instead.
+func (*Diverged) Descriptor() ([]byte, []int) {
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Diverged) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
 type AdoptRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Rack  string                 `protobuf:"bytes,1,opt,name=rack,proto3" json:"rack,omitempty"`
@@ -886,7 +932,7 @@ type AdoptRequest struct {
 
 func (x *AdoptRequest) Reset() {
 	*x = AdoptRequest{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[10]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +944,7 @@ func (x *AdoptRequest) String() string {
 func (*AdoptRequest) ProtoMessage() {}
 
 func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[10]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +957,7 @@ func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptRequest.ProtoReflect.Descriptor instead.
 func (*AdoptRequest) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{10}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AdoptRequest) GetRack() string {
@@ -951,7 +997,7 @@ type AdoptResponse struct {
 
 func (x *AdoptResponse) Reset() {
 	*x = AdoptResponse{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[11]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1009,7 @@ func (x *AdoptResponse) String() string {
 func (*AdoptResponse) ProtoMessage() {}
 
 func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[11]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1022,7 @@ func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptResponse.ProtoReflect.Descriptor instead.
 func (*AdoptResponse) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{11}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AdoptResponse) GetEpoch() uint64 {
@@ -1073,7 +1119,9 @@ const file_rackreach_v1_bus_service_proto_rawDesc = "" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +
 	"\ajournal\x18\x02 \x01(\tR\ajournal\x129\n" +
 	"\n" +
-	"last_heard\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tlastHeard\"R\n" +
+	"last_heard\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tlastHeard\"\x1e\n" +
+	"\bDiverged\x12\x12\n" +
+	"\x04what\x18\x01 \x01(\tR\x04what\"R\n" +
 	"\fAdoptRequest\x12\x12\n" +
 	"\x04rack\x18\x01 \x01(\tR\x04rack\x12\x18\n" +
 	"\ajournal\x18\x02 \x01(\tR\ajournal\x12\x14\n" +
@@ -1100,7 +1148,7 @@ func file_rackreach_v1_bus_service_proto_rawDescGZIP() []byte {
 	return file_rackreach_v1_bus_service_proto_rawDescData
 }
 
-var file_rackreach_v1_bus_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_rackreach_v1_bus_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_rackreach_v1_bus_service_proto_goTypes = []any{
 	(*ConnectRequest)(nil),        // 0: rackreach.v1.ConnectRequest
 	(*ConnectResponse)(nil),       // 1: rackreach.v1.ConnectResponse
@@ -1112,10 +1160,11 @@ var file_rackreach_v1_bus_service_proto_goTypes = []any{
 	(*Transfer)(nil),              // 7: rackreach.v1.Transfer
 	(*Order)(nil),                 // 8: rackreach.v1.Order
 	(*Superseded)(nil),            // 9: rackreach.v1.Superseded
-	(*AdoptRequest)(nil),          // 10: rackreach.v1.AdoptRequest
-	(*AdoptResponse)(nil),         // 11: rackreach.v1.AdoptResponse
-	(*Event)(nil),                 // 12: rackreach.v1.Event
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*Diverged)(nil),              // 10: rackreach.v1.Diverged
+	(*AdoptRequest)(nil),          // 11: rackreach.v1.AdoptRequest
+	(*AdoptResponse)(nil),         // 12: rackreach.v1.AdoptResponse
+	(*Event)(nil),                 // 13: rackreach.v1.Event
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_rackreach_v1_bus_service_proto_depIdxs = []int32{
 	2,  // 0: rackreach.v1.ConnectRequest.hello:type_name -> rackreach.v1.Hello
@@ -1124,16 +1173,16 @@ var file_rackreach_v1_bus_service_proto_depIdxs = []int32{
 	3,  // 3: rackreach.v1.ConnectResponse.welcome:type_name -> rackreach.v1.Welcome
 	5,  // 4: rackreach.v1.ConnectResponse.ack:type_name -> rackreach.v1.EventAck
 	8,  // 5: rackreach.v1.ConnectResponse.order:type_name -> rackreach.v1.Order
-	12, // 6: rackreach.v1.EventBatch.events:type_name -> rackreach.v1.Event
-	13, // 7: rackreach.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
+	13, // 6: rackreach.v1.EventBatch.events:type_name -> rackreach.v1.Event
+	14, // 7: rackreach.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
 	7,  // 8: rackreach.v1.Heartbeat.transfers:type_name -> rackreach.v1.Transfer
-	13, // 9: rackreach.v1.Order.time:type_name -> google.protobuf.Timestamp
-	13, // 10: rackreach.v1.Superseded.last_heard:type_name -> google.protobuf.Timestamp
-	12, // 11: rackreach.v1.AdoptResponse.events:type_name -> rackreach.v1.Event
+	14, // 9: rackreach.v1.Order.time:type_name -> google.protobuf.Timestamp
+	14, // 10: rackreach.v1.Superseded.last_heard:type_name -> google.protobuf.Timestamp
+	13, // 11: rackreach.v1.AdoptResponse.events:type_name -> rackreach.v1.Event
 	0,  // 12: rackreach.v1.BusService.Connect:input_type -> rackreach.v1.ConnectRequest
-	10, // 13: rackreach.v1.BusService.Adopt:input_type -> rackreach.v1.AdoptRequest
+	11, // 13: rackreach.v1.BusService.Adopt:input_type -> rackreach.v1.AdoptRequest
 	1,  // 14: rackreach.v1.BusService.Connect:output_type -> rackreach.v1.ConnectResponse
-	11, // 15: rackreach.v1.BusService.Adopt:output_type -> rackreach.v1.AdoptResponse
+	12, // 15: rackreach.v1.BusService.Adopt:output_type -> rackreach.v1.AdoptResponse
 	14, // [14:16] is the sub-list for method output_type
 	12, // [12:14] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
@@ -1164,7 +1213,7 @@ func file_rackreach_v1_bus_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rackreach_v1_bus_service_proto_rawDesc), len(file_rackreach_v1_bus_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -454,20 +455,13 @@ func set(m protoreflect.Message, path []protoreflect.FieldDescriptor, rackName s
 // call calls any procedure.
 func (s *served) call(t testing.TB, h *http.Client, name string, m protoreflect.MethodDescriptor, q proto.Message) error {
 	t.Helper()
-	b := must(proto.Marshal(q))
-	input := dynamicpb.NewMessage(m.Input())
-	if err := proto.Unmarshal(b, input); err != nil {
-		t.Fatal(err)
-	}
-	client := connect.NewClient[dynamicpb.Message, dynamicpb.Message](h, s.url+name, connect.WithSchema(m), connect.WithResponseInitializer(func(_ connect.Spec, into any) error {
-		*into.(*dynamicpb.Message) = *dynamicpb.NewMessage(m.Output()) //nolint:govet // a new one
-		return nil
-	}))
+	input := must(proto.Marshal(q))
+	client := connect.NewClient[[]byte, []byte](h, s.url+name, connect.WithCodec(asItIs{}))
 	if !m.IsStreamingServer() {
-		_, err := client.CallUnary(t.Context(), connect.NewRequest(input))
+		_, err := client.CallUnary(t.Context(), connect.NewRequest(&input))
 		return err
 	}
-	stream, err := client.CallServerStream(t.Context(), connect.NewRequest(input))
+	stream, err := client.CallServerStream(t.Context(), connect.NewRequest(&input))
 	if err != nil {
 		return err
 	}
@@ -476,4 +470,14 @@ func (s *served) call(t testing.TB, h *http.Client, name string, m protoreflect.
 	err = stream.Err()
 	_ = stream.Close()
 	return err
+}
+
+// asItIs is the codec of messages that are bytes already.
+type asItIs struct{}
+
+func (asItIs) Name() string                  { return "proto" }
+func (asItIs) Marshal(m any) ([]byte, error) { return *m.(*[]byte), nil }
+func (asItIs) Unmarshal(b []byte, m any) error {
+	*m.(*[]byte) = bytes.Clone(b)
+	return nil
 }

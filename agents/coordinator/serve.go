@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
+	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -29,9 +32,11 @@ import (
 const (
 	maxPlan     = 20 << 20 // bytes of a request that carries the plan of a rack
 	maxRequest  = 1 << 20  // bytes of any other
+	maxEnroll   = 64 << 10 // bytes of a request that anybody may make
 	maxHeader   = 16 << 10 // bytes
 	headerLimit = 5 * time.Second
 	idleLimit   = 2 * time.Minute
+	packAbove   = 16 << 10 // bytes of an answer: to pack a small one costs more than to send it
 )
 
 // serve serves until ctx ends.
@@ -69,14 +74,14 @@ func (c *Coordinator) serve(ctx context.Context) error {
 func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	guard := connect.WithInterceptors(p.gate)
-	small := connect.WithReadMaxBytes(maxRequest)
-	mux.Handle(messagesconnect.NewRackServiceHandler(api.NewService(racks{c}, who, ended), guard, small))
-	mux.Handle(messagesconnect.NewFleetServiceHandler(api.NewFleetService(all{c}, who, ended), guard, connect.WithReadMaxBytes(maxPlan)))
-	mux.Handle(messagesconnect.NewBusServiceHandler(c.door(p, ended), guard, connect.WithReadMaxBytes(bus.MaxMessage)))
+	small, packed := connect.WithReadMaxBytes(maxRequest), connect.WithCompressMinBytes(packAbove)
+	mux.Handle(messagesconnect.NewRackServiceHandler(api.NewService(racks{c}, who, ended), guard, small, packed))
+	mux.Handle(messagesconnect.NewFleetServiceHandler(api.NewFleetService(all{c}, who, ended), guard, connect.WithReadMaxBytes(maxPlan), packed))
+	mux.Handle(messagesconnect.NewBusServiceHandler(c.door(p, ended), guard, connect.WithReadMaxBytes(bus.MaxMessage), bus.Unpacked()))
 	mux.Handle(messagesconnect.NewAccessServiceHandler(c.keeper.access, guard, small))
 	names := []string{messagesconnect.RackServiceName, messagesconnect.FleetServiceName, messagesconnect.BusServiceName, messagesconnect.AccessServiceName}
 	if c.keeper.enrollment != nil {
-		mux.Handle(messagesconnect.NewEnrollmentServiceHandler(c.keeper.enrollment, guard, small))
+		mux.Handle(messagesconnect.NewEnrollmentServiceHandler(c.keeper.enrollment, guard, connect.WithReadMaxBytes(maxEnroll)))
 		names = append(names, messagesconnect.EnrollmentServiceName)
 	}
 	reflector := grpcreflect.NewStaticReflector(names...)
@@ -89,7 +94,7 @@ func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index) // for whoever may open the socket
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	}
-	return pki.WithConnection(mux)
+	return pki.WithConnection(p.gate.Before(mux))
 }
 
 // door is where agents of a port come in.
@@ -131,6 +136,10 @@ func (c *Coordinator) listAgents(w http.ResponseWriter, q *http.Request) {
 		http.Error(w, "the fleet's actor does not answer: "+err.Error(), http.StatusServiceUnavailable)
 		return
 	}
+	if f.GetStatus() == actors.Reading { // whoever asks keeps what it knows
+		http.Error(w, "the log is being read", http.StatusServiceUnavailable)
+		return
+	}
 	targets := []target{} // an empty list, not null
 	for _, r := range f.GetRacks() {
 		name, err := messages.ParseRack(r.GetName())
@@ -144,10 +153,22 @@ func (c *Coordinator) listAgents(w http.ResponseWriter, q *http.Request) {
 	}
 }
 
+// hostName is a DNS name (RFC 1123 section 2.1), or what people use for one.
+var hostName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?$`)
+
 // validTarget refuses what is no address: an agent says it of itself.
 func validTarget(at string) bool {
 	host, port, err := net.SplitHostPort(at)
-	return err == nil && host != "" && port != "" && len(at) < 256
+	if err != nil || len(at) >= 256 {
+		return false
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return false
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	return hostName.MatchString(host)
 }
 
 // health says whether the actors answer. It tells nothing else.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/boot"
@@ -54,16 +55,20 @@ type Options struct {
 	Stay bool
 
 	ListenDHCP func() (net.PacketConn, error) // called again when the DHCP service is restarted
-	// Leases is where DHCP keeps the addresses that it acknowledged; its owner closes
-	// it after Run. Nil: in memory only.
-	Leases   *lease.Store
-	TFTP     net.PacketConn
-	HTTP     net.Listener
-	BaseURL  string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
-	ServerID netip.Addr // the agent's own address, as devices reach it
-	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	// LeaseFile is where DHCP keeps the addresses that it acknowledged. Empty: in
+	// memory only, for a rack whose state does not outlive the process.
+	LeaseFile string
+	TFTP      net.PacketConn
+	HTTP      net.Listener
+	BaseURL   string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
+	ServerID  netip.Addr // the agent's own address, as devices reach it
+	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
+
+	// Rules say what vendor strings in DHCP packets mean. Nil: those that rackreach
+	// comes with.
+	Rules *classify.Rules
 
 	Power power.Options // Dial is filled in
 
@@ -93,6 +98,7 @@ type Agent struct {
 	boot    *boot.Services
 	exec    *executor
 	table   atomic.Pointer[table]
+	leases  *lease.Store // from the begin of Run to its end
 	system  *actor.ActorSystem
 	actor   *actors.Agent
 	pid     *actor.PID
@@ -171,7 +177,12 @@ func (a *Agent) images() map[string]rack.Image {
 // down: nil after rack-completed and after rack-halted (the events say which),
 // otherwise why the agent could not go on. With Stay it returns when ctx ends,
 // and that is no error.
-func (a *Agent) Run(ctx context.Context) error {
+func (a *Agent) Run(ctx context.Context) (err error) {
+	if err := a.openLeases(); err != nil {
+		a.born()
+		return err
+	}
+	defer func() { err = errors.Join(err, a.leases.Close()) }()
 	serving, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)
@@ -185,7 +196,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.born()
 	told := make(chan error, 1)
 	go func() { told <- a.serveAPI(serving) }()
-	var err error
 	for staying := true; staying; {
 		select {
 		case err = <-a.ended:
@@ -211,6 +221,17 @@ func (a *Agent) Run(ctx context.Context) error {
 	err = errors.Join(err, <-told)
 	a.system.Shutdown()
 	return err
+}
+
+// openLeases opens what DHCP acknowledged in earlier lives.
+func (a *Agent) openLeases() (err error) {
+	if a.o.LeaseFile == "" {
+		a.leases = lease.Memory(lease.Options{})
+	} else if a.leases, err = lease.Open(a.o.LeaseFile, lease.Options{}); err != nil {
+		return fmt.Errorf("start DHCP: %w", err)
+	}
+	a.metrics.leases.Store(a.leases)
+	return nil
 }
 
 // build makes the actor; it is spawned by Run.
@@ -322,8 +343,9 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 		return nil, err
 	}
 	return discovery.New(discovery.Options{
-		Wire: wire.Over(conn), Leases: a.o.Leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
+		Wire: wire.Over(conn), Leases: a.leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },
+		Rules: a.o.Rules,
 		OnPanic: func(reason any, stack []byte) {
 			a.o.Logger.Error("a DHCP packet crashed its handler and was dropped", "reason", fmt.Sprint(reason), "stack", string(stack))
 		},

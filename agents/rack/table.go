@@ -1,10 +1,12 @@
 package rackagent
 
 import (
+	"errors"
 	"net/netip"
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -38,9 +40,14 @@ func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, tickets []boot.
 
 // Lookup implements discovery.Table. A device has one pre-determined address
 // per end: its BMC's on the management network, its host's on the management
-// network for switches and on the data network for servers.
+// network for switches and on the data network for servers. Another end of it gets
+// an address out of the pool of its network, and nothing to boot. A component that
+// no slot fits gets one where the rack file lets strangers in.
 func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 	b, err := t.binder.Bind(k)
+	if errors.Is(err, rack.ErrUnknown) {
+		return t.stranger(k), rack.Binding{}, err
+	}
 	if err != nil {
 		return discovery.Entry{}, rack.Binding{}, err
 	}
@@ -52,18 +59,43 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 	}
 	switch {
 	case k.Stage == rack.StageBMC:
-		e.End = "bmc"
+		e.End, e.Hostname = "bmc", d.Name+"-bmc"
 		if d.BMC != nil {
-			e.Address, e.Prefix, e.Hostname = d.BMC.Address, t.rack.Management, d.Name+"-bmc"
+			e.Address, e.Prefix = d.BMC.Address, t.rack.Management
+		} else {
+			t.pooled(&e, b.Network)
 		}
 	case b.Network == host || b.Network == "": // a unicast renewal says nothing of its way
 		e.End = string(host)
-		e.Address, e.Prefix = d.Address, t.rack.Management
-		if host == rack.Data {
-			e.Prefix = t.rack.Data
-		}
+		e.Address, e.Prefix = d.Address, t.rack.Prefix(host)
 		e.NextServer = t.serverID
 		e.BootFile, e.InstallerURL = t.boot[d.Name], t.url[d.Name]
+		if e.BootFile != "" {
+			e.ScriptURL = "tftp://" + t.serverID.String() + "/" + e.BootFile
+		}
+	default:
+		t.pooled(&e, b.Network)
 	}
 	return e, b, nil
+}
+
+// pooled gives an entry the pool of a network, if that has one.
+func (t *table) pooled(e *discovery.Entry, n rack.Network) {
+	if p := t.rack.Pool(n); p.First.IsValid() {
+		e.Pool, e.Prefix = lease.Pool{First: p.First, Last: p.Last}, t.rack.Prefix(n)
+	}
+}
+
+// stranger is what a component that no slot fits is given: an address of the
+// network that it is on, where that network's pool is for strangers too. Its relay
+// says which network that is; without a relay it hangs on the agent's own segment.
+func (t *table) stranger(k rack.Keys) discovery.Entry {
+	e := discovery.Entry{ServerID: t.serverID}
+	for _, n := range []rack.Network{rack.Management, rack.Data} {
+		on := k.Link.IsValid() && t.rack.Prefix(n).Contains(k.Link) || !k.Link.IsValid() && k.Via.IsZero() && n == rack.Management
+		if on && t.rack.Pool(n).Strangers {
+			t.pooled(&e, n)
+		}
+	}
+	return e
 }

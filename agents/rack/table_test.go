@@ -2,6 +2,7 @@ package rackagent
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"testing"
@@ -76,6 +77,51 @@ func TestTableFollowsTheTickets(t *testing.T) {
 			e, _, err = table.Lookup(rack.Keys{Via: server.Management, Stage: rack.StageBMC})
 			if err != nil || e.Address != server.BMC.Address || e.BootFile != "" {
 				t.Errorf("the BMC of server-01: %+v %v", e, err)
+			}
+		})
+	}
+}
+
+// Who gets an address out of a pool, and of which: ends that have none of their
+// own, and strangers only where the rack file lets them in.
+func TestTableGivesPools(t *testing.T) {
+	r, err := rackfile.Read(example, platform.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip := netip.MustParseAddr
+	r.ManagementPool = rack.Pool{First: ip("192.168.100.200"), Last: ip("192.168.100.210"), Strangers: true}
+	r.DataPool = rack.Pool{First: ip("10.0.1.200"), Last: ip("10.0.1.210")}
+	table := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("192.168.100.254"), nil, nil)
+	server, _ := r.Device("server-01")
+	tor, _ := r.Device("tor-1")
+	for _, c := range []struct {
+		name      string
+		keys      rack.Keys
+		end, pool string
+		stranger  bool
+	}{
+		{"a host on its own network", rack.Keys{Via: server.Data[0], Stage: rack.StageIPXE}, "data", "", false},
+		{"a host on the other network", rack.Keys{Via: server.Management, Stage: rack.StageIPXE}, "management", "192.168.100.200", false},
+		{"a switch on its own network", rack.Keys{Via: tor.Management, Stage: rack.StageONIE, Model: "sim_tor48"}, "management", "", false},
+		{"a switch on the other network", rack.Keys{Via: tor.Data[0], Stage: rack.StageONIE, Model: "sim_tor48"}, "data", "10.0.1.200", false},
+		{"a stranger on the agent's segment", rack.Keys{MAC: "02:00:00:00:00:01", Direct: true}, "", "192.168.100.200", true},
+		{"a stranger whose relay speaks for the management network", rack.Keys{MAC: "02:00:00:00:00:01", Link: ip("192.168.100.9")}, "", "192.168.100.200", true},
+		{"a stranger on a network without strangers", rack.Keys{MAC: "02:00:00:00:00:01", Link: ip("10.0.1.9")}, "", "", true},
+		{"a stranger of another network", rack.Keys{MAC: "02:00:00:00:00:01", Link: ip("172.16.0.9")}, "", "", true},
+		{"a stranger behind a port", rack.Keys{MAC: "02:00:00:00:00:01", Via: rack.Port{Device: "mgmt-1", Name: "40"}}, "", "", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e, b, err := table.Lookup(c.keys)
+			if c.stranger != errors.Is(err, rack.ErrUnknown) || (err == nil) == c.stranger {
+				t.Fatalf("error %v", err)
+			}
+			pool := ""
+			if e.Pool.IsValid() {
+				pool = e.Pool.First.String()
+			}
+			if e.End != c.end || pool != c.pool || (pool != "" && !e.Prefix.Contains(e.Pool.First)) || (pool != "" && e.BootFile+e.InstallerURL != "") {
+				t.Errorf("%+v %+v", e, b)
 			}
 		})
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
@@ -89,11 +90,18 @@ running. What it says is in simulated.log in the rack's state directory.`,
 var rackName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 func (a *agent) check() error {
+	if err := together([]given{{"--tls-cert", a.cert}, {"--tls-key", a.key}, {"--ca", a.ca}}); err != nil {
+		return badInput(err)
+	}
 	switch {
 	case !rackName.MatchString(a.rack):
 		return badInput(fmt.Errorf("--rack %q: write the name of the rack that this agent keeps, as its rack file says it", a.rack))
 	case a.force && !a.adopt:
 		return badInput(errors.New("--force goes with --adopt: nothing else is forced"))
+	case a.cert != "" && a.token != "":
+		return badInput(errors.New("--token, --tls-cert: give one or the other: a token is for a machine that has no certificate yet"))
+	case a.cert != "" && !strings.HasPrefix(a.coordinator, "https://"):
+		return badInput(errors.New("--tls-cert: a certificate is shown to a coordinator on the network: give --coordinator https://HOST:PORT as well"))
 	case a.file != "":
 		a.simulate = true
 		r, err := load(a.file)
@@ -197,9 +205,9 @@ func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept, door
 		return errors.Join(err, l.Close())
 	}
 	own := k.Metrics()
-	if door.id != nil {
+	if door.who != nil {
 		own = append(own, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "rackreach_certificate_expiry_timestamp_seconds", Help: "When a certificate of this process expires.",
-			ConstLabels: prometheus.Labels{"subject": "agent of " + a.rack}}, func() float64 { return float64(door.id.Expires().Unix()) }))
+			ConstLabels: prometheus.Labels{"subject": "agent of " + a.rack}}, func() float64 { return float64(door.who.Expires().Unix()) }))
 	}
 	for _, m := range own {
 		if err := life.own.Register(m); err != nil {

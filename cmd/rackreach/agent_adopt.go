@@ -15,12 +15,8 @@ import (
 // takeOver makes this machine the agent of the rack.
 func (a *agent) takeOver(ctx context.Context, t terminal, home state.Home, d *door) error {
 	got, err := rackagent.Adopt(ctx, rackagent.AdoptOptions{Home: home, Rack: a.rack, Client: d.Client, Force: a.force, Living: a.living})
-	var refused *connect.Error
-	if errors.As(err, &refused) && refused.Code() == connect.CodeFailedPrecondition || ctx.Err() == nil && err != nil && refused == nil {
-		return badInput(err)
-	}
 	if err != nil {
-		return err
+		return a.notTaken(ctx, d, err)
 	}
 	lines := []string{fmt.Sprintf("rack %s is taken over: epoch %d, %d events", a.rack, got.Epoch, got.Last)}
 	if got.Aside != "" {
@@ -48,4 +44,24 @@ func (a *agent) living(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return fmt.Sprintf("another agent (process %d)", rack.Agent), nil
+}
+
+// notTaken is why a rack was not taken over, and what to do.
+func (a *agent) notTaken(ctx context.Context, d *door, err error) error {
+	var told *connect.Error
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case !errors.As(err, &told):
+		return badInput(err)
+	case connect.IsWireError(told) && told.Code() == connect.CodeUnavailable: // it runs, and cannot at this moment
+		return err
+	case connect.IsWireError(told):
+		return badInput(fmt.Errorf("take over rack %s: %s", a.rack, told.Message()))
+	}
+	err = errors.New(told.Message())
+	if d.who != nil {
+		err = d.who.Explain(ctx, d.url, err)
+	}
+	return fmt.Errorf("take over rack %s: the coordinator at %s is not reached: %w\nNext: look whether it runs there, and at --coordinator; then do this again", a.rack, d.url, err)
 }

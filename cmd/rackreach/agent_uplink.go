@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
-	"os"
 	"path/filepath"
+	"time"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/bus"
@@ -22,7 +21,16 @@ import (
 type door struct {
 	*bus.Client
 	url string
-	id  *pki.Identity // nil: it has no certificate of its own, or one by file
+	id  *pki.Identity // nil: it was not enrolled
+	who certificate   // nil: it has none
+}
+
+// certificate is who the agent is, enrolled or by file.
+type certificate interface {
+	Rack() string
+	Expires() time.Time
+	ClientTLS(host string) *tls.Config
+	Explain(ctx context.Context, url string, err error) error
 }
 
 // door finds the coordinator, and gets this machine its certificate if a token was
@@ -30,19 +38,27 @@ type door struct {
 func (a *agent) door(ctx context.Context, home state.Home) (_ *door, err error) {
 	d := &door{url: a.coordinator}
 	dir := home.Identity(a.rack)
+	var given *pki.Given
 	switch {
 	case a.token != "":
-		d.id, err = pki.Enroll(ctx, a.token, dir)
-	case a.cert == "":
-		if d.id, err = pki.LoadIdentity(dir); errors.Is(err, pki.ErrNoIdentity) {
+		d.id, err = a.enroll(ctx, dir)
+	case a.cert != "":
+		given, err = pki.LoadGiven(pki.AgentFiles{Certificate: a.cert, Key: a.key, CA: a.ca})
+		dir, d.who = a.cert, given
+	default:
+		d.id, err = pki.LoadIdentity(dir)
+		if errors.Is(err, pki.ErrNoIdentity) {
 			d.id, err = nil, nil
 		}
 	}
 	if err != nil {
 		return nil, badInput(err)
 	}
-	if d.id != nil && d.id.Rack() != a.rack {
-		return nil, badInput(fmt.Errorf("the certificate in %s is of the agent of rack %s, not of %s: give --rack %s, or a token for %s", dir, d.id.Rack(), a.rack, d.id.Rack(), a.rack))
+	if d.id != nil {
+		d.who = d.id
+	}
+	if d.who != nil && d.who.Rack() != a.rack {
+		return nil, badInput(fmt.Errorf("the certificate in %s is of the agent of rack %s, not of %s: give --rack %s, or a certificate for %s", dir, d.who.Rack(), a.rack, d.who.Rack(), a.rack))
 	}
 	if d.url == "" {
 		path, err := filepath.Abs(home.Coordinator())
@@ -70,28 +86,23 @@ func (a *agent) trust(d *door) (*tls.Config, error) {
 	if err != nil || u.Scheme != "https" {
 		return nil, nil // bus.Dial says what is wrong with it
 	}
-	if d.id != nil {
-		return d.id.ClientTLS(u.Hostname()), nil
-	}
-	if a.cert == "" || a.key == "" || a.ca == "" {
+	if d.who == nil {
 		return nil, fmt.Errorf("the coordinator at %s asks for a certificate: make a token with rackreach enroll --rack %s, and give it as --token; or give --tls-cert, --tls-key and --ca", d.url, a.rack)
 	}
-	pem, err := os.ReadFile(a.ca)
+	return d.who.ClientTLS(u.Hostname()), nil
+}
+
+// enroll gets this machine its certificate. A token is for one rack and is used up:
+// it is looked at before it is shown.
+func (a *agent) enroll(ctx context.Context, dir string) (*pki.Identity, error) {
+	t, err := pki.ParseToken(a.token)
 	if err != nil {
-		return nil, fmt.Errorf("--ca: %w", err)
+		return nil, err
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("--ca: %s holds no certificate in PEM", a.ca)
+	if t.Rack != a.rack {
+		return nil, fmt.Errorf("--token is for the agent of rack %s, not of %s. Nothing was done with it. Next: give --rack %s, or a token of rackreach enroll --rack %s", t.Rack, a.rack, t.Rack, a.rack)
 	}
-	own := func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { // read anew at every connection: whoever made it may replace it
-		c, err := tls.LoadX509KeyPair(a.cert, a.key)
-		return &c, err
-	}
-	if _, err := own(nil); err != nil {
-		return nil, fmt.Errorf("--tls-cert, --tls-key: %w", err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS13, ServerName: u.Hostname(), RootCAs: pool, GetClientCertificate: own}, nil
+	return pki.Enroll(ctx, a.token, dir)
 }
 
 // uplink keeps the agent connected to its coordinator until ctx ends.
@@ -100,8 +111,10 @@ func (a *agent) uplink(ctx context.Context, k *rackagent.Keeper, d *door, metric
 	if a.coordinator == "" && d.id == nil {
 		o.Away = slog.LevelDebug // nobody said that there is one
 	}
+	if d.who != nil {
+		o.Explain = func(ctx context.Context, err error) error { return d.who.Explain(ctx, d.url, err) }
+	}
 	if d.id != nil {
-		o.Explain = func(ctx context.Context, err error) error { return d.id.Explain(ctx, d.url, err) }
 		renewing, stop := context.WithCancel(ctx)
 		renewed := make(chan struct{})
 		go func() { defer close(renewed); d.id.RenewLoop(renewing, func() string { return d.url }, log) }()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -98,12 +97,21 @@ than this machine. Name it as agents and people reach it: DNS names or addresses
 				}
 				names = []string{host}
 			}
+			for _, name := range names {
+				if err := pki.CheckHost(name); err != nil {
+					return badInput(fmt.Errorf("--name %w", err))
+				}
+			}
 			dir := filepath.Join(home.CoordinatorDir(), "pki")
+			// The names come first: with an authority and without them a coordinator would
+			// start as if it had no certificates.
+			if _, err := pki.OpenAuthorities(dir, slog.New(slog.DiscardHandler)); errors.Is(err, pki.ErrNoAuthority) {
+				if err := state.WriteNames(home, names); err != nil {
+					return err
+				}
+			}
 			if err := pki.InitAuthorities(dir); err != nil {
 				return badInput(err)
-			}
-			if err := state.WriteNames(home, names); err != nil {
-				return err
 			}
 			a, err := pki.OpenAuthorities(dir, slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -136,6 +144,9 @@ func (k *coordinating) run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	secure := len(names) > 0 || k.cert != ""
+	if err := k.check(secure); err != nil {
+		return err
+	}
 	if k.listen == "" {
 		k.listen = "127.0.0.1:7443"
 		if secure {
@@ -168,7 +179,7 @@ func (k *coordinating) run(ctx context.Context, t terminal) (err error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	o := coordinator.Options{Log: flog, Version: version(), Registry: registry, Logger: log, Unix: unix, Network: network}
+	o := coordinator.Options{Log: flog, Version: version(), Snapshots: filepath.Join(home.CoordinatorDir(), "snapshots"), Build: build(), Registry: registry, Logger: log, Unix: unix, Network: network}
 	o.Security = coordinator.Security{Dir: home.CoordinatorDir(), Names: names, URL: url}
 	if k.cert != "" {
 		o.Security.Files = &pki.Files{Certificate: k.cert, Key: k.key, AgentCA: k.agentCA}
@@ -194,10 +205,6 @@ func (k *coordinating) run(ctx context.Context, t terminal) (err error) {
 // reachedAs is the URL by which agents reach this coordinator.
 func (k *coordinating) reachedAs(names []string, at net.Addr) (string, error) {
 	if k.url != "" {
-		u, err := url.Parse(k.url)
-		if err != nil || u.Scheme != "https" || u.Host == "" {
-			return "", badInput(fmt.Errorf("--url %s: write https://HOST:PORT", k.url))
-		}
 		return k.url, nil
 	}
 	_, port, err := net.SplitHostPort(at.String())

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
-	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/internal/platform"
@@ -72,8 +71,9 @@ interrupt. rackreach preflight FILE says beforehand what would be in its way.`,
 	f.StringVarP(&d.output, "output", "o", "lines", "lines or json")
 	f.StringArrayVar(&d.allow, "allow", nil, "an interface that is to be served although it holds the default route, or the address of another DHCP server that may be there; may be given more than once")
 	f.DurationVar(&d.hear, "hear", foreign.DefaultWindow, "how long to listen for other DHCP servers before answering anybody")
+	rulesFlag(f, &d.rules)
+
 	f.DurationVar(&d.scan, "scan-every", 5*time.Minute, "how long to wait between two scans of the management network for BMCs")
-	f.StringVar(&d.rules, "rules", "", "file with rules of your own for recognising devices")
 	stateFlag(f, &d.state)
 	f.StringVar(&d.metrics, "metrics-listen", "", "serve Prometheus metrics on this loopback address (default: nowhere)")
 	return cmd
@@ -101,11 +101,9 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	if r.Agent.Interface == "" {
 		return badInput(fmt.Errorf("the rack file of %s names no interface: write agent: {cable: %q, interface: NAME}, with the interface that is cabled to that port\nNothing was begun. Mend the file, then: rackreach preflight %s", r.Name, r.Agent.Cable, d.file))
 	}
-	var rules *classify.Rules
-	if d.rules != "" {
-		if rules, err = classify.Load(d.rules); err != nil {
-			return badInput(err)
-		}
+	rules, _, err := loadRules(d.rules, d.env)
+	if err != nil {
+		return err
 	}
 	leases, err := d.leases(r.Name)
 	if err != nil {

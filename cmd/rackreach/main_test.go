@@ -71,12 +71,17 @@ func TestScripts(t *testing.T) {
 		// Every copy of it: bbolt leaves old pages in the file, and salvage reads them.
 		ts.Check(os.WriteFile(name, bytes.ReplaceAll(data, []byte(args[1]), hurt), 0o600))
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served, "until": until, "rackis": rackIs, "joined": joined, "asked": asked, "fromfile": fromFile, "serverurl": serverURL, "findca": findCA, "leftover": leftover, "endleftover": endLeftover}, Setup: func(e *testscript.Env) error {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "served": served, "until": until, "rackis": rackIs, "joined": joined, "asked": asked, "fromfile": fromFile, "serverurl": serverURL, "findca": findCA, "leftover": leftover, "endleftover": endLeftover, "certify": certify, "serving": serving, "says": says}, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		if err != nil {
 			return err
 		}
 		e.Setenv("EXAMPLES", examples)
+		captures, err := filepath.Abs("../../discovery/capture/testdata")
+		if err != nil {
+			return err
+		}
+		e.Setenv("CAPTURES", captures)
 		for name, file := range map[string]string{"RACK4": "rack-4.yaml", "RACK9": "rack-9.yaml"} { // small images
 			path, err := filepath.Abs("testdata/" + file)
 			if err != nil {

@@ -78,8 +78,14 @@ func reach(ctx context.Context, flag string, env func(string) (string, bool), na
 		case named:
 			return nil, badInput(fmt.Errorf("the coordinator has no rack %.80q: rackreach status shows those that it has", name))
 		}
+		client.Close()
 	}
-	return reachHere(ctx, flag, env, name)
+	c, err := reachHere(ctx, flag, env, name)
+	var bad *exit
+	if errors.As(err, &bad) && bad.code == exitInput && client != nil && name != "" {
+		return nil, badInput(fmt.Errorf("%w\nThe coordinator on this machine has no rack %.80q either: rackreach status shows those that it has", err, name))
+	}
+	return c, err
 }
 
 // reachThrough finds a rack of a coordinator. Its rack is empty when there is none
@@ -190,6 +196,9 @@ func (c *reached) explain(err error) error {
 			}
 		}
 	}
+	if c.Client != nil && c.Client.URL != "" && !connect.IsWireError(e) {
+		return c.unreached(e)
+	}
 	switch e.Code() {
 	case connect.CodeUnauthenticated, connect.CodePermissionDenied:
 		return badInput(fmt.Errorf("%s\nNext: rackreach context add NAME --server URL --token TOKEN, with a token that may do this", e.Message()))
@@ -197,6 +206,18 @@ func (c *reached) explain(err error) error {
 		return badInput(errors.New(e.Message()))
 	}
 	return errors.New(e.Message())
+}
+
+// unreached is an error of the way to a coordinator, and what to do.
+func (c *reached) unreached(e *connect.Error) error {
+	next := "look whether it runs there, and at the URL: --server, or rackreach context list"
+	switch {
+	case strings.Contains(e.Message(), "x509:"):
+		next = "rackreach context add NAME --server URL --ca FILE, or RACKREACH_CA, with the certificate of its authority; and call it by a name that it was given"
+	case strings.HasPrefix(c.Client.URL, "http://"):
+		next = "look whether it runs there; one with certificates is reached by https://"
+	}
+	return fmt.Errorf("the coordinator at %s: %s\nNext: %s", c.Client.URL, e.Message(), next)
 }
 
 // splitDevice takes RACK/DEVICE apart; RACK may be left out.

@@ -26,7 +26,7 @@ func (p *options) get(code uint8) []byte {
 	if err := o.FromBytes(append(p.raw, 255)); err != nil {
 		panic(err)
 	}
-	return o.Get(dhcpv4.GenericOptionCode(code))
+	return OptionsOf(o)(code)
 }
 
 func classify(p *options) Class { return Default().Classify(Packet{Options: p.get}) }
@@ -151,38 +151,4 @@ func TestPrintable(t *testing.T) {
 			t.Errorf("Printable(%q, %d) = %q, want %q", tt.in, tt.limit, got, tt.want)
 		}
 	}
-}
-
-func FuzzClassify(f *testing.F) {
-	for _, p := range []*options{
-		discover().str(60, "PXEClient:Arch:00007:UNDI:003010").str(77, "iPXE").opt(93, 0, 7).opt(175, 0x13, 1, 1),
-		discover().str(60, "onie_vendor:x86_64-sim_tor48-r0").str(77, "\x14onie_dhcp_user_class").str(61, "\x00SN").opt(125, 0, 0, 0xa6, 0x7f, 5, 3, 3, 'a', '_', 'b'),
-		discover().str(60, "Juniper-a-b").str(12, "h").opt(124, 0, 0, 0, 9, 4, 'S', 'N', ':', '1'),
-		discover().str(77, "SONiC-ZTP").str(61, "SONiC##a##b"),
-		discover().str(60, "Arista;a;b;c"),
-	} {
-		f.Add(append(p.raw, 255))
-	}
-	f.Fuzz(func(t *testing.T, options []byte) {
-		p := dhcpv4.Options{}
-		if err := p.FromBytes(options); err != nil {
-			return
-		}
-		got := Default().Classify(Packet{Options: func(code uint8) []byte { return p.Get(dhcpv4.GenericOptionCode(code)) }})
-		for _, s := range []string{got.Vendor, got.Model, got.Serial, got.Arch} {
-			if len(s) > MaxString {
-				t.Fatalf("%d characters: %q", len(s), s)
-			}
-		}
-		for _, s := range []string{got.Vendor, got.Model, got.Serial, got.Arch, got.Evidence} {
-			for i := range len(s) {
-				if s[i] < ' ' || s[i] > '~' {
-					t.Fatalf("not printable: %q", s)
-				}
-			}
-		}
-		if len(got.Evidence) > maxEvidence || got.Stage == "" {
-			t.Fatalf("%+v", got)
-		}
-	})
 }

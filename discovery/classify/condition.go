@@ -81,6 +81,9 @@ func (c *condition) holds(v *view, code uint8, got *filled) (said []byte, ok boo
 // fit tries the patterns in their order.
 func (c *condition) fit(value []byte, got *filled) bool {
 	for i := range c.patterns {
+		if !bytes.HasPrefix(value, c.patterns[i].prefix) {
+			continue // most end here
+		}
 		into := *got
 		if c.patterns[i].match(value, &into) {
 			*got = into

@@ -52,7 +52,7 @@ func parseSource(s string) (out source, problem, fix string) {
 	parts := strings.Split(s, "/")
 	numbers := make([]uint64, len(parts))
 	for i, p := range parts {
-		n, err := strconv.ParseUint(p, 0, 32)
+		n, err := parseNumber(p, 32)
 		if err != nil {
 			return out, "it is not an option", fixOption
 		}
@@ -84,6 +84,14 @@ func parseSource(s string) (out source, problem, fix string) {
 	}
 	out.sub = int(rest[0])
 	return out, "", ""
+}
+
+// parseNumber reads a decimal number, or a hexadecimal one after 0x.
+func parseNumber(s string, bits int) (uint64, error) {
+	if hex, ok := strings.CutPrefix(s, "0x"); ok {
+		return strconv.ParseUint(hex, 16, bits)
+	}
+	return strconv.ParseUint(s, 10, bits)
 }
 
 // condition reads what one option must say.
@@ -133,7 +141,7 @@ func (r *reader) number(n *yaml.Node, what, fix string, most int) (int, bool) {
 	if !ok {
 		return 0, false
 	}
-	number, err := strconv.ParseUint(s, 0, 32)
+	number, err := parseNumber(s, 32)
 	if err != nil || number > uint64(most) {
 		r.Say(n.Line, fix, "%s: %s is not a number from 0 to %d", what, strictyaml.Shown(s), most)
 		return 0, false

@@ -11,8 +11,20 @@ import (
 const maxSources = 64
 
 // Options returns the value of a DHCPv4 option of one packet, nil when it is not
-// there. Repeated options are joined (RFC 3396).
+// there; one without a value is empty and not nil. Repeated options are joined
+// (RFC 3396).
 type Options func(code uint8) []byte
+
+// OptionsOf is the options of a packet that a library has read into a map.
+func OptionsOf(m map[uint8][]byte) Options {
+	return func(code uint8) []byte {
+		v, ok := m[code]
+		if ok && v == nil {
+			v = []byte{}
+		}
+		return v
+	}
+}
 
 // Packet is what is looked at of one packet.
 type Packet struct {
@@ -59,23 +71,28 @@ func (r *Rules) look(p Packet, v *view) {
 			code = int(s.code)
 			raw = p.Options(s.code)
 		}
-		if len(raw) == 0 {
+		if raw == nil {
 			continue
 		}
-		if x := v.read(s, raw, r.asText>>i&1 == 1); len(x) > 0 {
+		if x := v.read(s, raw, r.asText>>i&1 == 1); x != nil {
 			v.values[i] = x
 			v.present |= 1 << i
 		}
 	}
 }
 
-// read takes the value of a source out of its option. Numbers become text only
-// when a rule looks at it.
+// read takes the value of a source out of its option; nil when nothing is said.
+// Numbers become text only when a rule looks at it.
 func (v *view) read(s source, raw []byte, asText bool) []byte {
 	switch s.code {
 	case optionHostName, optionClass:
-		raw = trimNUL(raw)
+		if raw = trimNUL(raw); len(raw) == 0 {
+			return nil
+		}
 	case optionUserClass:
+		if len(raw) == 0 {
+			return nil
+		}
 		v.userSize = userClasses(raw, &v.users)
 		return v.users[0]
 	case optionArch:
@@ -92,7 +109,7 @@ func (v *view) read(s source, raw []byte, asText bool) []byte {
 	case optionVendorInfo:
 		return vendorInfo(raw, s.enterprise, s.sub)
 	case optionEtherboot:
-		if s.sub < 0 && SubOptions(raw, func(byte, []byte) {}) != nil {
+		if len(raw) == 0 || s.sub < 0 && SubOptions(raw, func(byte, []byte) {}) != nil {
 			return nil
 		}
 	}
@@ -129,9 +146,9 @@ func uuid(raw []byte, asText bool) []byte {
 // vendorClass is what an enterprise says in option 124: its first item when the
 // data is a list of length-prefixed items (RFC 3925 section 3), else all of it.
 func vendorClass(raw []byte, enterprise uint32) (out []byte) {
-	block(raw, enterprise, func(data []byte) bool {
+	blocks(raw, func(number uint32, data []byte) bool {
 		var parts [maxUserClasses][]byte
-		if len(data) > 0 {
+		if number == enterprise && len(data) > 0 {
 			userClasses(data, &parts)
 			out = parts[0]
 		}
@@ -143,7 +160,10 @@ func vendorClass(raw []byte, enterprise uint32) (out []byte) {
 // vendorInfo is a sub-option that an enterprise sends in option 125, or all of its
 // data.
 func vendorInfo(raw []byte, enterprise uint32, sub int) (out []byte) {
-	block(raw, enterprise, func(data []byte) bool {
+	blocks(raw, func(number uint32, data []byte) bool {
+		if number != enterprise {
+			return true
+		}
 		if out = data; sub >= 0 {
 			out = subOption(data, byte(sub))
 		}
@@ -159,3 +179,8 @@ func arch(value []byte) int { return int(binary.BigEndian.Uint16(value)) }
 func (s source) compare(o source) int {
 	return cmp.Or(cmp.Compare(s.code, o.code), cmp.Compare(s.enterprise, o.enterprise), cmp.Compare(s.sub, o.sub))
 }
+
+// oui is the first three bytes of a MAC.
+type oui uint32
+
+func ouiOf(mac []byte) oui { return oui(mac[0])<<16 | oui(mac[1])<<8 | oui(mac[2]) }

@@ -1,15 +1,20 @@
 package lease
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
+	"github.com/gofrs/flock"
 	"go.etcd.io/bbolt"
+	bberrors "go.etcd.io/bbolt/errors"
 )
 
 const (
@@ -35,12 +40,13 @@ var ErrDamaged = errors.New("the lease file is damaged")
 
 // disk is the file of a store. It is used under the store's lock.
 type disk struct {
-	path    string
-	db      *bbolt.DB
-	last    uint64   // number of the newest record
-	records []record // what the file holds, oldest first
-	stored  int      // leases in all records
-	buf     []byte
+	path   string
+	lock   *flock.Flock
+	db     *bbolt.DB // nil once it is closed
+	last   uint64    // number of the newest record
+	live   []record  // what the file holds, oldest first
+	stored int       // leases in all records
+	buf    []byte
 
 	commits, failed uint64
 }
@@ -51,35 +57,164 @@ type record struct {
 	entries []*entry // as written; those that were written again since are outdated
 }
 
-// Open opens the lease file, or creates it, and reads all of it. Errors: another
-// process has it, ErrDamaged, one of the file system; each says what to do.
+// Open opens the lease file, or creates it. An old file is read and checked as a
+// whole, and what counts of it is written to a new file that takes its place: bbolt
+// panics on a damaged page, and trusts a damaged list of free pages. Errors:
+// another process has it, ErrDamaged, one of the file system; each says what to do.
 func Open(path string, o Options) (*Store, error) {
-	s := Memory(o)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("create the directory of the lease file: %w", err)
 	}
-	d := &disk{path: path}
+	s := Memory(o)
+	s.disk = &disk{path: path, lock: flock.New(path + ".lock")}
+	ctx, stop := context.WithTimeout(context.Background(), lockWait)
+	defer stop()
+	switch ok, err := s.disk.lock.TryLockContext(ctx, lockWait/20); {
+	case errors.Is(err, context.DeadlineExceeded), err == nil && !ok:
+		return nil, fmt.Errorf("open %s: another process uses it; end the other agent of this rack first", path)
+	case err != nil:
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	err := s.read(path)
+	if err == nil {
+		err = s.renew(path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.disk.lock.Close())
+	}
+	return s, nil
+}
+
+// read takes over what an old file holds; without one there is nothing to do.
+func (s *Store) read(path string) error {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var db *bbolt.DB
 	err := guard(func() (err error) {
-		if d.db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait}); err != nil {
+		if db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, ReadOnly: true}); err != nil {
 			return err
 		}
-		return s.load(d)
+		return db.View(s.load)
 	})
+	if db != nil {
+		err = errors.Join(err, guard(db.Close))
+	}
+	for _, damage := range []error{errRecord, errGuard, bberrors.ErrInvalid, bberrors.ErrChecksum, bberrors.ErrVersionMismatch} {
+		if errors.Is(err, damage) {
+			return fmt.Errorf("%w: %s: %w; move it away and start again: pre-determined addresses stay as they are, but an address of a pool may be given out "+
+				"again while its lease runs, so start an hour later or give another pool", ErrDamaged, path, err)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
+}
+
+// load reads every record of a file.
+func (s *Store) load(tx *bbolt.Tx) error {
+	meta, records := tx.Bucket(metaBucket), tx.Bucket(recordBucket)
+	if meta == nil || records == nil {
+		return fmt.Errorf("%w: it is not a lease file", errRecord)
+	}
+	if v := meta.Get(versionKey); len(v) != 1 || v[0] != version {
+		return fmt.Errorf("it was written by a newer rackreach: use that one, or move the file away")
+	}
+	last := uint64(0)
+	err := records.ForEach(func(k, v []byte) error {
+		if len(k) != 8 {
+			return fmt.Errorf("%w: its key has %d bytes", errRecord, len(k))
+		}
+		n := binary.BigEndian.Uint64(k)
+		if n <= last { // a damaged page may lead round in a circle
+			return fmt.Errorf("%w: number %d comes after %d", errRecord, n, last)
+		}
+		last = n
+		return readRecord(v, n, s.restore)
+	})
+	if err != nil {
+		return err
+	}
+	s.index(time.Now().Add(-memory))
+	return nil
+}
+
+// restore takes over a lease as a record has it.
+func (s *Store) restore(l Lease) {
+	e := s.byAddr[number(l.Address)]
+	if e == nil {
+		e = &entry{}
+		s.byAddr[number(l.Address)] = e
+	}
+	e.Lease = l
+}
+
+// index builds the other indexes and forgets what ended long ago. Of several
+// leases of one holder the bound one counts, then the one that ended last: the
+// order of the records says nothing, since old ones are moved to the end.
+func (s *Store) index(forget time.Time) {
+	for n, e := range s.byAddr {
+		if e.Ends.Before(forget) {
+			delete(s.byAddr, n)
+			continue
+		}
+		newest := s.byHolder[e.Holder]
+		s.own(e)
+		if newest != nil && (newest.State < e.State || newest.State == e.State && newest.Ends.After(e.Ends)) {
+			s.byHolder[e.Holder] = newest
+		}
+	}
+}
+
+// renew writes a new file that holds what the store does, and puts it into place.
+func (s *Store) renew(path string) error {
+	d, fresh := s.disk, path+".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove what an earlier start left: %w", err)
+	}
+	db, err := bbolt.Open(fresh, 0o600, &bbolt.Options{Timeout: lockWait})
+	if err != nil {
+		return fmt.Errorf("create %s: %w", fresh, err)
+	}
+	d.db = db
+	err = db.Update(func(tx *bbolt.Tx) error {
+		meta, err := tx.CreateBucket(metaBucket)
+		if err != nil {
+			return err
+		}
+		_, err = tx.CreateBucket(recordBucket)
+		return errors.Join(err, meta.Put(versionKey, []byte{version}))
+	})
+	all := make([]*entry, 0, len(s.byAddr))
+	for _, e := range s.byAddr {
+		all = append(all, e)
+	}
+	for some := range slices.Chunk(all, least) {
+		if err == nil {
+			err = d.commit(some, len(all))
+		}
+	}
 	if err == nil {
-		s.disk = d
-		return s, nil
+		err = os.Rename(fresh, path)
 	}
-	if d.db != nil {
-		err = errors.Join(err, guard(d.db.Close))
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
 	}
-	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
-		return nil, fmt.Errorf("open %s: another process uses it; end the other agent of this rack first", path)
-	case errors.Is(err, errRecord), errors.Is(err, errGuard), errors.Is(err, bbolt.ErrInvalid), errors.Is(err, bbolt.ErrChecksum), errors.Is(err, bbolt.ErrVersionMismatch):
-		return nil, fmt.Errorf("%w: %s: %w; move it away and start again: pre-determined addresses stay as they are, but an address of a pool may be given out "+
-			"again while its lease runs, so start an hour later or give another pool", ErrDamaged, path, err)
+	d.commits = 0
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s anew: %w", path, err), db.Close())
 	}
-	return nil, fmt.Errorf("open %s: %w", path, err)
+	return nil
+}
+
+// syncDir makes a rename durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // Stats is what a store has done since it was opened.
@@ -115,85 +250,10 @@ func (s *Store) Close() error {
 	}
 	db := s.disk.db
 	s.disk.db = nil
-	if err := guard(db.Close); err != nil {
+	if err := errors.Join(guard(db.Close), s.disk.lock.Close()); err != nil {
 		return fmt.Errorf("close %s: %w", s.disk.path, err)
 	}
 	return nil
-}
-
-// load makes the tables of a new file, or reads an old one.
-func (s *Store) load(d *disk) error {
-	err := d.db.Update(func(tx *bbolt.Tx) error {
-		meta, err := tx.CreateBucketIfNotExists(metaBucket)
-		if err != nil {
-			return err
-		}
-		switch v := meta.Get(versionKey); {
-		case v == nil:
-			if err := meta.Put(versionKey, []byte{version}); err != nil {
-				return err
-			}
-		case len(v) != 1 || v[0] != version:
-			return fmt.Errorf("it was written by a newer rackreach: use that one, or move the file away")
-		}
-		_, err = tx.CreateBucketIfNotExists(recordBucket)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	forget := time.Now().Add(-memory)
-	return d.db.View(func(tx *bbolt.Tx) error {
-		err := tx.Bucket(recordBucket).ForEach(func(k, v []byte) error {
-			if len(k) != 8 {
-				return fmt.Errorf("%w: its key has %d bytes", errRecord, len(k))
-			}
-			r := record{number: binary.BigEndian.Uint64(k)}
-			if r.number <= d.last { // a damaged page may lead round in a circle
-				return fmt.Errorf("%w: number %d comes after %d", errRecord, r.number, d.last)
-			}
-			if err := readRecord(v, r.number, func(l Lease) { r.entries = append(r.entries, s.restore(l, r.number)) }); err != nil {
-				return err
-			}
-			d.last = r.number
-			d.records, d.stored = append(d.records, r), d.stored+len(r.entries)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		s.index(forget)
-		return nil
-	})
-}
-
-// restore takes over a lease as a record has it.
-func (s *Store) restore(l Lease, record uint64) *entry {
-	e := s.byAddr[number(l.Address)]
-	if e == nil {
-		e = &entry{}
-		s.byAddr[number(l.Address)] = e
-	}
-	e.Lease, e.record = l, record
-	return e
-}
-
-// index builds the other indexes and forgets what ended long ago. Of several
-// leases of one holder the bound one counts, then the one that ended last: the
-// order of the records says nothing, since old ones are moved to the end.
-func (s *Store) index(forget time.Time) {
-	for n, e := range s.byAddr {
-		if e.Ends.Before(forget) {
-			delete(s.byAddr, n)
-			e.record = 0
-			continue
-		}
-		newest := s.byHolder[e.Holder]
-		s.own(e)
-		if newest != nil && (newest.State < e.State || newest.State == e.State && newest.Ends.After(e.Ends)) {
-			s.byHolder[e.Holder] = newest
-		}
-	}
 }
 
 // commit writes the leases that changed as one record, and clears away old ones.
@@ -214,7 +274,7 @@ func (d *disk) commit(dirty []*entry, live int) error {
 		return d.db.Update(func(tx *bbolt.Tx) error {
 			b := tx.Bucket(recordBucket)
 			b.FillPercent = 1 // keys only grow: full pages need no room
-			for _, r := range d.records[:old] {
+			for _, r := range d.live[:old] {
 				if err := b.Delete(key(r.number)); err != nil {
 					return err
 				}
@@ -230,11 +290,11 @@ func (d *disk) commit(dirty []*entry, live int) error {
 	for _, e := range entries {
 		e.record = next
 	}
-	for i, r := range d.records[:old] {
+	for i, r := range d.live[:old] {
 		d.stored -= len(r.entries)
-		d.records[i] = record{}
+		d.live[i] = record{}
 	}
-	d.records = append(d.records[old:], record{next, entries})
+	d.live = append(d.live[old:], record{next, entries})
 	d.last, d.stored = next, d.stored+len(entries)
 	return nil
 }
@@ -245,7 +305,7 @@ func (d *disk) commit(dirty []*entry, live int) error {
 // average, than it moves.
 func (d *disk) outdated(adding, live int) (n int, moved []*entry) {
 	stored := d.stored + adding
-	for _, r := range d.records[:min(len(d.records), cleared)] {
+	for _, r := range d.live[:min(len(d.live), cleared)] {
 		if stored <= least || stored <= 2*live {
 			break
 		}

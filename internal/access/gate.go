@@ -123,42 +123,52 @@ func (w *watchedConn) Send(m any) error {
 
 // judge finds out who calls and whether they may. A refusal is written down.
 func (g *Gate) judge(ctx context.Context, procedure string, header http.Header, from, resource string) (call, error) {
-	c := call{procedure: procedure, from: from}
+	c, rack, err := g.know(ctx, procedure, header, from, resource)
+	switch {
+	case err != nil:
+		return c, err
+	case c.need.open || c.need.agent:
+		return c, nil
+	case rack != "":
+		return c, g.refuse(c, resource, connect.CodePermissionDenied, errors.New("an agent may not use the API: call without its certificate, with a token"))
+	}
+	if c.by.role < c.need.role {
+		return c, g.refuse(c, resource, connect.CodePermissionDenied, fmt.Errorf("%s is the role of %s, and %s needs that of %s: ask an admin for a token", c.by.role, c.by.name, path.Base(procedure), c.need.role))
+	}
+	return c, nil
+}
+
+// know finds out who calls, and refuses whom nobody knows: rack is that of an
+// agent. It needs nothing of the call's body.
+func (g *Gate) know(ctx context.Context, procedure string, header http.Header, from, resource string) (c call, rack string, err error) {
+	c = call{procedure: procedure, from: from}
 	var known bool
 	if c.need, known = policy[procedure]; !known {
-		return c, g.refuse(c, resource, connect.CodePermissionDenied, errors.New("nobody may call this: it does not stand in the policy"))
+		return c, "", g.refuse(c, resource, connect.CodePermissionDenied, errors.New("nobody may call this: it does not stand in the policy"))
 	}
 	if name, ok := ctx.Value(localKey{}).(string); ok {
 		c.by, c.from = caller{name, Admin}, "this machine"
 	}
-	var rack string
-	var err error
 	if g.opts.Agent != nil {
 		rack, err = g.opts.Agent(ctx)
 	}
 	if err != nil {
-		return c, g.refuse(c, resource, connect.CodeUnauthenticated, err)
+		return c, "", g.refuse(c, resource, connect.CodeUnauthenticated, err)
 	}
 	if rack != "" {
 		c.by = caller{"agent of " + rack, Nobody}
 	}
 	switch {
 	case c.need.open:
-		return c, nil
+		return c, rack, nil
 	case c.need.agent:
-		return g.judgeAgent(c, rack, resource)
-	case rack != "":
-		return c, g.refuse(c, resource, connect.CodePermissionDenied, errors.New("an agent may not use the API: call without its certificate, with a token"))
-	}
-	if c.by.role == Nobody {
+		c, err = g.judgeAgent(c, rack, resource)
+	case rack == "" && c.by.role == Nobody:
 		if c.by, c.secret, err = g.bearer(header, from); err != nil {
-			return c, g.refuse(c, resource, connect.CodeUnauthenticated, err)
+			err = g.refuse(c, resource, connect.CodeUnauthenticated, err)
 		}
 	}
-	if c.by.role < c.need.role {
-		return c, g.refuse(c, resource, connect.CodePermissionDenied, fmt.Errorf("%s is the role of %s, and %s needs that of %s: ask an admin for a token", c.by.role, c.by.name, path.Base(procedure), c.need.role))
-	}
-	return c, nil
+	return c, rack, err
 }
 
 func (g *Gate) judgeAgent(c call, rack, resource string) (call, error) {
@@ -180,7 +190,7 @@ func (g *Gate) bearer(header http.Header, from string) (by caller, secret string
 		if g.opts.LoopbackViewer && isLoopback(from) {
 			return caller{"anonymous", Viewer}, "", nil
 		}
-		return caller{}, "", errors.New("no token was shown: send \"Authorization: Bearer TOKEN\" (--token, or RACKREACH_TOKEN)")
+		return caller{}, "", errors.New("no token was shown: send \"Authorization: Bearer TOKEN\" (RACKREACH_TOKEN, or the token of a context)")
 	}
 	kind, secret, _ := strings.Cut(values[0], " ")
 	if len(values) > 1 || !strings.EqualFold(kind, "Bearer") {

@@ -120,7 +120,7 @@ func newPort(t *testing.T, change func(*GateOptions)) *port {
 		if name := r.Header.Get("Test-Local"); name != "" {
 			ctx = WithLocal(ctx, name)
 		}
-		mux.ServeHTTP(w, r.WithContext(ctx))
+		p.gate.Before(mux).ServeHTTP(w, r.WithContext(ctx))
 	}))
 	p.EnableHTTP2 = true
 	p.StartTLS()

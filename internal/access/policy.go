@@ -8,10 +8,12 @@ type need struct {
 	agent   bool // only an agent, by its certificate
 	open    bool // anybody: it checks for itself
 	changes bool // it is written down
+	streams bool // it goes on for as long as both like
 }
 
 var (
 	looks   = need{role: Viewer}
+	follows = need{role: Viewer, streams: true}
 	orders  = need{role: Operator, changes: true}
 	governs = need{role: Admin, changes: true}
 )
@@ -21,7 +23,7 @@ var policy = map[string]need{
 	messagesconnect.RackServiceListRacksProcedure:     looks,
 	messagesconnect.RackServiceGetRackProcedure:       looks,
 	messagesconnect.RackServiceGetPlanProcedure:       looks,
-	messagesconnect.RackServiceWatchEventsProcedure:   looks,
+	messagesconnect.RackServiceWatchEventsProcedure:   follows,
 	messagesconnect.RackServiceHaltRackProcedure:      orders,
 	messagesconnect.RackServiceResumeRackProcedure:    orders,
 	messagesconnect.RackServiceRetryDeviceProcedure:   orders,
@@ -31,7 +33,7 @@ var policy = map[string]need{
 	messagesconnect.RackServiceReplaceDeviceProcedure: orders,
 
 	messagesconnect.FleetServiceGetFleetProcedure:    looks,
-	messagesconnect.FleetServiceWatchFleetProcedure:  looks,
+	messagesconnect.FleetServiceWatchFleetProcedure:  follows,
 	messagesconnect.FleetServicePutPlanProcedure:     orders,
 	messagesconnect.FleetServiceApplyRackProcedure:   orders,
 	messagesconnect.FleetServiceApplyFleetProcedure:  orders,
@@ -46,8 +48,8 @@ var policy = map[string]need{
 	messagesconnect.AccessServiceListAuditProcedure:        {role: Admin},
 
 	// An agent connects often, and its orders and events are in the log.
-	messagesconnect.BusServiceConnectProcedure: {agent: true},
-	messagesconnect.BusServiceAdoptProcedure:   {agent: true, changes: true},
+	messagesconnect.BusServiceConnectProcedure: {agent: true, streams: true},
+	messagesconnect.BusServiceAdoptProcedure:   {agent: true, changes: true, streams: true},
 
 	// A token of its own kind is in the request; who makes certificates tells the
 	// trail of those that were given.
@@ -55,6 +57,6 @@ var policy = map[string]need{
 	messagesconnect.EnrollmentServiceRenewProcedure:  {agent: true},
 
 	// Reflection tells what stands in proto/.
-	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      looks,
-	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": looks,
+	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      follows,
+	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": follows,
 }

@@ -47,6 +47,9 @@ func TestThePolicyIsWhole(t *testing.T) {
 		if ways != 1 {
 			t.Errorf("%s: %+v: one of a role, agent and open is expected", procedure, n)
 		}
+		if is := m.IsStreamingClient() || m.IsStreamingServer(); is != n.streams {
+			t.Errorf("%s streams: %v, and the policy says %v", procedure, is, n.streams)
+		}
 		// What may be looked at without a trace is what proto/ calls free of side
 		// effects, or a stream that tells.
 		options, _ := m.Options().(*descriptorpb.MethodOptions)

@@ -22,6 +22,7 @@ type Client struct {
 	messagesconnect.RackServiceClient
 	Fleet  messagesconnect.FleetServiceClient
 	Access messagesconnect.AccessServiceClient
+	URL    string // of a coordinator on the network; empty: it is on this machine
 	http   *http.Client
 }
 
@@ -61,13 +62,15 @@ func Connect(s Server) (*Client, error) {
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		return nil, fmt.Errorf("%s: without TLS only a coordinator on this machine is asked: write https://", s.URL)
 	}
-	return newClient(strings.TrimRight(s.URL, "/"), s.Token, &http.Transport{
+	c := newClient(strings.TrimRight(s.URL, "/"), s.Token, &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: remoteDialLimit}).DialContext,
 		TLSClientConfig:     s.TLS,
 		TLSHandshakeTimeout: remoteDialLimit,
 		ForceAttemptHTTP2:   true,
 		DisableCompression:  true,
-	}), nil
+	})
+	c.URL = s.URL
+	return c, nil
 }
 
 // remoteDialLimit bounds the connecting to a coordinator.
@@ -83,7 +86,9 @@ func loopback(host string) bool {
 
 func newClient(base, token string, t *http.Transport) *Client {
 	h := &http.Client{Transport: &bearer{t, token}}
-	return &Client{messagesconnect.NewRackServiceClient(h, base), messagesconnect.NewFleetServiceClient(h, base), messagesconnect.NewAccessServiceClient(h, base), h}
+	fit := connect.WithInterceptors(printable{})
+	return &Client{RackServiceClient: messagesconnect.NewRackServiceClient(h, base, fit), Fleet: messagesconnect.NewFleetServiceClient(h, base, fit),
+		Access: messagesconnect.NewAccessServiceClient(h, base, fit), http: h}
 }
 
 // bearer sends a token with every request.

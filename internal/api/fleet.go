@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
 
 	"connectrpc.com/connect"
 
+	"github.com/rackreach/rackreach/internal/fleet"
 	"github.com/rackreach/rackreach/messages"
 	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
@@ -15,6 +18,7 @@ import (
 const (
 	maxFleetRacks = 5000
 	maxPlan       = 16 << 20 // bytes of the plan of one rack
+	maxReason     = 500      // bytes of why a fleet is halted
 )
 
 // Fleet is what a FleetService tells of all racks. Its methods may be called from
@@ -108,6 +112,9 @@ func (s *FleetService) ApplyFleet(ctx context.Context, q *connect.Request[messag
 	if n := len(q.Msg.GetRacks()); n == 0 || n > maxFleetRacks {
 		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("a fleet of %d racks: give 1 to %d", n, maxFleetRacks))
 	}
+	if !fleet.ValidName(q.Msg.GetName()) {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("%.80q is not a name for a fleet: write %s", q.Msg.GetName(), fleet.NameFix))
+	}
 	for _, r := range q.Msg.GetRacks() {
 		if _, err := messages.ParseRack(r.GetName()); err != nil {
 			return nil, connect.NewError(connect.CodeInvalidArgument, err)
@@ -120,6 +127,9 @@ func (s *FleetService) ApplyFleet(ctx context.Context, q *connect.Request[messag
 
 // HaltFleet implements the API.
 func (s *FleetService) HaltFleet(ctx context.Context, q *connect.Request[messages.HaltFleetRequest]) (*connect.Response[messages.HaltFleetResponse], error) {
+	if n := len(q.Msg.GetReason()); n > maxReason || strings.ContainsFunc(q.Msg.GetReason(), unicode.IsControl) {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("a reason of %d bytes: write one line of at most %d", n, maxReason))
+	}
 	f, err := s.after(ctx, s.fleet.Halt(ctx, q.Msg.GetReason(), s.who(ctx)))
 	return answer(&messages.HaltFleetResponse{Fleet: f}, err)
 }

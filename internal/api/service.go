@@ -144,6 +144,9 @@ func (s *Service) WatchEvents(ctx context.Context, q *connect.Request[messages.W
 	}
 	ctx, cancel := until(ctx, s.ended)
 	defer cancel()
+	if err := stream.Send(nil); err != nil { // the headers: who follows a quiet rack learns that it is followed
+		return err
+	}
 	var sending error
 	err = r.Events(ctx, max(q.Msg.GetFromSeq(), 1), q.Msg.GetFollow(), func(events []*messages.Event) error {
 		sending = stream.Send(&messages.WatchEventsResponse{Events: events})

@@ -191,7 +191,7 @@ func (c *connection) greet(ctx context.Context) error {
 	if has := c.hello.GetLastSeq(); has < head.Seq {
 		// Before it is taken for the agent: a copy of an old state must not cut off the
 		// agent itself.
-		return connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("it has %d events, the journal %d", head.Seq, has))
+		return diverged(fmt.Sprintf("it has %d events, the journal %d", head.Seq, has))
 	}
 	c.epoch, c.acked = head.Epoch, head.Seq
 	w := &messages.Welcome{Epoch: head.Epoch, AckedSeq: head.Seq, AckedSum: head.Sum}
@@ -241,8 +241,20 @@ func (c *connection) other(h Head) error {
 
 // superseded is the error for an agent that does not own its rack.
 func superseded(rack string, h Head) error {
-	e := connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("rack %s belongs to another agent (epoch %d, journal %s): if that one is lost, start this one with --adopt", rack, h.Epoch, h.Journal))
-	if d, err := connect.NewErrorDetail(&messages.Superseded{Epoch: h.Epoch, Journal: h.Journal}); err == nil {
+	return final(fmt.Errorf("rack %s belongs to another agent (epoch %d, journal %s): if that one is lost, start this one with --adopt", rack, h.Epoch, h.Journal),
+		&messages.Superseded{Epoch: h.Epoch, Journal: h.Journal})
+}
+
+// diverged is the error for an agent whose journal is not what the log holds.
+func diverged(what string) error {
+	return final(errors.New(what), &messages.Diverged{What: what})
+}
+
+// final is an error that ends an Uplink; its detail says so, since a proxy on
+// the way may answer with any code.
+func final(err error, detail proto.Message) error {
+	e := connect.NewError(connect.CodeFailedPrecondition, err)
+	if d, err := connect.NewErrorDetail(detail); err == nil {
 		e.AddDetail(d)
 	}
 	return e
@@ -330,7 +342,7 @@ func (c *connection) append(ctx context.Context, events []*messages.Event) error
 		}
 		return c.other(head)
 	case errors.Is(err, ErrDiverged):
-		return connect.NewError(connect.CodeFailedPrecondition, err)
+		return diverged(err.Error())
 	case errors.Is(err, ErrGap):
 		return connect.NewError(connect.CodeAborted, err) // it connects anew, and begins where the log ends
 	case err != nil:

@@ -28,6 +28,10 @@ func ServerHTTP2() *http.HTTP2Config {
 		MaxReceiveBufferPerStream: 512 << 10, MaxReceiveBufferPerConnection: 2 << 20}
 }
 
+// Unpacked is an option of a handler of the Door: nothing is packed. Acknowledgements
+// are small, and a packer for each of a thousand streams is not.
+func Unpacked() connect.HandlerOption { return connect.WithCompression("gzip", nil, nil) }
+
 // Client is a client of a Door.
 type Client struct {
 	messagesconnect.BusServiceClient
@@ -60,7 +64,7 @@ func Dial(target string, config *tls.Config) (*Client, error) {
 		return nil, fmt.Errorf("%.200q is not the URL of a coordinator: write https://HOST:PORT, or unix:///PATH of its socket", target)
 	}
 	h := &http.Client{Transport: t}
-	return &Client{messagesconnect.NewBusServiceClient(h, strings.TrimRight(target, "/"), connect.WithReadMaxBytes(MaxMessage), connect.WithGRPC()), t}, nil
+	return &Client{messagesconnect.NewBusServiceClient(h, strings.TrimRight(target, "/"), connect.WithReadMaxBytes(MaxMessage), connect.WithGRPC(), connect.WithAcceptCompression("gzip", nil, nil)), t}, nil
 }
 
 // Close lets go of idle connections.

@@ -175,6 +175,7 @@ func backoff(low, high time.Duration, tries int) time.Duration {
 type fatalError struct{ err error }
 
 func (f *fatalError) Error() string { return f.err.Error() }
+func (f *fatalError) Unwrap() error { return f.err }
 
 func (u *Uplink) tell(s State) {
 	s.Since = time.Now()
@@ -281,12 +282,15 @@ func judged(err error) error {
 	}
 	for _, d := range e.Details() {
 		if v, derr := d.Value(); derr == nil {
-			if s, ok := v.(*messages.Superseded); ok {
-				return &fatalError{&Superseded{s}}
+			switch m := v.(type) {
+			case *messages.Superseded:
+				return &fatalError{&Superseded{m}}
+			case *messages.Diverged:
+				return &fatalError{&Diverged{m.GetWhat()}}
 			}
 		}
 	}
-	return &fatalError{&Diverged{e.Message()}}
+	return err
 }
 
 // welcome compares histories and keeps the epoch.

@@ -187,6 +187,10 @@ func TestMemberOf(t *testing.T) {
 	}
 }
 
+func pool(first, last string) rack.Pool {
+	return rack.Pool{First: netip.MustParseAddr(first), Last: netip.MustParseAddr(last)}
+}
+
 func TestValidate(t *testing.T) {
 	racks := func() []*rack.Rack {
 		return []*rack.Rack{
@@ -212,12 +216,25 @@ func TestValidate(t *testing.T) {
 		{"in use", func(r1, _ *rack.Rack) {
 			r1.Links = []rack.Link{{A: port("tor-1", "49"), B: port("external", "datacenter")}}
 		}, "uses for another cable"},
+		{"in use, at the other end", func(r1, _ *rack.Rack) {
+			r1.Links = []rack.Link{{A: port("mgmt-1", "50"), B: port("tor-1", "49")}}
+		}, "uses for another cable"},
+		{"a server's data end", func(r1, _ *rack.Rack) { r1.Devices[2].Data = []rack.Port{port("tor-1", "1"), port("tor-1", "49")} }, "to which rack r1 has cabled server-01"},
+		{"a management end", func(r1, _ *rack.Rack) { r1.Devices[2].Management = port("tor-1", "49") }, "to which rack r1 has cabled server-01"},
 		{"named by both", func(r1, _ *rack.Rack) {
 			r1.Links = []rack.Link{{A: port("tor-1", "49"), B: port("rack:r2/inter-rack-1", "7")}}
 		}, ""},
 		{"one address", func(_, r2 *rack.Rack) { r2.Devices[1].Address = netip.MustParseAddr("10.0.1.1") }, "has the address 10.0.1.1 of r1/server-01"},
 		{"one address, not joined", func(_, r2 *rack.Rack) {
 			r2.Devices[1].Address, r2.Links = netip.MustParseAddr("10.0.1.1"), nil
+		}, ""},
+		{"pools overlap", func(r1, r2 *rack.Rack) {
+			r1.DataPool = pool("10.0.1.10", "10.0.1.20")
+			r2.DataPool = pool("10.0.1.20", "10.0.1.30")
+		}, "its data pool 10.0.1.20-10.0.1.30 overlaps pool 10.0.1.10-10.0.1.20 of rack r1"},
+		{"a pool holds a server of another rack", func(_, r2 *rack.Rack) { r2.DataPool = pool("10.0.1.1", "10.0.1.9") }, "holds the address 10.0.1.1 of r1/server-01"},
+		{"pools overlap, not joined", func(r1, r2 *rack.Rack) {
+			r1.DataPool, r2.DataPool, r2.Links = pool("10.0.1.10", "10.0.1.20"), pool("10.0.1.20", "10.0.1.30"), nil
 		}, ""},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -231,5 +248,14 @@ func TestValidate(t *testing.T) {
 				t.Errorf("%v", got)
 			}
 		})
+	}
+}
+
+func TestValidName(t *testing.T) {
+	for s, want := range map[string]bool{"row-4": true, "A_1.b": true, strings.Repeat("a", 63): true,
+		"": false, "row 4": false, "row\n4": false, "\x1b[31mrow": false, "zeile-ä": false, strings.Repeat("a", 64): false} {
+		if ValidName(s) != want {
+			t.Errorf("%q: %v", s, !want)
+		}
 	}
 }

@@ -9,6 +9,22 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
+// maxName bounds the name of a fleet.
+const maxName = 63 // characters
+
+// NameFix says what the name of a fleet looks like.
+const NameFix = "1 to 63 letters, digits, hyphens, underscores and dots, such as row-4"
+
+// ValidName reports whether a fleet may be called so: its name is shown to everybody.
+func ValidName(s string) bool {
+	for i := range len(s) {
+		if b := s[i]; (b < 'a' || b > 'z') && (b < 'A' || b > 'Z') && (b < '0' || b > '9') && b != '-' && b != '_' && b != '.' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxName
+}
+
 // Problem is what is wrong with racks that are to be one fleet.
 type Problem struct {
 	Rack string // whose file is to be mended
@@ -66,6 +82,11 @@ func checkEnd(by map[string]*rack.Rack, r *rack.Rack, l rack.Link, b end) []Prob
 	case d.Role != rack.ToRSwitch && d.Role != rack.InterRackSwitch:
 		return []Problem{{r.Name, fmt.Sprintf("%s leads to %s, which is a %s: racks are joined by ToR and inter-rack switches", l.A, b, d.Role)}}
 	}
+	for i := range far.Devices {
+		if x := &far.Devices[i]; x.Management == b.port || slices.Contains(x.Data, b.port) {
+			return []Problem{{r.Name, fmt.Sprintf("%s leads to %s, to which rack %s has cabled %s", l.A, b, b.rack, x.Name)}}
+		}
+	}
 	for _, own := range far.Links {
 		if own.A != b.port && own.B != b.port {
 			continue
@@ -106,7 +127,29 @@ func addresses(racks []*rack.Rack, joined map[string][]string) []Problem {
 			owner[k] = r.Name + "/" + d.Name
 		}
 	}
+	for i, r := range racks {
+		for j, other := range racks {
+			if i != j && segment[r.Name] == segment[other.Name] {
+				out = append(out, pools(r, other, j > i)...)
+			}
+		}
+	}
 	return out
+}
+
+// pools holds the data pool of a rack against the addresses and, once for the two,
+// against the pool of another that it is joined with.
+func pools(r, other *rack.Rack, once bool) []Problem {
+	p := r.DataPool
+	if once && p.Overlaps(other.DataPool) {
+		return []Problem{{other.Name, fmt.Sprintf("its data pool %s overlaps pool %s of rack %s: once the racks are joined they share one data network; give one of them another", other.DataPool, p, r.Name)}}
+	}
+	for i := range other.Devices {
+		if d := &other.Devices[i]; d.Role == rack.Server && p.Contains(d.Address) {
+			return []Problem{{r.Name, fmt.Sprintf("its data pool %s holds the address %s of %s/%s: once the racks are joined they share one data network; give the pool other addresses", p, d.Address, other.Name, d.Name)}}
+		}
+	}
+	return nil
 }
 
 func mark(segment map[string]int, joined map[string][]string, name string, n int) {

@@ -1,13 +1,9 @@
 package fleetlog
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,156 +12,15 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"go.uber.org/goleak"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
-
-// TestMain lets many tests run at once: they wait for disks and elections.
-func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil {
-		panic(err)
-	}
-	goleak.VerifyTestMain(m)
-}
 
 // patience bounds what a test waits for; it is no measure of speed.
 const patience = time.Minute
 
 // fullLimit bounds how long a writer waits for a server that cannot write.
 const fullLimit = time.Second
-
-func events(rack string, from, n int) (out []*messages.Event) {
-	for i := range n {
-		out = append(out, &messages.Event{Seq: uint64(from + i), Rack: rack, Kind: "observed", Device: fmt.Sprintf("d-%d", (from+i)%7),
-			Time: timestamppb.New(time.Unix(int64(1000+from+i), 0)), Detail: &messages.EventDetail{Reason: strings.Repeat("x", 40)}})
-	}
-	return out
-}
-
-// open opens a log that the test closes.
-func open(t testing.TB, o Options) *Log {
-	t.Helper()
-	l, err := Open(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
-
-// cluster is three servers on loopback, each in this process, with stores on disk.
-type cluster struct {
-	servers []*server.Server
-	url     string
-}
-
-func newCluster(t testing.TB) *cluster {
-	t.Helper()
-	c := &cluster{}
-	var routes, urls []string
-	var ports, clientPorts []int
-	for range 3 {
-		ports, clientPorts = append(ports, freePort(t)), append(clientPorts, freePort(t))
-	}
-	for _, p := range ports {
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", p))
-	}
-	for i := range 3 {
-		s, err := server.NewServer(&server.Options{ServerName: fmt.Sprintf("n%d", i+1), Host: "127.0.0.1", Port: clientPorts[i], JetStream: true,
-			StoreDir: t.TempDir(), SyncAlways: true, NoSigs: true, NoLog: true,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]}, Routes: server.RoutesFromStr(strings.Join(routes, ","))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		c.servers = append(c.servers, s)
-		urls = append(urls, s.ClientURL())
-	}
-	t.Cleanup(func() {
-		for _, s := range c.servers {
-			s.Shutdown()
-			s.WaitForShutdown()
-		}
-	})
-	c.url = strings.Join(urls, ",")
-	until(t, "the cluster has a leader", func() bool {
-		for _, s := range c.servers {
-			if s.JetStreamIsLeader() && s.JetStreamIsCurrent() && len(s.JetStreamClusterPeers()) == len(c.servers) {
-				return true
-			}
-		}
-		return false
-	})
-	return c
-}
-
-func freePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func until(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(patience); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-// everywhere runs a test on an embedded log, and on one in a cluster of three.
-func everywhere(t *testing.T, fn func(t *testing.T, l *Log)) {
-	t.Run("embedded", func(t *testing.T) { fn(t, open(t, Options{Dir: t.TempDir()})) })
-	t.Run("cluster", func(t *testing.T) { fn(t, open(t, Options{URL: newCluster(t).url})) })
-}
-
-func claimed(t testing.TB, l *Log, rack, journal string) Head {
-	t.Helper()
-	h, err := l.Head(t.Context(), rack)
-	if err == nil {
-		h, err = l.Claim(t.Context(), rack, journal, h)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
-
-// holds checks that the log holds the events of a rack up to one, once, in order.
-func holds(t testing.TB, l *Log, rack string, last int) {
-	t.Helper()
-	next := uint64(1)
-	for {
-		got, err := l.Read(t.Context(), rack, next, 100)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(got) == 0 {
-			break
-		}
-		for _, e := range got {
-			if e.GetSeq() != next || e.GetRack() != rack {
-				t.Fatalf("event %d of %s where event %d is due", e.GetSeq(), e.GetRack(), next)
-			}
-			next++
-		}
-	}
-	if int(next-1) != last {
-		t.Fatalf("the log of %s ends with event %d, not %d", rack, next-1, last)
-	}
-}
 
 func TestAppendAndRead(t *testing.T) {
 	t.Parallel()
@@ -385,57 +240,6 @@ func TestOrdersAreKeptUntilAnswered(t *testing.T) {
 	})
 }
 
-func TestTables(t *testing.T) {
-	t.Parallel()
-	everywhere(t, func(t *testing.T, l *Log) {
-		ctx := t.Context()
-		tb, err := l.Table(ctx, "test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, _, err := tb.Get(ctx, "k"); !errors.Is(err, ErrNone) {
-			t.Errorf("%v", err)
-		}
-		if keys, err := tb.Keys(ctx); err != nil || len(keys) > 0 {
-			t.Errorf("%v %v", keys, err)
-		}
-		big := []byte(strings.Repeat("0123456789", 200_000))
-		rev, err := tb.Update(ctx, "k", big, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := tb.Update(ctx, "k", []byte("x"), 0); !errors.Is(err, ErrConflict) {
-			t.Errorf("made twice: %v", err)
-		}
-		if _, err := tb.Update(ctx, "k", []byte("x"), rev+7); !errors.Is(err, ErrConflict) {
-			t.Errorf("another revision: %v", err)
-		}
-		v, got, err := tb.Get(ctx, "k")
-		if err != nil || string(v) != string(big) || got != rev {
-			t.Errorf("%d bytes, %d, %v", len(v), got, err)
-		}
-		watching, cancel := context.WithTimeout(ctx, patience)
-		defer cancel()
-		var told []string
-		err = tb.Watch(watching, func(key string, value []byte, _ uint64) error {
-			told = append(told, fmt.Sprintf("%s:%d", key, len(value)))
-			switch len(told) {
-			case 1:
-				return tb.Delete(ctx, "k")
-			case 2:
-				cancel()
-			}
-			return nil
-		})
-		if fmt.Sprint(told) != fmt.Sprintf("[k:%d k:0]", len(big)) {
-			t.Errorf("%v %v", told, err)
-		}
-		if _, err := tb.Update(ctx, "k", nil, 0); err != nil {
-			t.Errorf("made anew: %v", err)
-		}
-	})
-}
-
 func TestARestartKeepsAll(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -530,25 +334,6 @@ func TestTheLeaderDies(t *testing.T) {
 	}
 }
 
-// TestNames: what is a rack for internal/rack is one here, and nothing else is.
-func TestNames(t *testing.T) {
-	t.Parallel()
-	for _, name := range []string{"r1", "a", "rack-1", "1", strings.Repeat("x", maxRack), "", "R1", "r_1", "-r", "r-", "r.1", "r 1", "*", ">", "r\n", "ä", "r1\x00", strings.Repeat("x", maxRack+1)} {
-		fits := true
-		for _, p := range rack.Validate(&rack.Rack{Name: name}, nil) {
-			fits = fits && p.Where.Field != "name"
-		}
-		if err := checkRack(name); (err == nil) != fits {
-			t.Errorf("%q: %v, but as a rack it fits: %v", name, err, fits)
-		}
-	}
-	for id, fits := range map[string]bool{"a": true, "0190-ab_c": true, "user:1/x": true, "": false, "a.b": false, "*": false, "a>": false, "a b": false, "a\n": false, "\x7f": false, "ü": false, strings.Repeat("x", maxOrder+1): false} {
-		if err := checkOrder("r1", id); (err == nil) != fits {
-			t.Errorf("order %q: %v", id, err)
-		}
-	}
-}
-
 // TestWhoIsFenced is told by whom.
 func TestWhoIsFenced(t *testing.T) {
 	t.Parallel()
@@ -593,70 +378,4 @@ func TestReadFromAnywhere(t *testing.T) {
 			}
 		}
 	}
-}
-
-// TestOneOfManyUpdates wins; the others are told.
-func TestOneOfManyUpdates(t *testing.T) {
-	t.Parallel()
-	everywhere(t, func(t *testing.T, l *Log) {
-		tb, err := l.Table(t.Context(), "race")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, revision := range []uint64{0, 1} {
-			var wg sync.WaitGroup
-			won := make(chan uint64, 8)
-			for i := range 8 {
-				wg.Go(func() {
-					rev, err := tb.Update(context.Background(), "k", []byte{byte(i)}, revision)
-					switch {
-					case err == nil:
-						won <- rev
-					case !errors.Is(err, ErrConflict):
-						t.Error(err)
-					}
-				})
-			}
-			wg.Wait()
-			if len(won) != 1 {
-				t.Fatalf("%d won", len(won))
-			}
-			if _, rev, err := tb.Get(t.Context(), "k"); err != nil || rev != <-won {
-				t.Errorf("%d %v", rev, err)
-			}
-		}
-	})
-}
-
-// TestLargeValues: the embedded server takes any; a cluster's limit is named.
-func TestLargeValues(t *testing.T) {
-	t.Parallel()
-	everywhere(t, func(t *testing.T, l *Log) {
-		tb, err := l.Table(t.Context(), "large")
-		if err != nil {
-			t.Fatal(err)
-		}
-		size := maxValue
-		if l.server == nil {
-			size = 3 << 19 // more than the cluster's 1 MiB
-		}
-		noise := make([]byte, size) // nothing makes it smaller
-		if _, err := rand.NewChaCha8([32]byte{1}).Read(noise); err != nil {
-			t.Fatal(err)
-		}
-		err = tb.Put(t.Context(), "k", noise)
-		if l.server == nil {
-			if err == nil || !strings.Contains(err.Error(), "max_payload") {
-				t.Errorf("%v", err)
-			}
-		} else if got, _, errGet := tb.Get(t.Context(), "k"); err != nil || errGet != nil || !bytes.Equal(got, noise) {
-			t.Errorf("%v, %d bytes, %v", err, len(got), errGet)
-		}
-		if err := tb.Put(t.Context(), "k", make([]byte, maxValue+1)); err == nil {
-			t.Error("a byte too many")
-		}
-		if err := tb.Put(t.Context(), "k", make([]byte, size)); err != nil { // zeros
-			t.Error(err)
-		}
-	})
 }

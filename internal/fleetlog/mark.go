@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rackreach/rackreach/internal/durable"
 )
 
 // markFile says how far each stream of the store reached when the log was last
@@ -77,32 +78,12 @@ func (l *Log) mark(ctx context.Context) error {
 	}
 	b, err := json.Marshal(now)
 	if err == nil {
-		err = replace(filepath.Join(l.o.Dir, markFile), append(b, '\n'))
+		err = durable.Write(filepath.Join(l.o.Dir, markFile), append(b, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("write %s of the log in %s: %w", markFile, l.o.Dir, err)
 	}
 	return nil
-}
-
-// replace writes a file whole or not at all.
-func replace(path string, b []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // whole checks that no message of the events is missing, for nothing may delete

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -292,13 +293,15 @@ func TestSalvageSaysWhatIsLoose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for at := 0; at+8 < len(file); at++ { // every copy of event 200 loses its first bytes
-		// The same bytes stand before a page of that number: the end of the page before
-		// it, and the first byte of its own.
-		if (at+7)%os.Getpagesize() != 0 && bytes.Equal(file[at:at+8], keyOf(200)) {
-			clear(file[at : at+40])
-		}
+	var element []byte // event 200 as it stands in a page: the key, then the value
+	edit(t, file, func(tx *bbolt.Tx) error {
+		element = slices.Concat(keyOf(200), tx.Bucket([]byte(eventsBucket)).Get(keyOf(200)))
+		return nil
+	})
+	if bytes.Count(file, element) == 0 {
+		t.Fatal("event 200 is not in the file")
 	}
+	file = bytes.ReplaceAll(file, element, make([]byte, len(element))) // every copy
 	damaged, r := judge(t, "lost event", int(f.high), file, want)
 	if !damaged || r.Events != 199 || r.Loose != 200 || r.LooseIn != [2]uint64{201, 400} || r.Meta.Run != "run-1" {
 		t.Errorf("damaged %v, %+v", damaged, r)

@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/rackreach/rackreach/internal/durable"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -224,5 +225,5 @@ func (c *copying) finish(meta Meta, out string) error {
 	if err := os.Rename(filepath.Join(out, dbFile+".part"), filepath.Join(out, dbFile)); err != nil {
 		return fmt.Errorf("write the salvaged journal: %w", err)
 	}
-	return errors.Join(syncDir(out), syncDir(filepath.Dir(out)))
+	return errors.Join(durable.SyncDir(out), durable.SyncDir(filepath.Dir(out)))
 }

@@ -7,13 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
 	"go.etcd.io/bbolt"
 
+	"github.com/rackreach/rackreach/internal/durable"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -186,19 +186,7 @@ func create(dir string, meta Meta, name string) error {
 	if err := os.Rename(fresh, filepath.Join(dir, name)); err != nil {
 		return fmt.Errorf("create a journal: %w", err)
 	}
-	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
-}
-
-// syncDir makes the names in a directory durable. Windows cannot and need not.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("create a journal: %w", err)
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(durable.SyncDir(dir), durable.SyncDir(filepath.Dir(dir)))
 }
 
 // Meta is what the journal says about itself.

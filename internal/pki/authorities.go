@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rackreach/rackreach/internal/durable"
 )
 
 // lookEvery is how often at most files are looked at for changes.
@@ -67,7 +69,7 @@ func InitAuthorities(dir string) error {
 	if err := a.store(filepath.Join(dir, a.Fingerprint())); err != nil {
 		return err
 	}
-	return write(filepath.Join(dir, "signer"), []byte(a.Fingerprint()+"\n"))
+	return durable.Write(filepath.Join(dir, "signer"), []byte(a.Fingerprint()+"\n"))
 }
 
 // OpenAuthorities reads the authorities of a directory. Errors: ErrNoAuthority,
@@ -219,7 +221,7 @@ func (a *Authorities) Sign(fingerprint string) error {
 	if _, err := LoadAuthority(filepath.Join(a.dir, fingerprint)); err != nil {
 		return err
 	}
-	if err := write(filepath.Join(a.dir, "signer"), []byte(fingerprint+"\n")); err != nil {
+	if err := durable.Write(filepath.Join(a.dir, "signer"), []byte(fingerprint+"\n")); err != nil {
 		return err
 	}
 	a.reload()
@@ -243,7 +245,7 @@ func (a *Authorities) Drop(fingerprint string) error {
 	if err := os.Remove(filepath.Join(dir, "ca.crt")); err != nil {
 		return fmt.Errorf("drop the authority %.16s: %w", fingerprint, err)
 	}
-	err := syncDir(dir)
+	err := durable.SyncDir(dir)
 	if err == nil {
 		err = os.RemoveAll(dir)
 	}

@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/rackreach/rackreach/internal/durable"
 )
 
 // Lives of what is issued.
@@ -74,10 +76,10 @@ func (a *Authority) store(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := write(filepath.Join(dir, "ca.key"), key); err != nil {
+	if err := durable.Write(filepath.Join(dir, "ca.key"), key); err != nil {
 		return err
 	}
-	return write(filepath.Join(dir, "ca.crt"), encodeCertificates([]*x509.Certificate{a.Certificate}))
+	return durable.Write(filepath.Join(dir, "ca.crt"), encodeCertificates([]*x509.Certificate{a.Certificate}))
 }
 
 // LoadAuthority reads an authority from its directory. Errors: ErrNoAuthority,

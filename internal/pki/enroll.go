@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/rackreach/rackreach/internal/durable"
 	"github.com/rackreach/rackreach/messages"
 	"github.com/rackreach/rackreach/messages/messagesconnect"
 )
@@ -57,7 +58,7 @@ func Enroll(ctx context.Context, text, dir string) (*Identity, error) {
 	case err != nil:
 		return nil, fmt.Errorf("enroll the agent of %s at %s: %w: try again with the same token and the same state directory; if it is refused then, make a new token", t.Rack, t.URL, err)
 	}
-	if err := write(filepath.Join(dir, serverFile), []byte(t.URL+"\n")); err != nil {
+	if err := durable.Write(filepath.Join(dir, serverFile), []byte(t.URL+"\n")); err != nil {
 		return nil, fmt.Errorf("enroll the agent of %s: %w: try again with the same token", t.Rack, err)
 	}
 	if err := id.keep(t.Rack, key, answer.Msg.GetCertificates(), answer.Msg.GetAuthorities()); err != nil {
@@ -99,7 +100,7 @@ func writeKey(path string, key crypto.Signer, token string) error {
 	if err != nil {
 		return err
 	}
-	return write(path, b)
+	return durable.Write(path, b)
 }
 
 // enrollmentClient calls the EnrollmentService of a coordinator. done ends it.

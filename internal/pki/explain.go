@@ -15,20 +15,24 @@ import (
 // more: a refused certificate shows only after a handshake of TLS 1.3, and what
 // is sent then often hides it behind "connection reset". nil stays nil.
 func (id *Identity) Explain(ctx context.Context, url string, err error) error {
+	state := id.state.Load()
+	again := fmt.Sprintf("make a token with \"rackreach enroll --rack %s\" at the coordinator and start the agent with --token", state.rack)
+	return state.explain(ctx, url, id.ClientTLS, again, err)
+}
+
+func (s *identityState) explain(ctx context.Context, url string, config func(host string) *tls.Config, again string, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	state := id.state.Load()
-	again := fmt.Sprintf("make a token with \"rackreach enroll --rack %s\" at the coordinator and start the agent with --token", state.rack)
-	if at := state.certificate.Leaf.NotAfter; time.Now().After(at) {
-		return fmt.Errorf("%w: %w: that of rack %s, at %s: %s", err, ErrExpired, state.rack, at.Format(time.RFC3339), again)
+	if at := s.certificate.Leaf.NotAfter; time.Now().After(at) {
+		return fmt.Errorf("%w: %w: that of rack %s, at %s: %s", err, ErrExpired, s.rack, at.Format(time.RFC3339), again)
 	}
 	host, bad := hostOf(url)
 	if bad != nil {
 		return err
 	}
-	if refused := probe(ctx, url, id.ClientTLS(host)); refused != nil && strings.Contains(refused.Error(), "remote error: tls:") {
-		return fmt.Errorf("%w: the coordinator refuses the certificate of rack %s (%w): if it was revoked, %s", err, state.rack, refused, again)
+	if refused := probe(ctx, url, config(host)); refused != nil && strings.Contains(refused.Error(), "remote error: tls:") {
+		return fmt.Errorf("%w: the coordinator refuses the certificate of rack %s (%w): if it was revoked, %s", err, s.rack, refused, again)
 	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/rackreach/rackreach/internal/durable"
 )
 
 // Errors of an agent's identity. They are wrapped.
@@ -143,7 +144,7 @@ func settle(dir string) error {
 	if err := os.Rename(filepath.Join(dir, pendingFile), filepath.Join(dir, keyFile)); err != nil {
 		return fmt.Errorf("keep the agent's key: %w", err)
 	}
-	if err := syncDir(dir); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return fmt.Errorf("keep the agent's key: %w", err)
 	}
 	return nil
@@ -187,10 +188,10 @@ func (id *Identity) keep(rack string, key crypto.Signer, certDERs, authorityDERs
 		}
 	}
 	// The authorities come first: the old certificate goes with them too.
-	if err := write(filepath.Join(id.dir, caFile), encodeCertificates(authorities)); err != nil {
+	if err := durable.Write(filepath.Join(id.dir, caFile), encodeCertificates(authorities)); err != nil {
 		return err
 	}
-	if err := write(filepath.Join(id.dir, certFile), encodeCertificates(certs)); err != nil {
+	if err := durable.Write(filepath.Join(id.dir, certFile), encodeCertificates(certs)); err != nil {
 		return err
 	}
 	if err := settle(id.dir); err != nil {

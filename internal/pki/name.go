@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -38,6 +39,29 @@ func ValidRack(name string) bool {
 	}
 	return name != "" && len(name) <= maxRack
 }
+
+// maxHost is the longest DNS name (RFC 1035 §2.3.4).
+const maxHost = 253 // characters
+
+// CheckHost says what is wrong with a name by which a coordinator is to be reached:
+// an address, or a DNS name (RFC 1123 §2.1), with nothing before or behind it.
+func CheckHost(name string) error {
+	if _, err := netip.ParseAddr(name); err == nil && !strings.Contains(name, "%") {
+		return nil
+	}
+	ok := name != "" && len(name) <= maxHost
+	for label := range strings.SplitSeq(name, ".") {
+		edges := strings.Trim(label, "-")
+		ok = ok && label != "" && len(label) <= maxRack && edges == label && strings.Trim(label, hostLetters) == ""
+	}
+	if !ok {
+		return fmt.Errorf("%.80q is not the name of a machine: write a DNS name or an address, such as coordinator.example.net or 10.0.0.5, without https:// and without a port", name)
+	}
+	return nil
+}
+
+// hostLetters are those of a label; "_" is not one by the RFC, and in use.
+const hostLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 func rackURI(rack string) *url.URL {
 	return &url.URL{Scheme: scheme, Host: "rack", Path: "/" + rack}

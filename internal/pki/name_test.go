@@ -78,3 +78,16 @@ func serial(t *testing.T) *big.Int {
 	}
 	return n
 }
+
+func TestCheckHost(t *testing.T) {
+	for _, good := range []string{"coordinator", "coordinator.example.net", "10.0.0.5", "::1", "fd00::5", "a-b_c.x1", strings.Repeat("a", 63) + ".net"} {
+		if err := CheckHost(good); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{"", " ", "a b", "a\n", "https://a", "a:7443", "a/b", "*.a", "a..b", ".a", "a.", "-a", "a-", "[::1]", "fe80::1%eth0", "ä", strings.Repeat("a", 64), strings.Repeat("a.", 127)} {
+		if err := CheckHost(bad); err == nil {
+			t.Errorf("%q is the name of a machine", bad)
+		}
+	}
+}

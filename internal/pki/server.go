@@ -21,6 +21,11 @@ type Files struct {
 	AgentCA     string // the authorities of the agents' certificates, PEM
 }
 
+// Check says what is wrong with the files; nil: a server can be made of them now.
+func (f *Files) Check() error {
+	return new(Server).fromFiles(&serverState{pool: x509.NewCertPool()}, f, time.Now())
+}
+
 // ServerOptions are what a Server is made of: Authorities and Names, or Files.
 // With both, the coordinator shows the certificate of the files, and agents of
 // either are believed.
@@ -141,7 +146,7 @@ func (s *Server) fromFiles(out *serverState, f *Files, now time.Time) error {
 	}
 	for _, c := range agents {
 		if !c.IsCA {
-			return fmt.Errorf("load the authorities of the agents: %s holds %.80q, which is not an authority", f.AgentCA, c.Subject)
+			return fmt.Errorf("load the authorities of the agents: %s holds %.80q, which is not an authority: it must hold those that signed the agents' certificates", f.AgentCA, c.Subject)
 		}
 		out.pool.AddCert(c)
 	}

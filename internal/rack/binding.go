@@ -65,7 +65,7 @@ type Binder struct {
 	uuid      map[string]string // machineKey of the UUID → slot
 	serial    map[string]string // serial → slot: inventory, and what operators bound
 	replaced  map[string]bool   // slots whose inventory is of hardware that is gone
-	port      map[Port]cableEnd
+	cabling   *Cabling
 	bound     map[boundEnd]bool // ends that something was bound to
 }
 
@@ -75,15 +75,14 @@ type boundEnd struct {
 	bmc    bool
 }
 
-type cableEnd struct {
-	device  string
-	network Network
-}
-
 // NewBinder builds the binder of a rack that was validated.
 func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
+	return newBinder(r, platforms, NewCabling(r))
+}
+
+func newBinder(r *Rack, platforms map[string]Platform, cabling *Cabling) *Binder {
 	b := &Binder{rack: r, platforms: platforms, mac: map[string]string{}, uuid: map[string]string{}, serial: map[string]string{}, replaced: map[string]bool{},
-		port: map[Port]cableEnd{}, bound: map[boundEnd]bool{}}
+		cabling: cabling, bound: map[boundEnd]bool{}}
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		for _, m := range d.MACs {
@@ -91,12 +90,6 @@ func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
 		}
 		if d.Serial != "" {
 			b.serial[d.Serial] = d.Name
-		}
-		if !d.Management.IsZero() {
-			b.port[d.Management] = cableEnd{d.Name, Management}
-		}
-		for _, p := range d.Data {
-			b.port[p] = cableEnd{d.Name, Data}
 		}
 	}
 	return b
@@ -190,7 +183,7 @@ func (b *Binder) Bind(k Keys) (Binding, error) {
 	if err != nil {
 		return Binding{}, err
 	}
-	out := Binding{Link: k.Via, Network: end.network}
+	out := Binding{Link: k.Via, Network: end.Network}
 	if k.Direct {
 		out.Network = Management
 	}
@@ -211,12 +204,12 @@ func (b *Binder) Bind(k Keys) (Binding, error) {
 }
 
 // known looks up the keys that name a slot, and the cable that the packet came through.
-func (b *Binder) known(k Keys) (found map[How]string, end cableEnd, err error) {
+func (b *Binder) known(k Keys) (found map[How]string, end Cable, err error) {
 	found = map[How]string{}
-	end, byPort := b.port[k.Via]
+	end, byPort := b.cabling.At(k.Via)
 	switch {
 	case byPort:
-		found[ByPort] = end.device
+		found[ByPort] = end.Device
 	case !k.Via.IsZero():
 		if _, ours := b.rack.Device(k.Via.Device); !ours {
 			return nil, end, fmt.Errorf("%w: relayed by %q, which is not a switch of %s", ErrUnknown, k.Via.Device, b.rack.Name)

@@ -152,8 +152,14 @@ type Rack struct {
 	Agent      Agent
 	Management netip.Prefix
 	Data       netip.Prefix
-	Devices    []Device
-	Links      []Link
+
+	// The pools of the two networks; zero: none. A rack without pools has the plan
+	// hash that it had before there were any.
+	ManagementPool Pool `json:",omitzero"`
+	DataPool       Pool `json:",omitzero"`
+
+	Devices []Device
+	Links   []Link
 }
 
 // Device returns the slot of that name.

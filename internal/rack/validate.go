@@ -50,6 +50,7 @@ func Validate(r *Rack, platforms map[string]Platform) []Problem {
 	}
 	c.managementSwitches()
 	c.addresses()
+	c.pools()
 	c.cables()
 	c.links()
 	c.routes()
@@ -100,7 +101,7 @@ func (c *checker) top() {
 
 func (c *checker) networks() {
 	for _, n := range []Network{Management, Data} {
-		p, field := c.prefix(n), "networks."+string(n)+".cidr"
+		p, field := c.r.Prefix(n), "networks."+string(n)+".cidr"
 		const fix = "an IPv4 network such as 192.168.100.0/24, of /8 to /30"
 		switch {
 		case !p.IsValid():
@@ -114,13 +115,6 @@ func (c *checker) networks() {
 	if m, d := c.r.Management, c.r.Data; m.IsValid() && d.IsValid() && m.Overlaps(d) {
 		c.say("", 0, "networks.data.cidr", "a network that shares no address with "+m.String(), "data network %s overlaps management network %s", d, m)
 	}
-}
-
-func (c *checker) prefix(n Network) netip.Prefix {
-	if n == Data {
-		return c.r.Data
-	}
-	return c.r.Management
 }
 
 // device checks what one device says about itself.
@@ -238,7 +232,7 @@ func (c *checker) addresses() {
 }
 
 func (c *checker) address(i int, field, of string, n Network, a netip.Addr) {
-	p := c.prefix(n)
+	p := c.r.Prefix(n)
 	if p.IsValid() && p.Addr().Is4() && p.Bits() >= 8 && p.Bits() <= 30 {
 		low, high := p.Masked().Addr(), broadcast(p)
 		fix := fmt.Sprintf("an address from %s to %s", low.Next(), high.Prev())

@@ -117,7 +117,7 @@ func (r *reader) device(n *yaml.Node, f *file) {
 		Role:     rack.Role(r.text(m, e.at, "", "role")),
 		Platform: r.text(m, e.at, "", "platform"),
 		Image:    r.text(m, e.at, "", "image"),
-		Protect:  r.boolean(m, e.at, "protect"),
+		Protect:  r.boolean(m, e.at, "", "protect"),
 	}
 	bmc := r.bmc(m, e)
 	if e.at.isBroken("name") {

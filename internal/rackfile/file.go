@@ -2,6 +2,7 @@ package rackfile
 
 import (
 	"net/netip"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -98,24 +99,33 @@ func (r *reader) networks(m map[string]*yaml.Node, f *file) {
 	if nets == nil {
 		return
 	}
-	f.rack.Management = r.network(n, nets, f.top, "management")
-	f.rack.Data = r.network(n, nets, f.top, "data")
+	f.rack.Management, f.rack.ManagementPool = r.network(n, nets, f.top, "management")
+	f.rack.Data, f.rack.DataPool = r.network(n, nets, f.top, "data")
 }
 
-func (r *reader) network(around *yaml.Node, nets map[string]*yaml.Node, at *place, key string) netip.Prefix {
+func (r *reader) network(around *yaml.Node, nets map[string]*yaml.Node, at *place, key string) (netip.Prefix, rack.Pool) {
 	field := "networks." + key
-	at.broken[field] = true // until it is read
 	n, ok := nets[key]
 	if !ok {
+		at.broken[field] = true
 		r.say(around.Line, key+": {cidr: 192.168.100.0/24}", "%s is missing", field)
-		return netip.Prefix{}
+		return netip.Prefix{}, rack.Pool{}
 	}
-	m := r.mapping(n, at, field+".", field, "cidr")
+	m := r.mapping(n, at, field+".", field, "cidr", "pool", "strangers")
 	if m == nil {
-		return netip.Prefix{}
+		at.broken[field] = true
+		return netip.Prefix{}, rack.Pool{}
 	}
+	p := r.cidr(n, m, at, field)
+	pool := r.pool(m, at, field)
+	pool.Strangers = r.boolean(m, at, field+".", "strangers")
+	return p, pool
+}
+
+func (r *reader) cidr(around *yaml.Node, m map[string]*yaml.Node, at *place, field string) netip.Prefix {
+	at.broken[field] = true // until it is read
 	if _, ok := m["cidr"]; !ok {
-		r.say(n.Line, "cidr: 192.168.100.0/24", "%s.cidr is missing", field)
+		r.say(around.Line, "cidr: 192.168.100.0/24", "%s.cidr is missing", field)
 		return netip.Prefix{}
 	}
 	s := r.text(m, at, field+".", "cidr")
@@ -129,6 +139,23 @@ func (r *reader) network(around *yaml.Node, nets map[string]*yaml.Node, at *plac
 	}
 	at.broken[field] = false
 	return p
+}
+
+// pool reads "10.0.1.200-10.0.1.250".
+func (r *reader) pool(m map[string]*yaml.Node, at *place, field string) rack.Pool {
+	s := r.text(m, at, field+".", "pool")
+	if s == "" {
+		return rack.Pool{}
+	}
+	first, last, _ := strings.Cut(s, "-")
+	a, err := netip.ParseAddr(strings.TrimSpace(first))
+	b, err2 := netip.ParseAddr(strings.TrimSpace(last))
+	if err != nil || err2 != nil {
+		r.say(at.find(field+".pool"), "FIRST-LAST, such as 10.0.1.200-10.0.1.250", "%s.pool: %s is not a range of addresses", field, shown(s))
+		at.broken[field+".pool"], at.broken[field+".strangers"] = true, true
+		return rack.Pool{}
+	}
+	return rack.Pool{First: a, Last: b}
 }
 
 // validate asks the core about the rack, and finds the line for each answer.

@@ -1,7 +1,9 @@
 package rackfile
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -79,7 +81,9 @@ func ParseFleet(name string, data []byte, open func(path string) ([]byte, error)
 	r.header(m, top, "apiVersion", apiVersion)
 	r.header(m, top, "kind", fleetKind)
 	r.require(m, top, "", "name", "name: and the fleet's name, such as row-4")
-	f.Spec.Name = r.text(m, top, "", "name")
+	if f.Spec.Name = r.text(m, top, "", "name"); f.Spec.Name != "" && !fleet.ValidName(f.Spec.Name) {
+		r.say(top.find("name"), fleet.NameFix, "%s is not a name for a fleet", shown(f.Spec.Name))
+	}
 	f.Spec.AtOnce = r.count(m, top, "atOnce", "how many racks are imaged at once, from 1; without it all are")
 	if n := r.count(m, top, "maxHalted", "how many racks may halt before no further one is begun, from 0; without it any number"); m["maxHalted"] != nil {
 		f.Spec.HaltAfter = n + 1
@@ -87,7 +91,7 @@ func ParseFleet(name string, data []byte, open func(path string) ([]byte, error)
 	if m["atOnce"] != nil && f.Spec.AtOnce == 0 && !top.isBroken("atOnce") {
 		r.say(top.find("atOnce"), "1 or more", "atOnce is 0: nothing would ever begin")
 	}
-	d := r.defaults(m["defaults"])
+	d := r.defaults(m["defaults"], platforms)
 	r.require(m, top, "", "racks", `racks: and a list of files, [{file: rack-1.yaml}]`)
 	lines := r.racks(m["racks"], f, d, open, platforms)
 	if len(r.problems) == 0 {
@@ -116,7 +120,7 @@ func (r *reader) count(m map[string]*yaml.Node, at *place, key, fix string) int 
 	return n
 }
 
-func (r *reader) defaults(n *yaml.Node) (d defaults) {
+func (r *reader) defaults(n *yaml.Node, platforms map[string]rack.Platform) (d defaults) {
 	if n == nil {
 		return d
 	}
@@ -134,7 +138,11 @@ func (r *reader) defaults(n *yaml.Node) (d defaults) {
 	d.platforms = map[string]string{}
 	by := r.mapping(p, at, "defaults.platforms.", "defaults.platforms", roles...)
 	for role := range by {
-		d.platforms[role] = r.text(by, at, "defaults.platforms.", role)
+		name := r.text(by, at, "defaults.platforms.", role)
+		if _, ok := platforms[name]; !ok && name != "" {
+			r.say(by[role].Line, "one of "+strings.Join(slices.Sorted(maps.Keys(platforms)), ", "), "%s is not a platform", shown(name))
+		}
+		d.platforms[role] = name
 	}
 	return d
 }

@@ -42,6 +42,8 @@ func TestWhatAFleetFileMayNotSay(t *testing.T) {
 		{"fewer than none", head + "name: f\nmaxHalted: -1\nracks: [{file: rack-1.yaml}]", "fleet.yaml:4: maxHalted is -1"},
 		{"an unknown key", head + "name: f\nspeed: 4\nracks: [{file: rack-1.yaml}]", `unknown key "speed"`},
 		{"an unknown role", head + "name: f\ndefaults: {platforms: {king: x}}\nracks: [{file: rack-1.yaml}]", `unknown key "king"`},
+		{"an unknown platform", head + "name: f\ndefaults:\n  platforms:\n    server: nonsense\nracks: [{file: rack-1.yaml}]", `fleet.yaml:6: "nonsense" is not a platform; write: one of `},
+		{"a name that is none", head + "name: \"a\\e[31m b\"\nracks: [{file: rack-1.yaml}]", `fleet.yaml:3: "a\x1b[31m b" is not a name for a fleet`},
 		{"an alias", head + "name: &a f\nracks: [{file: rack-1.yaml}]", "an anchor or alias"},
 		{"a fleet in a fleet", head + "name: f\nracks: [{file: fleet.yaml}]", "kind is \"Fleet\""},
 	} {

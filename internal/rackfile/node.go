@@ -158,11 +158,12 @@ func (r *reader) require(m map[string]*yaml.Node, at *place, prefix, key, fix st
 }
 
 // boolean reads true or false; a field that is not there is false.
-func (r *reader) boolean(m map[string]*yaml.Node, at *place, key string) bool {
+func (r *reader) boolean(m map[string]*yaml.Node, at *place, prefix, key string) bool {
 	n, ok := m[key]
 	if !ok {
 		return false
 	}
+	key = prefix + key
 	if !r.usable(n, key) {
 		at.broken[key] = true
 		return false

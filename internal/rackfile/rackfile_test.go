@@ -1,6 +1,7 @@
 package rackfile
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,7 +132,17 @@ func TestProblems(t *testing.T) {
 		{"agent elsewhere", `"mgmt-1:48"}`, `"tor-1:48"}`, "r:5: the agent's cable is on tor-1:48, not on the management switch mgmt-1; write: mgmt-1:PORT"},
 		{"network", "10.0.1.0/24", "10.0.1.0", `r:8: networks.data.cidr: "10.0.1.0" is not a network; write: a network such as 192.168.100.0/24`},
 		{"network missing", "  data: {cidr: 10.0.1.0/24}\n", "", "r:7: networks.data is missing; write: data: {cidr: 192.168.100.0/24}"},
-		{"network's key", "data: {cidr", "data: {range", "r:8: networks.data.cidr is missing; write: cidr: 192.168.100.0/24\n" + `r:8: unknown key "range" in networks.data; write: one of cidr`},
+		{"network's key", "data: {cidr", "data: {range", "r:8: networks.data.cidr is missing; write: cidr: 192.168.100.0/24\n" + `r:8: unknown key "range" in networks.data; write: one of cidr, pool, strangers`},
+		{"pool is no range", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.200}", `r:8: networks.data.pool: "10.0.1.200" is not a range of addresses; write: FIRST-LAST, such as 10.0.1.200-10.0.1.250`},
+		{"pool of names, strangers", "10.0.1.0/24}", "10.0.1.0/24, pool: a-b, strangers: true}", `r:8: networks.data.pool: "a-b" is not a range of addresses; write: FIRST-LAST, such as 10.0.1.200-10.0.1.250`},
+		{"pool elsewhere", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.2.200-10.0.2.250}", "r:8: pool 10.0.2.200-10.0.2.250 is not within the data network 10.0.1.0/24; write: FIRST-LAST, addresses from 10.0.1.1 to 10.0.1.254"},
+		{"pool backwards", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.250-10.0.1.200}", "r:8: pool 10.0.1.250-10.0.1.200 runs backwards; write: 10.0.1.200-10.0.1.250"},
+		{"pool to the broadcast address", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.200-10.0.1.255}", "r:8: pool 10.0.1.200-10.0.1.255 holds the network's own or its broadcast address; write: FIRST-LAST, addresses from 10.0.1.1 to 10.0.1.254"},
+		{"pool with a device's address", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.12-10.0.1.20}", "r:16: address 10.0.1.12 of server-10 is in the pool of the data network; write: an address outside of pool 10.0.1.12-10.0.1.20, or another pool"},
+		{"pool with a BMC's address", "192.168.100.0/24}", "192.168.100.0/24, pool: 192.168.100.90-192.168.100.101}", "r:10: address 192.168.100.100 of the BMC of mgmt-1 is in the pool of the management network; write: an address outside of pool 192.168.100.90-192.168.100.101, or another pool\nr:17: address 192.168.100.101 of the BMC of server-09 is in the pool of the management network; write: an address outside of pool 192.168.100.90-192.168.100.101, or another pool"},
+		{"pool too large", "10.0.1.0/24}", "10.0.0.0/8, pool: 10.1.0.1-10.2.0.1}", "r:8: pool 10.1.0.1-10.2.0.1 has 65537 addresses; write: at most 65536 addresses"},
+		{"strangers without a pool", "10.0.1.0/24}", "10.0.1.0/24, strangers: true}", "r:8: strangers are to get addresses of the data network, but it has no pool; write: pool: and a range of addresses for them, or leave strangers out"},
+		{"strangers", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.200-10.0.1.250, strangers: perhaps}", "r:8: networks.data.strangers is neither true nor false; write: true or false"},
 		{"address", `"10.0.1.{11..12}"`, `"10.0.1.{11..12}x"`, `r:16: address: "10.0.1.11x" is not an address; write: an IPv4 address such as 192.168.100.2`},
 		{"address outside", `"10.0.1.{11..12}"`, `"10.0.9.{11..12}"`, "r:16: address 10.0.9.11 of server-09 is outside the data network 10.0.1.0/24; write: an address from 10.0.1.1 to 10.0.1.254\nr:16: address 10.0.9.12 of server-10 is outside the data network 10.0.1.0/24; write: an address from 10.0.1.1 to 10.0.1.254"},
 		{"unknown platform, once for all", "platform: sim-server", "platform: big", "r:14: unknown platform big; write: one of sim-server"},
@@ -299,5 +310,39 @@ func TestExamples(t *testing.T) {
 	want := map[string]string{"rack-1.yaml": "r1 1 1 2 0 6 0", "rack-2.yaml": "r2 2 1 2 2 6 18", "rack-42u.yaml": "r42 2 1 2 2 37 0"}
 	if !reflect.DeepEqual(devices, want) {
 		t.Errorf("got %v, want %v", devices, want)
+	}
+}
+
+// TestPools: what the agent gives to whom no address is written down for. It is in
+// the plan's hash; a rack without pools has the hash that it always had.
+func TestPools(t *testing.T) {
+	with := strings.Replace(whole, "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.200 - 10.0.1.250, strangers: true}", 1)
+	r, err := Parse("r", []byte(with), opened(""), table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := r.Pool(rack.Data); p.String() != "10.0.1.200-10.0.1.250" || !p.Strangers || !r.Pool(rack.Management).IsZero() {
+		t.Errorf("%+v", p)
+	}
+	hash := func(r *rack.Rack) string {
+		t.Helper()
+		p, err := rack.NewPlan(r, table(), func(name string) (rack.Image, error) { return rack.Image{Name: name}, nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Hash
+	}
+	plain, err := Parse("r", []byte(whole), opened(""), table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	hashes := map[string]bool{hash(plain): true, hash(r): true}
+	r.DataPool.Strangers = false
+	hashes[hash(r)] = true
+	if len(hashes) != 3 {
+		t.Errorf("pools are not in the plan's hash: %v", hashes)
+	}
+	if b, err := json.Marshal(plain); err != nil || strings.Contains(string(b), "Pool") {
+		t.Errorf("a rack without pools: %s %v", b, err)
 	}
 }

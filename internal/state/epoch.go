@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/rackreach/rackreach/internal/durable"
 )
 
 // Epoch is whose turn it is to write the history of a rack, as its agent was told.
@@ -38,7 +40,7 @@ func (d Dir) ReadEpoch() (Epoch, error) {
 	}
 	var e Epoch
 	if err := json.Unmarshal(b, &e); err != nil {
-		return Epoch{}, fmt.Errorf("%s is damaged: restore it, or start the agent with --adopt: %w", d.file("epoch"), err)
+		return Epoch{}, fmt.Errorf("%s is damaged: restore it from a backup; or move %s away, and start the agent with --adopt: %w", d.file("epoch"), d, err)
 	}
 	if e.Version > version {
 		return Epoch{}, fmt.Errorf("%s: a newer rackreach wrote it (version %d, this one knows %d): use that one", d.file("epoch"), e.Version, version)
@@ -53,7 +55,7 @@ func (d Dir) WriteEpoch(e Epoch) error {
 	if err != nil {
 		return fmt.Errorf("write the epoch: %w", err)
 	}
-	return write(d.file("epoch"), append(b, '\n'))
+	return durable.Write(d.file("epoch"), append(b, '\n'))
 }
 
 // Fresh is an empty directory in which the state of a rack is made before it has
@@ -81,20 +83,11 @@ func (h Home) Place(d Dir, rack string, at time.Time) (aside string, err error) 
 	}
 	if _, err := os.Lstat(to); err == nil {
 		aside = filepath.Join(string(h), "aside", rack+at.UTC().Format("-20060102T150405.000000000Z"))
-		if err := errors.Join(os.MkdirAll(filepath.Dir(aside), 0o700), os.Rename(to, aside), syncDir(filepath.Dir(aside))); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(aside), 0o700), os.Rename(to, aside), durable.SyncDir(filepath.Dir(aside))); err != nil {
 			return "", err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	return aside, errors.Join(os.Rename(string(d), to), syncDir(filepath.Dir(to)))
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return aside, errors.Join(os.Rename(string(d), to), durable.SyncDir(filepath.Dir(to)))
 }

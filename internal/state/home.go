@@ -5,8 +5,8 @@
 //	DIR/racks/RACK/journal.db   the journal (internal/journal)
 //	DIR/racks/RACK/plan.json    what the run carries out; written before its first event
 //	DIR/racks/RACK/secret       of the tickets' tokens
-//	DIR/racks/RACK/leases.db    addresses that DHCP gave (discovery/lease)
 //	DIR/racks/RACK/epoch        whose turn it is to write the rack's history, as a coordinator said
+//	DIR/racks/RACK/leases.db    the addresses that its DHCP service acknowledged (discovery/lease)
 //	DIR/racks/RACK/api.sock     of the agent that drives the rack (internal/api)
 //	DIR/simulated/RACK.sock     of a simulated rack
 //	DIR/adopting/RACK           the state of a rack that is taken over, until it is whole
@@ -94,7 +94,7 @@ type Dir string
 // Socket is the path of its agent's API.
 func (d Dir) Socket() string { return filepath.Join(string(d), "api.sock") }
 
-// Leases is where the addresses are kept that its DHCP service gave.
+// Leases is the path of what its DHCP service has acknowledged.
 func (d Dir) Leases() string { return d.file("leases.db") }
 
 func (d Dir) file(name string) string { return filepath.Join(string(d), name) }

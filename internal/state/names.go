@@ -4,11 +4,13 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+
+	"github.com/rackreach/rackreach/internal/durable"
 )
 
 // WriteNames keeps by which names a coordinator is reached.
 func WriteNames(h Home, names []string) error {
-	return write(filepath.Join(h.CoordinatorDir(), "names"), []byte(strings.Join(names, "\n")+"\n"))
+	return durable.Write(filepath.Join(h.CoordinatorDir(), "names"), []byte(strings.Join(names, "\n")+"\n"))
 }
 
 // ReadNames is by which names a coordinator is reached; none when it has no

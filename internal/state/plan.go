@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/rackreach/rackreach/internal/durable"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -107,7 +108,7 @@ func (d Dir) WritePlan(p *Plan) error {
 	if err != nil {
 		return err
 	}
-	return write(d.file("plan.json"), b)
+	return durable.Write(d.file("plan.json"), b)
 }
 
 // ReadPlan is what the run of a rack carries out. Errors: ErrNone, wrapped; one
@@ -130,7 +131,7 @@ func (d Dir) Secret() ([]byte, error) {
 	switch {
 	case errors.Is(err, ErrNone):
 		b = []byte(rand.Text())
-		return b, write(d.file("secret"), b)
+		return b, durable.Write(d.file("secret"), b)
 	case err != nil:
 		return nil, err
 	case len(b) < 16:
@@ -148,7 +149,7 @@ func (d Dir) CopyTo(to Dir) error {
 			continue
 		}
 		if err == nil {
-			err = write(to.file(name), b)
+			err = durable.Write(to.file(name), b)
 		}
 		if err != nil {
 			return err
@@ -165,7 +166,7 @@ func (h Home) KeepShown(p *Plan) error {
 	if err != nil {
 		return err
 	}
-	if err := write(filepath.Join(dir, p.Plan.Hash+".json"), b); err != nil {
+	if err := durable.Write(filepath.Join(dir, p.Plan.Hash+".json"), b); err != nil {
 		return err
 	}
 	entries, err := os.ReadDir(dir)
@@ -195,31 +196,6 @@ func (h Home) Shown(hash string) (*Plan, error) {
 		return nil, err
 	}
 	return Decode(b)
-}
-
-// write makes a file durable under its name, whole or not at all.
-func write(path string, b []byte) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", path, err)
-		}
-	}()
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*.new") // readable by its owner only
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(dir)
 }
 
 func read(path string) ([]byte, error) {
