@@ -153,7 +153,7 @@ func (d *Discoverer) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, i.Close())
 	}
-	tap, err := wire.OpenTap(d.link.Name, wire.DHCP())
+	tap, err := wire.OpenTap(d.link.Name, wire.Servers())
 	if err != nil {
 		return errors.Join(err, i.Close())
 	}
@@ -226,32 +226,31 @@ func (d *Discoverer) seen(s discovery.Seen) {
 		return
 	}
 	d.learn(&o)
-	n.Text = fmt.Sprintf("%s is %s, by its %s", named(o.MAC), described(n), n.By)
-	d.tell.say(n)
+	d.tell.once(n, func() string { return fmt.Sprintf("%s is %s, by its %s", named(o.MAC), described(n), n.By) })
 	switch {
 	case o.Proves == rack.DHCPDeclined:
 		n.Kind, n.Address = NoticeDeclined, o.Address
-		n.Text = fmt.Sprintf("%s refuses its address %s: somebody else has it (%s): find that with: arping -I %s %s", named(o.MAC), o.Address, o.Message, d.link.Name, o.Address)
-		d.tell.again(n)
+		d.tell.once(n, func() string {
+			return fmt.Sprintf("%s refuses its address %s: somebody else has it (%s): find that with: arping -I %s %s", named(o.MAC), o.Address, o.Message, d.link.Name, o.Address)
+		})
 	case s.Address != "":
 		n.Kind, n.Address = NoticeAddress, s.Address
-		n.Text = fmt.Sprintf("%s has the address %s", named(o.MAC), s.Address)
-		d.tell.say(n)
+		d.tell.once(n, func() string { return fmt.Sprintf("%s has the address %s", named(o.MAC), s.Address) })
 	}
 }
 
 // stranger tells of a component that no slot fits, or more than one.
 func (d *Discoverer) stranger(n Notice, s discovery.Seen) {
-	n.Kind, n.By = NoticeStranger, ""
-	n.Text = fmt.Sprintf("%s, %s, is not answered: %s", named(n.MAC), described(n), s.Err)
-	switch {
-	case errors.Is(s.Err, rack.ErrAmbiguous):
+	n.Kind, n.By, n.Address = NoticeStranger, "", s.Address
+	if errors.Is(s.Err, rack.ErrAmbiguous) {
 		n.Kind = NoticeAmbiguous
-	case s.Address != "":
-		n.Address = s.Address
-		n.Text = fmt.Sprintf("%s, %s, has the address %s for strangers: %s", named(n.MAC), described(n), s.Address, s.Err)
 	}
-	d.tell.say(n)
+	d.tell.once(n, func() string {
+		if n.Address != "" {
+			return fmt.Sprintf("%s, %s, has the address %s for strangers: %s", named(n.MAC), described(n), n.Address, s.Err)
+		}
+		return fmt.Sprintf("%s, %s, is not answered: %s", named(n.MAC), described(n), s.Err)
+	})
 }
 
 // described is a component in words: its stage and what its vendor strings say.

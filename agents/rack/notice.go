@@ -66,27 +66,35 @@ func newTeller(rack string, tell func(Notice)) *teller {
 
 // say tells a notice unless the same was told before. Calls come one after the
 // other.
-func (t *teller) say(n Notice) {
+func (t *teller) say(n Notice) { t.once(n, nil) }
+
+// once is say, with a text that is made only when it is told and that does not count
+// for what is the same: a busy network says most things again and again.
+func (t *teller) once(n Notice, text func() string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	stranger := n.Kind == NoticeStranger || n.Kind == NoticeAmbiguous
+	if stranger && t.strangers >= noticesStrangers {
+		return
+	}
 	n.Rack, n.Time = t.rack, time.Time{}
 	if _, ok := t.told[n]; ok {
 		return
-	}
-	stranger := n.Kind == NoticeStranger || n.Kind == NoticeAmbiguous
-	if stranger {
-		if t.strangers++; t.strangers == noticesStrangers {
-			n = Notice{Kind: NoticeStrangers, Rack: t.rack, Text: "so many unknown components that no more of them are told; they are counted"}
-		} else if t.strangers > noticesStrangers {
-			return
-		}
 	}
 	if len(t.told) >= maxNotices {
 		clear(t.told) // what is learnt once more is told once more
 	}
 	t.told[n] = struct{}{}
 	n.Time = t.now()
+	if text != nil {
+		n.Text = text()
+	}
 	t.tell(n)
+	if stranger {
+		if t.strangers++; t.strangers == noticesStrangers {
+			t.tell(Notice{Kind: NoticeStrangers, Rack: t.rack, Time: n.Time, Text: "so many unknown components that no more of them are told; they are counted"})
+		}
+	}
 }
 
 // again tells a notice although the same may have been told before.
