@@ -30,6 +30,7 @@ type Fleet struct {
 	pending  map[string]bool // whose order is being kept
 	askers   []*actor.PID    // wait until where every rack stands is known
 	halting  bool            // that the fleet was halted is being kept
+	undone   bool            // it could not be kept
 	ctx      context.Context
 	cancel   context.CancelFunc
 }
@@ -70,7 +71,8 @@ type (
 		Claim    bool // an agent took the epoch; there are no events in it
 		Events   []*messages.Event
 	}
-	// CaughtUp says that what was in the log at the start is known.
+	// CaughtUp says that all that was there at the start was told: what the log held,
+	// orders, plans, and what the fleet is to become.
 	CaughtUp struct{}
 	// Ordered is an order that was kept.
 	Ordered struct{ Order *messages.Order }
@@ -196,8 +198,11 @@ func (f *Fleet) Receive(c actor.Context) {
 	case *Forget:
 		f.forward(c, m.Rack)
 	case *stands:
+		before := f.racks[m.rack].stand
 		f.racks[m.rack].stand = m
-		f.next(c)
+		if m.matters(before) || f.undone {
+			f.next(c)
+		}
 		f.answer(c)
 	case *Want:
 		if f.desired == nil || m.Desired == nil || f.desired.ID != m.Desired.ID {
@@ -214,7 +219,7 @@ func (f *Fleet) Receive(c actor.Context) {
 		}
 		f.next(c)
 	case *haltKept:
-		f.halting = false
+		f.halting, f.undone = false, m.err != nil
 		if m.err != nil {
 			f.o.Logger.Warn("that the fleet is halted could not be kept; it is tried again", "error", m.err)
 		}

@@ -24,9 +24,16 @@ type stands struct {
 	orders  []string // ids of those that are not answered
 	refused string   // id of the last one that was refused
 	message *messages.FleetRack
-	devices map[DeviceCount]int
-	ended   time.Duration // how long the last run took; 0: it has not ended
-	ends    *fleet.Member // what its inter-rack links need to be judged; nil: nothing is planned
+	devices map[DeviceCount]int // not to be changed
+	ended   time.Duration       // how long the last run took; 0: it has not ended
+	ends    *fleet.Member       // what its inter-rack links need to be judged; nil: nothing is planned
+}
+
+// matters reports whether the rules of a fleet may decide otherwise than before: most
+// that a rack tells is of its devices, and there are many racks.
+func (s *stands) matters(before *stands) bool {
+	return s.known != before.known || s.status != before.status || s.refused != before.refused || !slices.Equal(s.orders, before.orders) ||
+		s.message.GetAgent().GetConnected() != before.message.GetAgent().GetConnected()
 }
 
 // DeviceCount is a role and where a device of it stands.
@@ -64,33 +71,13 @@ func (p *rackProxy) standing() *stands {
 	m.Orders, s.refused = uint32(len(p.orders)), p.refused
 	if p.run != nil {
 		s.status = p.run.Status
-		s.devices = map[DeviceCount]int{}
-		progress := 0.0
-		for i := range p.run.Rack.Devices {
-			dev := &p.run.Rack.Devices[i]
-			d := p.run.Device(dev.Name)
-			status := string(d.Status)
-			if p.run.Uncertain(dev.Name) {
-				status = "uncertain"
-			}
-			s.devices[DeviceCount{dev.Role, status}]++
-			progress += p.run.Progress(dev.Name, 0, 0)
-			switch d.Status {
-			case rack.Ready:
-				m.Ready++
-			case rack.Failed:
-				m.Failed++
-			case rack.Skipped:
-				m.Skipped++
-			}
-		}
-		m.Devices = uint32(len(p.run.Rack.Devices))
-		m.Progress = progress / float64(max(m.Devices, 1))
+		t := p.tally.of(p.run)
+		s.devices, s.ends = t.counts, t.ends
+		m.Ready, m.Failed, m.Skipped, m.Progress, m.Devices = t.ready, t.failed, t.skipped, t.progress, uint32(len(t.rows))
 		m.Cause = p.run.Cause
 		if p.run.PlanHash != "" {
 			m.PlanHash = p.run.PlanHash
 		}
-		s.ends = fleet.MemberOf(p.run)
 	}
 	m.Status = string(s.status)
 	if !s.known {
@@ -136,7 +123,7 @@ func (f *Fleet) state() *messages.Fleet {
 	if f.desired != nil {
 		out.Status = string(fleet.Status(f.desired.Spec, states, links, f.desired.Halted != ""))
 	}
-	if !f.isTold || slices.ContainsFunc(out.Racks, func(m *messages.FleetRack) bool { return m.Status == Reading }) {
+	if !f.caughtUp || slices.ContainsFunc(out.Racks, func(m *messages.FleetRack) bool { return m.Status == Reading }) {
 		out.Status = Reading
 	}
 	return out

@@ -63,7 +63,7 @@ func (r *records) stop() {
 	if err := r.system.Root.StopFuture(r.fleet).Wait(); err != nil {
 		r.t.Error(err)
 	}
-	time.Sleep(5 * time.Second) // the library's dead-letter throttle ends (virtual time)
+	time.Sleep(6 * time.Second) // the library's dead-letter throttle ends after 5 (virtual time)
 }
 
 func (r *records) send(m any) {

@@ -242,6 +242,7 @@ func TestWhatDoesNotFit(t *testing.T) {
 				s := nothingSaved()
 				before := coordinator(t, s, log)
 				before.send(&Known{})
+				before.send(&CaughtUp{})
 				before.send(&Logged{Entries: log})
 				want, fleet := ask[*messages.Rack](before, &GetRack{"r1"}), ask[*messages.Fleet](before, &GetFleet{})
 				before.stop()
@@ -288,10 +289,17 @@ func TestWhatIsBeingRead(t *testing.T) {
 		}
 		r.send(&Known{[]KnownRack{{Rack: "r1", Due: due(log)}}})
 		for i := range log {
-			r.send(&Logged{Entries: log[i : i+1]})
-			if is, ought := reading(), i < len(log)-1; is != ought {
-				t.Fatalf("message %d of %d was followed: it says that it is being read: %v", i+1, len(log), is)
+			if !reading() {
+				t.Fatalf("message %d of %d was not followed", i+1, len(log))
 			}
+			r.send(&Logged{Entries: log[i : i+1]})
+		}
+		if !reading() {
+			t.Error("before it is told what the fleet is to become")
+		}
+		r.send(&CaughtUp{})
+		if reading() {
+			t.Error("when all was read")
 		}
 		if got := given(line); len(got) > 0 {
 			t.Errorf("the agent was given %q, which it had answered", got)

@@ -56,7 +56,11 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 		a.holder, a.stranger = lease.Holder{Hardware: a.hardware()}, true
 	}
 	a.entry, a.serverID, a.client = entry, s.serverID(r, entry), r.client()
-	a.consider(s.options.ServerID)
+	if a.mode = s.options.Mode; a.mode == Addresses {
+		a.consider(s.options.ServerID)
+	} else {
+		a.considerProxy(s.options.ServerID)
+	}
 	a.report(res.Seen)
 	res.Outcome, res.leased = a.outcome, a.leased
 	if a.kind != dhcpv4.MessageTypeNone {
@@ -115,6 +119,7 @@ type answer struct {
 	holder        lease.Holder
 	stranger      bool // no slot fits; entry may have a pool all the same
 	authoritative bool
+	mode          Mode
 
 	address netip.Addr // the client's, as far as there is one
 	known   bool       // there is a record of it, or it is pre-determined
@@ -285,6 +290,7 @@ func (a *answer) refuse(why string) {
 func (a *answer) report(s *Seen) {
 	s.Alarm = a.alarm
 	switch {
+	case a.mode != Addresses: // the address is another server's
 	case a.outcome == Acknowledged && a.request.kind != dhcpv4.MessageTypeInform:
 		s.Address = a.address.String()
 		fallthrough
@@ -308,6 +314,8 @@ func (a *answer) message() reply.Message {
 		XID: a.TransactionID, HType: byte(a.HWType), Flags: a.Flags, GIAddr: a.giaddr, Hardware: a.hardware(),
 		ClientID: a.clientID, Relay: a.relay.raw}
 	switch {
+	case a.mode != Addresses:
+		return a.proxied(m)
 	case a.kind == dhcpv4.MessageTypeNak:
 		if a.giaddr.IsValid() {
 			m.Flags |= flagBroadcast // section 4.3.2: the relay must broadcast it
@@ -337,6 +345,10 @@ func (a *answer) destination(from netip.AddrPort) wire.Datagram {
 		return wire.Datagram{Peer: netip.AddrPortFrom(a, port)}
 	}
 	switch {
+	case a.mode == BootServer && from.Port() != 0: // PXE 2.1 section 2.2.4: to the port it came from
+		return to(a.ciaddr, from.Port())
+	case a.mode == BootServer:
+		return to(a.ciaddr, clientPort)
 	case a.giaddr.IsValid():
 		if a.relay.sourcePort && from.Port() != 0 {
 			return to(a.giaddr, from.Port()) // RFC 8357 section 4
@@ -346,7 +358,7 @@ func (a *answer) destination(from netip.AddrPort) wire.Datagram {
 		return to(broadcast, clientPort)
 	case a.ciaddr.IsValid() && (a.ciaddr == a.address || a.request.kind == dhcpv4.MessageTypeInform):
 		return to(a.ciaddr, clientPort)
-	case a.IsBroadcast():
+	case a.IsBroadcast() || a.mode == Proxy: // it has no address of ours
 		return to(broadcast, clientPort)
 	}
 	d := to(a.address, clientPort)

@@ -103,6 +103,7 @@ func TestLine19(t *testing.T) {
 	runAll(t, []exchange{
 		{"RELEASE", release().is(mine).addr(54, ours), none, Released, "", false},
 		{"RELEASE without 54, as Kea and ISC take it", release().is(mine), none, Released, "", false},
+		{"RELEASE without ciaddr", release(), none, Released, "", false},
 		{"RELEASE to another server", release().is(mine).addr(54, theirs), none, IgnoredOtherServer, "", false},
 		{"DECLINE without 54, as Kea and ISC take it", message(dhcpv4.MessageTypeDecline).addr(50, mine), none, Declined, "", false},
 	})

@@ -37,6 +37,7 @@ const (
 	IgnoredOtherServer  Outcome = "ignored-other-server"
 	IgnoredWrongAddress Outcome = "ignored-wrong-address" // a known device that speaks from a foreign address, where RFC 2131 has no refusal
 	IgnoredNoAddress    Outcome = "ignored-no-address"    // a known end without an address in the table
+	IgnoredNotBoot      Outcome = "ignored-not-boot"      // a proxy answers firmware only, and only with something to boot
 	IgnoredNoLease      Outcome = "ignored-no-lease"      // its pool has no address left
 	StoreFailed         Outcome = "store-failed"          // the lease could not be made durable, so the acknowledgement did not leave
 	Malformed           Outcome = "malformed"

@@ -49,6 +49,9 @@ type Options struct {
 	// closes it, after Serve. Nil: they are kept in memory only.
 	Leases *lease.Store
 
+	// Mode says what the server is to its network. The zero Mode gives addresses.
+	Mode Mode
+
 	// ServerID is the agent's own IPv4 address, option 54 where an entry has
 	// none of its own.
 	ServerID netip.Addr
@@ -78,6 +81,19 @@ type Options struct {
 	// again when that happens anew after it went well. Nil: it is only counted.
 	OnTrouble func(error)
 }
+
+// Mode is what a server is to its network.
+type Mode int
+
+// The modes. Where a site keeps its own DHCP server, two servers of rackreach stand
+// beside it: one with Proxy on port 67, and one with BootServer on port 4011, each on
+// a wire of its own. They answer only firmware and iPXE, for slots that have something
+// to boot, give no address, and keep no lease (PXE 2.1 section 2.2.3).
+const (
+	Addresses  Mode = iota // gives addresses, and says what to boot
+	Proxy                  // offers boot files beside the site's own server, on port 67
+	BootServer             // answers who comes back for one, on port 4011
+)
 
 // Server answers DHCP on one wire.
 type Server struct {

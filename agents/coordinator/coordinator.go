@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -39,16 +40,16 @@ type Options struct {
 
 // Coordinator is one coordinator, built and not yet running, or running.
 type Coordinator struct {
-	o        Options
-	log      *fleetlog.Log
-	system   *actor.ActorSystem
-	fleet    *actor.PID
-	heads    *heads
-	plans    *plans
-	desired  *desired
-	keeper   *keeper
-	saves    *snapshots
-	position position
+	o       Options
+	log     *fleetlog.Log
+	system  *actor.ActorSystem
+	fleet   *actor.PID
+	heads   *heads
+	plans   *plans
+	desired *desired
+	keeper  *keeper
+	saves   *snapshots
+	unread  atomic.Int32 // of what is read when it starts, how much is not read yet
 }
 
 // New builds a coordinator; nothing is served yet.
@@ -109,16 +110,17 @@ func (c *Coordinator) Run(ctx context.Context) error {
 			return nil
 		}
 	})
+	c.unread.Store(4) // the log, its orders, the plans, what the fleet is to become
 	g.Go(func() error { return unless(ctx, c.followLog(ctx)) })
 	g.Go(func() error { return unless(ctx, c.followOrders(ctx)) })
 	g.Go(func() error {
 		return unless(ctx, c.plans.watch(ctx, func(rack, hash string) {
 			c.heads.meet(rack)
 			c.system.Root.Send(pid, &actors.Planned{Rack: rack, Hash: hash})
-		}))
+		}, c.isRead))
 	})
 	g.Go(func() error {
-		return unless(ctx, c.desired.watch(ctx, c.want))
+		return unless(ctx, c.desired.watch(ctx, c.want, c.isRead))
 	})
 	g.Go(func() error { return unless(ctx, c.keeper.followTokens(ctx)) })
 	g.Go(func() error { return unless(ctx, c.keeper.followGenerations(ctx)) })
@@ -162,7 +164,7 @@ const entriesInFlight = 64
 
 // followLog lets the actors know what the log holds.
 func (c *Coordinator) followLog(ctx context.Context) error {
-	known, from, end, err := c.saves.known(ctx, c.log)
+	known, from, err := c.saves.known(ctx, c.log)
 	if err != nil {
 		return err
 	}
@@ -171,12 +173,6 @@ func (c *Coordinator) followLog(ctx context.Context) error {
 		c.heads.grew(r.Rack, r.Due)
 	}
 	c.system.Root.Send(c.fleet, known)
-	caughtUp := func(position uint64) {
-		if c.position.reached(position, end) {
-			c.system.Root.Send(c.fleet, &actors.CaughtUp{})
-		}
-	}
-	caughtUp(from)
 	credit := make(chan struct{}, entriesInFlight)
 	return c.log.Follow(ctx, from, func(entries []fleetlog.Entry) error {
 		m := &actors.Logged{Done: func() { <-credit }}
@@ -195,11 +191,16 @@ func (c *Coordinator) followLog(ctx context.Context) error {
 				c.heads.grew(e.Rack, e.Events[n-1].GetSeq())
 			}
 		}
-		if n := len(entries); n > 0 {
-			caughtUp(entries[n-1].Position)
-		}
 		return nil
-	})
+	}, fleetlog.CaughtUp(c.isRead))
+}
+
+// isRead says that one part of what is read when the coordinator starts was read, and
+// told to the actors.
+func (c *Coordinator) isRead() {
+	if c.unread.Add(-1) == 0 {
+		c.system.Root.Send(c.fleet, &actors.CaughtUp{})
+	}
 }
 
 // saveEvery is how often where every rack stands is saved, if something is new; a
@@ -220,10 +221,21 @@ func (c *Coordinator) saveAtTimes(ctx context.Context) error {
 	}
 }
 
+// followOrders lets the actors know what was ordered. Those that are kept come twice;
+// an order counts once.
 func (c *Coordinator) followOrders(ctx context.Context) error {
-	return c.log.FollowOrders(ctx, func(o *messages.Order) error {
+	ordered := func(o *messages.Order) error {
 		c.heads.meet(o.GetRack())
 		c.system.Root.Send(c.fleet, &actors.Ordered{Order: o})
 		return nil
-	})
+	}
+	kept, err := c.log.Orders(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range kept {
+		_ = ordered(o)
+	}
+	c.isRead()
+	return c.log.FollowOrders(ctx, ordered)
 }

@@ -120,12 +120,13 @@ func (p *plans) shared(platforms map[string]rack.Platform) map[string]rack.Platf
 	return platforms
 }
 
-// watch calls fn with the hash of the plan that was put last, of every rack.
-func (p *plans) watch(ctx context.Context, fn func(rack, hash string)) error {
+// watch calls fn with the hash of the plan that was put last, of every rack. told is
+// called once it was told what was put so far.
+func (p *plans) watch(ctx context.Context, fn func(rack, hash string), told func()) error {
 	return p.table.WatchKeys(ctx, "*", func(key string, value []byte, _ uint64) error { // not the plans themselves: "RACK.HASH"
 		if value != nil {
 			fn(key, string(value))
 		}
 		return nil
-	})
+	}, told)
 }

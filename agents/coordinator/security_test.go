@@ -78,33 +78,6 @@ func TestARevokedAgentIsOut(t *testing.T) {
 	until(t, "the agent of a new enrollment is connected", func() bool { return s.connected("r1") })
 }
 
-// TestARevocationClosesWhatIsOpen, without waiting for anything to be said over it.
-func TestARevocationClosesWhatIsOpen(t *testing.T) {
-	s := serve(t, home(t, true), "", "127.0.0.1:0")
-	a, other := s.c.attach("r1", &messages.Hello{}, 1), s.c.attach("r2", &messages.Hello{}, 1)
-	until(t, "both are connected", func() bool { return s.connected("r1") && s.connected("r2") })
-	if _, err := s.admin.Access.RevokeAgent(t.Context(), connect.NewRequest(&messages.RevokeAgentRequest{Rack: "r1"})); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the revoked one is closed", func() bool {
-		select {
-		case <-a.Kicked():
-			return true
-		default:
-			return false
-		}
-	})
-	if err := a.Why(); err == nil || !strings.Contains(err.Error(), "revoked") {
-		t.Errorf("it was closed because: %v", err)
-	}
-	until(t, "it is away", func() bool { return !s.connected("r1") })
-	select {
-	case <-other.Kicked():
-		t.Errorf("another rack's agent was closed: %v", other.Why())
-	default:
-	}
-}
-
 // TestRenewalAndRotation while a stream is open; nobody is restarted.
 func TestRenewalAndRotation(t *testing.T) {
 	dir := home(t, true)

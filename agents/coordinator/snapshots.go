@@ -149,34 +149,35 @@ func (s *snapshots) run(x *actors.Saved) (*rack.Snapshot, error) {
 
 // known is what the log holds of every rack, with what was saved of it, and the
 // position behind which the log must be followed to know the rest.
-func (s *snapshots) known(ctx context.Context, log *fleetlog.Log) (k *actors.Known, from, end uint64, err error) {
+func (s *snapshots) known(ctx context.Context, log *fleetlog.Log) (k *actors.Known, from uint64, err error) {
+	from, err = log.Last(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
 	newest, err := log.Newest(ctx)
 	if err != nil {
-		return nil, 0, 0, err
-	}
-	if end, err = log.Last(ctx); err != nil {
-		return nil, 0, 0, err
+		return nil, 0, err
 	}
 	s.tidy(newest)
-	k, from = &actors.Known{}, end
+	k = &actors.Known{}
 	for name, n := range newest {
 		x, err := s.fits(ctx, log, name, n)
 		if err != nil {
-			return nil, 0, 0, err
+			return nil, 0, err
 		}
 		k.Racks = append(k.Racks, actors.KnownRack{Rack: name, Due: n.Seq, Saved: x})
 		switch {
 		case x == nil:
 			first, err := log.First(ctx, name)
 			if err != nil {
-				return nil, 0, 0, err
+				return nil, 0, err
 			}
 			from = min(from, first-1)
 		case x.Position < n.Position:
 			from = min(from, x.Position)
 		}
 	}
-	return k, from, end, nil
+	return k, from, nil
 }
 
 // fits is what was saved of a rack, if it is of this log; nil: there is nothing.

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +18,7 @@ import (
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/lldp"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -34,6 +35,13 @@ type DiscoverOptions struct {
 	// Hear is how long other DHCP servers are listened for before ours speaks; 0:
 	// foreign.DefaultWindow.
 	Hear time.Duration
+
+	// Credentials resolves a reference of the rack file to a user and a password, for
+	// BMCs that do not say who they are before a login. Nil: nobody is logged in to.
+	Credentials func(reference string) (user, password string, err error)
+
+	ScanPause time.Duration // between two scans for BMCs; 0: five minutes
+	ScanRate  int           // questions a second; 0: bmcscan.DefaultRate
 
 	// Leases is where addresses are kept before they are acknowledged; its owner
 	// closes it after Run. Nil: in memory only.
@@ -57,12 +65,12 @@ type Discoverer struct {
 	own     netip.Addr // on the management network
 	tell    *teller
 	metrics *wireMetrics
-	binder  *rack.Binder // what was learnt; changed by seen only
 	table   atomic.Pointer[linkTable]
-}
 
-// linkEvery is how often the interface is looked at while it is served.
-const linkEvery = 2 * time.Second
+	mu      sync.Mutex
+	binder  *rack.Binder    // what was learnt
+	running map[string]bool // slots that were seen with their system running
+}
 
 // NewDiscoverer checks whether the interface may be served. Its error names
 // everything that speaks against it, with what to do.
@@ -77,7 +85,10 @@ func NewDiscoverer(o DiscoverOptions) (*Discoverer, error) {
 	if o.Hear == 0 {
 		o.Hear = foreign.DefaultWindow
 	}
-	d := &Discoverer{o: o, link: link, tell: newTeller(o.Rack.Name, o.Tell), binder: rack.NewBinder(o.Rack, o.Platforms)}
+	if o.ScanPause == 0 {
+		o.ScanPause = scanPause
+	}
+	d := &Discoverer{o: o, link: link, running: map[string]bool{}, tell: newTeller(o.Rack.Name, o.Tell), binder: rack.NewBinder(o.Rack, o.Platforms)}
 	d.own, _ = link.In(o.Rack.Management)
 	d.swap()
 	d.metrics = newWireMetrics(o.Rack.Name)
@@ -146,15 +157,55 @@ func (d *Discoverer) Run(ctx context.Context) error {
 		return errors.Join(err, i.Close())
 	}
 	d.metrics.dropped.Store(func() uint64 { return i.Dropped() })
+	announcements, err := wire.OpenTap(d.link.Name, wire.LLDP())
+	if err != nil {
+		return errors.Join(err, i.Close(), tap.Close())
+	}
 	d.tell.say(Notice{Kind: NoticeService, Address: d.own.String(), Text: fmt.Sprintf("DHCP of rack %s is served on interface %s, by %s", d.o.Rack.Name, d.link.Name, d.own)})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Serve(ctx) })
 	group.Go(func() error { return d.watchLink(ctx) })
 	group.Go(func() error { return foreign.Watch(ctx, tap, d.ownership(), d.overheard) })
+	group.Go(func() error { return lldp.Listen(ctx, announcements, d.neighbour) })
+	group.Go(func() error { return d.scanBMCs(ctx) })
+	group.Go(func() error { d.advertise(ctx); return nil })
 	return group.Wait()
 }
 
-// swap makes the table of what is known by now.
+// learn takes in what an observation says of its slot.
+func (d *Discoverer) learn(o *rack.Observation) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if o.Stage == rack.StageNOS || o.Stage == rack.StageOS {
+		d.running[o.Device] = true
+	}
+	if b := d.binder.Learned(o); b != d.binder {
+		d.binder = b
+		d.swap()
+	}
+}
+
+// runs reports whether a slot was seen with its system running.
+func (d *Discoverer) runs(device string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.running[device]
+}
+
+// bindBMC finds the slot of a BMC, and learns its keys; where nothing but its address
+// speaks for it, only if it let us in: anybody can take an address.
+func (d *Discoverer) bindBMC(k rack.Keys, at netip.Addr, in bool) (rack.Binding, error) {
+	d.mu.Lock()
+	b, err := d.binder.BindBMC(k, at)
+	d.mu.Unlock()
+	if err == nil && (in || b.How != rack.ByAddress) {
+		d.learn(&rack.Observation{Source: rack.FromBMC, Device: b.Device, MAC: k.MAC, UUID: k.UUID})
+	}
+	return b, err
+}
+
+// swap makes the table of what is known by now. Whoever calls it holds mu, or nobody
+// else knows d yet.
 func (d *Discoverer) swap() {
 	d.table.Store(newLinkTable(d.o.Rack, d.binder, d.own, d.link.Addresses))
 }
@@ -173,10 +224,7 @@ func (d *Discoverer) seen(s discovery.Seen) {
 		d.stranger(n, s)
 		return
 	}
-	if b := d.binder.Learned(&o); b != d.binder {
-		d.binder = b
-		d.swap()
-	}
+	d.learn(&o)
 	n.Text = fmt.Sprintf("%s is %s, by its %s", named(o.MAC), described(n), n.By)
 	d.tell.say(n)
 	switch {
@@ -224,31 +272,4 @@ func described(n Notice) string {
 		stage += " (" + strings.Join(also, ", ") + ")"
 	}
 	return stage
-}
-
-// watchLink tells of a cable that is pulled and put back. An interface that is
-// gone, or another one of the same name, ends the service: its sockets hear nothing.
-func (d *Discoverer) watchLink(ctx context.Context) error {
-	again := time.NewTicker(linkEvery)
-	defer again.Stop()
-	up := true
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-again.C:
-		}
-		l, err := net.InterfaceByName(d.link.Name)
-		if err != nil || l.Index != d.link.Index {
-			return fmt.Errorf("interface %s has gone while it was served: start again once it is back", d.link.Name)
-		}
-		if running := l.Flags&net.FlagRunning != 0; running != up {
-			up = running
-			text := "interface %s has a link again"
-			if !up {
-				text = "interface %s has lost its link: nobody can be heard until it is back"
-			}
-			d.tell.again(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf(text, d.link.Name)})
-		}
-	}
 }

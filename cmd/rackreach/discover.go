@@ -27,12 +27,16 @@ type discover struct {
 	metrics string
 	hear    time.Duration
 	rules   string
+	scan    time.Duration
 	state   string
 	env     func(string) (string, bool)
 }
 
 // minHear is the shortest --hear: a server that asks by ARP first takes as long.
 const minHear = time.Second
+
+// minScan is the shortest pause between two scans for BMCs.
+const minScan = 10 * time.Second
 
 func newDiscover(env func(string) (string, bool)) *cobra.Command {
 	d := discover{env: env}
@@ -43,6 +47,10 @@ func newDiscover(env func(string) (string, bool)) *cobra.Command {
 line for everything that is learnt: who was seen, by which evidence, and to which
 slot it belongs. Every component of the rack gets the address that the rack file
 gives it; others are met with silence. Nothing is imaged: nobody gets a boot file.
+
+It also scans the management network for BMCs and says whose they are, hears by LLDP
+where this machine is plugged in, and tells IPv6 nodes that there is no router, so that
+iPXE does not wait for one.
 
 Before it answers anybody it listens for other DHCP servers, and asks for them; where
 one is heard it does not begin, unless --allow names it. One that comes later is told
@@ -64,6 +72,8 @@ interrupt. rackreach preflight FILE says beforehand what would be in its way.`,
 	f.StringArrayVar(&d.allow, "allow", nil, "an interface that is to be served although it holds the default route, or the address of another DHCP server that may be there; may be given more than once")
 	f.DurationVar(&d.hear, "hear", foreign.DefaultWindow, "how long to listen for other DHCP servers before answering anybody")
 	rulesFlag(f, &d.rules)
+
+	f.DurationVar(&d.scan, "scan-every", 5*time.Minute, "how long to wait between two scans of the management network for BMCs")
 	stateFlag(f, &d.state)
 	f.StringVar(&d.metrics, "metrics-listen", "", "serve Prometheus metrics on this loopback address (default: nowhere)")
 	return cmd
@@ -75,6 +85,9 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	}
 	if d.hear < minHear {
 		return badInput(fmt.Errorf("--hear %s is too short to hear another server: write %s or more", d.hear, minHear))
+	}
+	if d.scan < minScan {
+		return badInput(fmt.Errorf("--scan-every %s asks too often: write %s or more", d.scan, minScan))
 	}
 	if d.metrics != "" {
 		if err := checkMetricsListen(d.metrics); err != nil {
@@ -101,6 +114,7 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	lines := &noticeLines{out: out, json: d.output == "json"}
 	x, err := rackagent.NewDiscoverer(rackagent.DiscoverOptions{
 		Rack: r, Platforms: platform.All(), Allow: d.allow, Registry: registry, Tell: lines.tell, Hear: d.hear, Leases: leases, Rules: rules,
+		Credentials: credentials(d.env), ScanPause: d.scan,
 	})
 	if err != nil {
 		return fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file)

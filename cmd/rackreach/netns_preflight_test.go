@@ -4,7 +4,6 @@ package main
 
 import (
 	"encoding/json"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -54,7 +53,7 @@ func (w *onWire) is(checks map[string][]rackagent.Check, name string, want racka
 func TestPreflightInNamespaces(t *testing.T) {
 	w := newOnWire(t)
 	w.devices.Address("rr0", "192.168.104.100/24")
-	w.devices.BMC("192.168.104.100", [16]byte{0xba, 0xdd})
+	w.devices.BMC("192.168.104.100", [16]byte{0xba, 0xdd}, false)
 	checks, code := w.preflight("admin:secret")
 	if code != 0 {
 		t.Errorf("it ended with %d: %+v", code, checks)
@@ -74,7 +73,7 @@ func TestPreflightNamesProblems(t *testing.T) {
 	w := newOnWire(t)
 	w.udhcpd()
 	w.devices.Address("rr0", "192.168.104.100/24")
-	w.devices.BMC("192.168.104.100", [16]byte{})
+	w.devices.BMC("192.168.104.100", [16]byte{}, false)
 	w.agent.Default("rr0", "192.168.104.253")
 	checks, code := w.preflight("admin:wrong", "--hear", "5s", "--state", "/proc/nowhere")
 	if code != exitError {
@@ -108,12 +107,13 @@ func TestPreflightNamesHolders(t *testing.T) {
 // Without rights it says which.
 func TestPreflightWithoutRights(t *testing.T) {
 	w := newOnWire(t)
-	var out []byte
-	cmd := exec.Command("setpriv", append([]string{"--bounding-set", "-all", "--inh-caps", "-all", "--"}, w.command("preflight", w.file, "--hear", "1s").Args...)...)
-	cmd.Args[6] = w.binary
-	w.agent.Do(func() { out, _ = cmd.CombinedOutput() })
+	w.under = []string{"setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"}
+	out, code := w.try("preflight", w.file, "--hear", "1s")
+	if code != exitError {
+		t.Errorf("it ended with %d", code)
+	}
 	for _, want := range []string{"problem  capabilities        this process lacks CAP_NET_RAW (frames) and CAP_NET_BIND_SERVICE (ports 67, 69 and 80)", "problem  other DHCP servers", "problem  port udp/69"} {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("%q is missing in\n%s", want, out)
 		}
 	}

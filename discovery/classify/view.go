@@ -179,3 +179,8 @@ func arch(value []byte) int { return int(binary.BigEndian.Uint16(value)) }
 func (s source) compare(o source) int {
 	return cmp.Or(cmp.Compare(s.code, o.code), cmp.Compare(s.enterprise, o.enterprise), cmp.Compare(s.sub, o.sub))
 }
+
+// oui is the first three bytes of a MAC.
+type oui uint32
+
+func ouiOf(mac []byte) oui { return oui(mac[0])<<16 | oui(mac[1])<<8 | oui(mac[2]) }

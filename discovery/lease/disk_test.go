@@ -127,6 +127,44 @@ func TestFailedCommitChangesNothing(t *testing.T) {
 	}
 }
 
+// Who had what before a failed batch has it again, also what the batch did not touch.
+func TestFailedCommitKeepsMemories(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "leases.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := small(2)
+	g, h := stranger(1), stranger(2)
+	z := offered(t, s, g, p, none, t0)
+	bound(t, s, of(g, z, t0), t0)
+	s.Release(g, z, t0)
+	committed(t, s)
+	x := offered(t, s, h, p, none, t0)
+	bound(t, s, of(h, x, t0), t0)
+	s.Decline(of(h, x, t0), t0)
+	committed(t, s)
+	y := offered(t, s, h, p, none, t0) // what g had: nothing else is left
+	if y != z {
+		t.Fatalf("offered %s", y)
+	}
+	mend := broken(t, s)
+	bound(t, s, of(h, y, t0), t0)
+	if s.Commit() == nil {
+		t.Fatal("committed")
+	}
+	s.Withdraw(h)
+	if a, known := s.Of(g, p, t0); a != z || !known {
+		t.Errorf("what it had is forgotten: %s %v", a, known)
+	}
+	if l, _ := s.At(x); l.State != Declined || l.Holder != h {
+		t.Errorf("%+v", l)
+	}
+	mend()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Every flipped byte is either found or harmless: no lease is read that was not
 // written.
 func TestDamagedFile(t *testing.T) {
@@ -231,4 +269,30 @@ func FuzzRecord(f *testing.F) {
 			t.Skip() // a checksum by chance
 		}
 	})
+}
+
+// Of what a holder has and had, the lease that is bound counts after a restart, then
+// the one that ended last, in whatever order they are read.
+func TestNewestAfterARestart(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		a, b Lease
+	}{
+		{"bound", Lease{State: Bound, Ends: t0}, Lease{State: Released, Ends: t0.Add(time.Hour)}},
+		{"ended last", Lease{State: Released, Ends: t0.Add(time.Hour)}, Lease{State: Released, Ends: t0}},
+		{"not declined", Lease{State: Released, Ends: t0}, Lease{State: Declined, Ends: t0.Add(time.Hour)}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			x.a.Address, x.b.Address, x.a.Holder, x.b.Holder = ip("10.0.1.1"), ip("10.0.1.2"), stranger(1), stranger(1)
+			for range 32 { // maps have no order
+				s := Memory(Options{})
+				s.restore(x.a)
+				s.restore(x.b)
+				s.index(t0.Add(-time.Hour))
+				if got := s.byHolder[stranger(1)].Address; got != x.a.Address {
+					t.Fatalf("%s counts", got)
+				}
+			}
+		})
+	}
 }

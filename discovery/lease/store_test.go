@@ -270,6 +270,12 @@ func TestBounds(t *testing.T) {
 	if s.Decline(Lease{Address: ip("10.0.1.9"), Holder: slot("x", "")}, t0) {
 		t.Error("a declined one too many")
 	}
+	if s.Release(stranger(1), netip.Addr{}, t0) || s.Decline(Lease{}, t0) || s.Bind(Lease{Address: ip("::1")}, t0) == nil {
+		t.Error("no IPv4 address is somebody's")
+	}
+	if _, ok := s.At(netip.Addr{}); ok {
+		t.Error("no address has a lease")
+	}
 	for _, bad := range []Pool{{}, {ip("10.0.0.2"), ip("10.0.0.1")}, {ip("10.0.0.0"), ip("10.1.0.0")}, {ip("::1"), ip("::2")}} {
 		if _, err := s.Offer(stranger(1), bad, none, t0); bad.IsValid() || bad.Size() != 0 || !errors.Is(err, ErrExhausted) {
 			t.Errorf("%s: %v", bad, err)

@@ -20,7 +20,7 @@ var rows = [][]string{
 	{"agents/rack", "agents/coordinator", "internal/sim", "examples"},
 	{"actors", "internal/api"},
 	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog", "internal/pki", "internal/access"},
-	{"discovery/foreign", "discovery/ra", "discovery/lldp", "discovery/reply"},
+	{"discovery/foreign", "discovery/bmcscan", "discovery/ra", "discovery/lldp", "discovery/reply"},
 	{"discovery/capture", "discovery/classify", "discovery/lease", "discovery/wire", "internal/durable", "messages/messagesconnect"},
 	{"messages"},
 	{"internal/fleet"},

@@ -136,7 +136,8 @@ func TestOrders(t *testing.T) {
 	log, j := newRecord(), newOwn()
 	c := newCoordinator(t, log)
 	obeying, release := make(chan string, 8), make(chan struct{})
-	newAgent(t, c.server.URL, j, func(o *UplinkOptions) {
+	a := newAgent(t, c.server.URL, j, func(o *UplinkOptions) {
+		o.HeartbeatEvery = time.Second // no connection ends but that which the test ends
 		o.Obey = func(_ context.Context, o *messages.Order) {
 			obeying <- o.GetId()
 			<-release
@@ -157,9 +158,9 @@ func TestOrders(t *testing.T) {
 	first.kick(errors.New("on purpose"))
 	until(t, "it is connected anew", func() bool { return c.line("r1") != first })
 	give(c.line("r1"), "a", "b", "c")
-	until(t, "they came down", func() bool { return len(c.line("r1").orders) == 0 })
-	c.line("r1").orders <- &messages.Order{Id: "x", Rack: "r1"}
-	until(t, "they came down", func() bool { return len(c.line("r1").orders) == 0 })
+	give(c.line("r1"), "x")
+	// The last of them has arrived, and so have those before it.
+	until(t, "they came down", func() bool { a.uplink.mu.Lock(); defer a.uplink.mu.Unlock(); return a.uplink.known["x"] })
 	close(release)
 	for _, want := range []string{"b", "c", "x"} {
 		select {

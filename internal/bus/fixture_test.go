@@ -289,6 +289,7 @@ type agent struct {
 	t       testing.TB
 	journal *own
 	o       UplinkOptions
+	uplink  *Uplink
 	cancel  context.CancelFunc
 	done    chan struct{}
 	err     error
@@ -320,10 +321,10 @@ func newAgent(t testing.TB, url string, j *own, change func(*UplinkOptions)) *ag
 		change(&a.o)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	a.cancel = cancel
+	a.cancel, a.uplink = cancel, NewUplink(a.o)
 	go func() {
 		defer close(a.done)
-		a.err = NewUplink(a.o).Run(ctx)
+		a.err = a.uplink.Run(ctx)
 	}()
 	t.Cleanup(func() { a.stop(); client.Close() })
 	return a

@@ -1,6 +1,7 @@
 package fleetlog
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -71,13 +72,24 @@ func TestWatchKeys(t *testing.T) {
 	}
 	done := fmt.Errorf("done")
 	var told []string
+	all := 0
 	err = table.WatchKeys(t.Context(), "*", func(key string, value []byte, _ uint64) error {
-		if told = append(told, key); len(told) == 2 {
+		told = append(told, key)
+		if all == 1 {
 			return done
 		}
 		return nil
+	}, func() {
+		if all++; len(told) != 2 {
+			t.Errorf("that it has told all it said behind %v", told)
+		}
+		for _, key := range []string{"r3.cc", "r3"} {
+			if err := table.Put(t.Context(), key, []byte("of "+key)); err != nil {
+				t.Error(err)
+			}
+		}
 	})
-	if err == nil || fmt.Sprint(told) != "[r1 r2]" {
+	if !errors.Is(err, done) || fmt.Sprint(told) != "[r1 r2 r3]" {
 		t.Errorf("%v, %v", told, err)
 	}
 }

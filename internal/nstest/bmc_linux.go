@@ -14,8 +14,8 @@ import (
 )
 
 // BMC starts a BMC on the host, at an address that it has: a real RMCP+ server that
-// lets admin in with the password secret.
-func (h *Host) BMC(address string, guid [16]byte) {
+// lets admin in with the password secret. tells: it says its GUID to whoever asks.
+func (h *Host) BMC(address string, guid [16]byte, tells bool) {
 	h.t.Helper()
 	b := bmc.New(bmc.DeviceInfo{DeviceID: 32, DeviceRevision: 1, FirmwareMajor: 2, IPMIVersion: 0x20, ManufacturerID: 674, ProductID: 256, AdditionalDeviceSupport: 0xbf}, guid, mock.New())
 	u, err := b.Users.Add(2, "admin")
@@ -26,6 +26,14 @@ func (h *Host) BMC(address string, guid [16]byte) {
 	u.Enabled = true
 	u.ChannelAccess[1] = bmc.UserChannelAccess{MaxPrivilege: bmc.PrivilegeLevelAdministrator, Enabled: true}
 	r := handlers.NewRegistry()
+	r.Use(func(next handlers.Handler) handlers.Handler { // as the standard lets it, and the library does not
+		return handlers.HandlerFunc(func(ctx context.Context, h *handlers.HandlerContext, q []byte) ([]byte, types.CompletionCode, error) {
+			if h.Session == nil && h.Command.Key() == types.CommandGetSystemGUID.Key() && tells {
+				return slices.Clone(h.BMC.GUID[:]), types.CodeOK, nil
+			}
+			return next.Handle(ctx, h, q)
+		})
+	})
 	handlers.RegisterAllHandlers(r)
 	r.RegisterFunc(types.CommandGetSystemGUID, func(_ context.Context, h *handlers.HandlerContext, _ []byte) ([]byte, types.CompletionCode, error) {
 		return slices.Clone(h.BMC.GUID[:]), types.CodeOK, nil
