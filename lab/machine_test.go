@@ -3,10 +3,12 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,7 +60,7 @@ func newSegment(t *testing.T) *segment {
 			t.Fatalf("the lab needs %s: install Debian's package %s", n.file, n.debian)
 		}
 	}
-	s := &segment{Host: nstest.New(t), t: t, dir: t.TempDir()}
+	s := &segment{Host: nstest.New(t), t: t, dir: folder(t)}
 	s.Cable(nic, s.Host, "rr1")
 	s.Bridge(bridge, "rr1")
 	s.Do(func() {
@@ -69,6 +71,35 @@ func newSegment(t *testing.T) *segment {
 	s.Address(nic, agentIP+"/16")
 	s.Address(nic, siteIP+"/16")
 	return s
+}
+
+// folder is a folder of this process, which the end of the test removes; those of
+// test runs that were killed are removed first. Nothing else outlives a killed one.
+func folder(t *testing.T) string {
+	t.Helper()
+	const name = "rackreach-lab-"
+	old, err := filepath.Glob(filepath.Join(os.TempDir(), name+"*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range old {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), name), "-")
+		if n, err := strconv.Atoi(pid); err == nil && errors.Is(syscall.Kill(n, 0), syscall.ESRCH) {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", name, os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // tap makes a port of the bridge that QEMU plugs into.
