@@ -3,7 +3,6 @@
 package lab
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -84,7 +83,7 @@ func folder(t *testing.T) string {
 	}
 	for _, dir := range old {
 		pid, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(dir), name), "-")
-		if n, err := strconv.Atoi(pid); err == nil && errors.Is(syscall.Kill(n, 0), syscall.ESRCH) {
+		if n, err := strconv.Atoi(pid); err == nil && !runs(n) {
 			if err := os.RemoveAll(dir); err != nil {
 				t.Error(err)
 			}
@@ -100,6 +99,17 @@ func folder(t *testing.T) string {
 		}
 	})
 	return dir
+}
+
+// runs reports whether there is such a process, and it has not ended: one that was
+// killed and that nobody asks after is there for good.
+func runs(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, ok := strings.Cut(string(b), ") ") // its name may hold anything
+	return ok && !strings.HasPrefix(state, "Z")
 }
 
 // tap makes a port of the bridge that QEMU plugs into.

@@ -50,7 +50,7 @@ func clientsBehindARelay(t *testing.T, binary string) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRelayed(t, binary)
-			mac, want := serverMAC(i+1), serverAddress(serverMAC(i+1))
+			mac, want := server(i+1).mac, server(i+1).address
 			h := r.machine("client")
 			r.plugIn(h, r.far.in, "lan", mac)
 			p := c.run(h)

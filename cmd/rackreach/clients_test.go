@@ -54,13 +54,19 @@ inventory: rack.csv
 `
 )
 
-// The MACs of the inventory, and the addresses that the rack file gives them.
-var clientSlots = map[string]struct{ mac, address string }{
-	"mgmt-1":    {"02:61:00:00:00:01", "10.61.0.11"},
-	"tor-1":     {"02:61:00:00:00:02", "10.61.0.12"},
-	"tor-2":     {"02:61:00:00:00:03", "10.61.0.13"},
-	"server-01": {serverMAC(1), "10.62.0.11"}, // its data network is this segment, too
+// slot is what the inventory and the rack file say of one.
+type slot struct{ mac, address string }
+
+// clientSlots are those of the switches. Servers: see server.
+var clientSlots = map[string]slot{
+	"mgmt-1": {"02:61:00:00:00:01", "10.61.0.11"},
+	"tor-1":  {"02:61:00:00:00:02", "10.61.0.12"},
+	"tor-2":  {"02:61:00:00:00:03", "10.61.0.13"},
 }
+
+// server is server-01 and so on. Its data network is the agent's segment, too. What
+// says that it is an operating system may stand in such a slot only.
+func server(n int) slot { return slot{serverMAC(n), fmt.Sprintf("10.62.0.%d", 10+n)} }
 
 // hear is how long the agent listens for other servers before it serves; the tests
 // that have another one wait longer.
@@ -93,7 +99,7 @@ func newSegment(t *testing.T, binary string) *segment {
 	for slot, x := range clientSlots {
 		fmt.Fprintf(&csv, "%s,%s,\n", slot, x.mac)
 	}
-	for i := 1; i < 12; i++ {
+	for i := range 12 {
 		fmt.Fprintf(&csv, "server-%02d,%s,\n", i+1, serverMAC(i+1))
 	}
 	s.write(filepath.Join(string(s.agent.home), "rack.csv"), csv.String())
@@ -256,11 +262,10 @@ func TestClients(t *testing.T) {
 // clientsAddresses: each client gets the address of its slot, renews it without a
 // broadcast, and gives it back; then it gets it again.
 func clientsAddresses(t *testing.T, binary string) {
-	slots := []string{"server-01", "mgmt-1", "tor-1"}
 	for i, c := range clientSoftware {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			slot := clientSlots[slots[i]]
+			slot := server(i + 1)
 			s := newSegment(t, binary)
 			s.serve()
 			h := s.component("client", slot.mac)
