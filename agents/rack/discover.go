@@ -152,7 +152,7 @@ func (d *Discoverer) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, i.Close())
 	}
-	tap, err := wire.OpenTap(d.link.Name, wire.DHCP())
+	tap, err := wire.OpenTap(d.link.Name, wire.Servers())
 	if err != nil {
 		return errors.Join(err, i.Close())
 	}
