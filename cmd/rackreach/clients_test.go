@@ -29,7 +29,7 @@ name: r1
 number: 1
 agent: {cable: "mgmt-1:48", interface: eth0}
 networks:
-  management: {cidr: 10.61.0.0/24, pool: 10.61.0.200-10.61.0.249}
+  management: {cidr: 10.61.0.0/24, pool: 10.61.0.200-10.61.0.249, strangers: STRANGERS}
   data: {cidr: 10.62.0.0/24}
 devices:
   - name: mgmt-1
@@ -84,6 +84,13 @@ type segment struct {
 // newSegment makes the agent's host; nothing runs on it yet.
 func newSegment(t *testing.T, binary string) *segment {
 	t.Helper()
+	return newSegmentOf(t, binary, false)
+}
+
+// newSegmentOf is newSegment for a rack that gives strangers an address out of a pool,
+// or none.
+func newSegmentOf(t *testing.T, binary string, strangers bool) *segment {
+	t.Helper()
 	for _, n := range []struct{ program, debian string }{{"tcpdump", "tcpdump"}, {"udhcpc", "udhcpc"}, {"dhclient", "isc-dhcp-client"}, {"dhcpcd", "dhcpcd-base"},
 		{"dhcrelay", "isc-dhcp-relay"}, {"perfdhcp", "kea-admin"}, {"dnsmasq", "dnsmasq-base"}} {
 		needs(t, n.program, n.debian)
@@ -93,7 +100,7 @@ func newSegment(t *testing.T, binary string) *segment {
 	s.agent = s.host("agent", clientAgent)
 	s.ip("-n", s.agent.in, "addr", "add", dataAgent+"/24", "dev", "eth0")
 	s.file = filepath.Join(string(s.agent.home), "rack.yaml")
-	s.write(s.file, clientRack)
+	s.write(s.file, strings.Replace(clientRack, "STRANGERS", fmt.Sprint(strangers), 1))
 	var csv strings.Builder
 	csv.WriteString("slot,mac,serial\n")
 	for slot, x := range clientSlots {
@@ -250,6 +257,7 @@ func TestClients(t *testing.T) {
 	for name, f := range map[string]func(*testing.T, string){
 		"addresses": clientsAddresses, "relay": clientsBehindARelay,
 		"wrong address": clientWrongAddress, "conflict": clientConflict, "inform": clientInform, "bad cable": clientBadCable,
+		"pool": clientsOfAPool, "load": clientsByTheHundred,
 		"foreign server": clientForeignServer, "two agents": clientTwoAgents, "after a kill": clientAfterAKill,
 	} {
 		t.Run(name, func(t *testing.T) {
