@@ -66,6 +66,7 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 	res.Outcome, res.leased = a.outcome, a.leased
 	if a.kind != dhcpv4.MessageTypeNone {
 		res.Reply = a.destination(from)
+		res.Reply.Local = netip.AddrPortFrom(a.entry.ServerID, 0) // whom option 54 names
 		m := a.message()
 		res.Reply.Payload, res.Truncated = s.replies.Append(room[:0], &a.entry, &a.client, &m)
 	}

@@ -229,10 +229,14 @@ func TestLine40(t *testing.T) {
 	e.ServerID = netip.MustParseAddr("10.9.9.1")
 	other.mac["52:54:00:01:02:03"] = e
 	s := testServer(t, Options{Table: func() Table { return other }})
-	if _, d := handled(t, s, discover()); d.ServerIdentifier().String() != "10.9.9.1" {
+	res, d := handled(t, s, discover())
+	if d.ServerIdentifier().String() != "10.9.9.1" {
 		t.Errorf("54 is %s, not the agent's address on that network", d.ServerIdentifier())
 	}
-	if res, _ := handled(t, s, asks().addr(50, mine).addr(54, "10.9.9.1")); res.Outcome != Acknowledged {
+	if from := res.Reply.Local.Addr(); from.String() != "10.9.9.1" {
+		t.Errorf("it leaves from %s, and not from the address in 54", from)
+	}
+	if res, _ = handled(t, s, asks().addr(50, mine).addr(54, "10.9.9.1")); res.Outcome != Acknowledged {
 		t.Errorf("%s", res.Outcome)
 	}
 }
