@@ -161,6 +161,11 @@ func (a *answer) consider(own netip.Addr) {
 		a.address, a.known = a.entry.Address, true
 		a.decide()
 	case pool:
+		for _, taken := range [...]netip.Addr{a.entry.ServerID, a.entry.Router} {
+			if a.entry.Pool.Contains(taken) {
+				a.leases.Except(taken)
+			}
+		}
 		a.address, a.known = a.leases.Of(a.holder, a.entry.Pool, a.now)
 		a.decide()
 	case a.stranger:

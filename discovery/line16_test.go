@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -171,6 +172,29 @@ func TestLine21(t *testing.T) {
 	if r, _ := s.answer(t, discover().from(client(5))); r.Outcome != IgnoredNoLease {
 		t.Errorf("%s", r.Outcome)
 	}
+}
+
+// The agent's own addresses and the router's are nobody's, also when the pool of the
+// rack file holds them.
+func TestPoolWithTheAgentsAddress(t *testing.T) {
+	ip := netip.MustParseAddr
+	table := func() Table {
+		return entries{Pool: lease.Pool{First: ip("10.0.1.1"), Last: ip("10.0.1.4")}, ServerID: ip("10.0.1.1"), Router: ip("10.0.1.3")}
+	}
+	s := poolServer(t, 0, func(o *Options) { o.Table, o.ServerID = table, ip("10.0.1.2") })
+	if a := s.mustOffer(t, 1); a != "10.0.1.4" {
+		t.Errorf("offered %s", a)
+	}
+	if r, _ := s.answer(t, discover().from(client(2))); r.Outcome != IgnoredNoLease {
+		t.Errorf("%s", r.Outcome)
+	}
+}
+
+// entries gives every stranger the same entry.
+type entries Entry
+
+func (e entries) Lookup(rack.Keys) (Entry, rack.Binding, error) {
+	return Entry(e), rack.Binding{}, fmt.Errorf("%w: a stranger", rack.ErrUnknown)
 }
 
 // One machine through its stages: no 61, 01 and MAC, a DUID. RFC 2131 section 4.2

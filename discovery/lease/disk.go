@@ -24,6 +24,8 @@ const (
 	version = 1
 	// least is how many leases the file holds before outdated ones are cleared away.
 	least = 256
+	// renewed is how many leases one commit takes when a file is written anew.
+	renewed = 4096
 	// cleared is how many old records one commit clears away at most.
 	cleared = 4
 )
@@ -190,7 +192,7 @@ func (s *Store) renew(path string) error {
 	for _, e := range s.byAddr {
 		all = append(all, e)
 	}
-	for some := range slices.Chunk(all, least) {
+	for some := range slices.Chunk(all, renewed) {
 		if err == nil {
 			err = d.commit(some, len(all))
 		}

@@ -1,4 +1,4 @@
-//go:build integration
+//go:build netns
 
 package lease
 
@@ -12,7 +12,7 @@ import (
 
 // TestFullDisk fills the disk under a store: what is acknowledged then is durable,
 // what is not says what to do, and once there is room again it goes on. It needs root,
-// to mount a small tmpfs.
+// to mount a small tmpfs, and so runs with the tests that need namespaces.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", dir).CombinedOutput(); err != nil {
