@@ -48,6 +48,17 @@ netns: ## a coordinator and two agents on hosts of their own, and discovery on r
 	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/...
 
+# Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
+# isc-dhcp-relay, kea-admin, dnsmasq-base and libfaketime; the tests say what is missing.
+.PHONY: clients
+clients: ## DHCP clients and a relay that others wrote, in namespaces, against rackreach discover (needs root)
+	$(NETNS) -run 'TestClients|TestLossyCable|TestReadLoaded' -timeout 5m ./cmd/rackreach
+
+# Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf and tcpdump.
+.PHONY: lab-firmware
+lab-firmware: ## machines with real firmware in QEMU boot from our services (needs root)
+	$(GO) test -tags lab -count=1 -v -run TestFirmware -timeout 10m ./lab
+
 .PHONY: fleet-faults
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
 	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
@@ -58,6 +69,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
 	$(GO) vet -tags netns ./cmd/rackreach ./discovery/...
+	$(GO) vet -tags lab ./lab
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
 	$(GO) vet -tags bench ./actors
 	$(GO) vet -tags proof ./internal/bus

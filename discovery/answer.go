@@ -37,9 +37,9 @@ func (s *Server) Handle(packet []byte, from netip.AddrPort) Result {
 
 // handle is Handle at a given time; the reply is written into room.
 func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room []byte) Result {
-	r, err := parse(packet, s.options.Rules)
+	r, err := parse(packet, s.options.Rules, s.options.Ports)
 	if err != nil {
-		return Result{Message: messageName(r.kind), Outcome: Malformed, Err: err}
+		return Result{Message: messageName(r.kind), Outcome: outcomeOf(err), Err: err}
 	}
 	res := Result{Message: messageName(r.kind), Seen: seen(r)}
 	a := answer{request: r, leases: s.leases, now: now, serverID: s.options.ServerID, authoritative: s.options.Authoritative}
@@ -61,14 +61,30 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 	} else {
 		a.considerProxy(s.options.ServerID)
 	}
+	a.alarm = s.once(a.outcome, a.alarm)
 	a.report(res.Seen)
 	res.Outcome, res.leased = a.outcome, a.leased
 	if a.kind != dhcpv4.MessageTypeNone {
 		res.Reply = a.destination(from)
+		res.Reply.Local = netip.AddrPortFrom(a.entry.ServerID, 0) // whom option 54 names
 		m := a.message()
 		res.Reply.Payload, res.Truncated = s.replies.Append(room[:0], &a.entry, &a.client, &m)
 	}
 	return res
+}
+
+// once lets an empty pool be told of once, until an address was offered again: a
+// crowd of strangers asks many times a second.
+func (s *Server) once(o Outcome, alarm string) string {
+	switch {
+	case o == Offered:
+		s.dry = false
+	case o == IgnoredNoLease && s.dry:
+		return ""
+	case o == IgnoredNoLease:
+		s.dry = true
+	}
+	return alarm
 }
 
 // lookup asks the table of this moment. A renewal bypasses the relay (RFC 2131
@@ -216,12 +232,16 @@ func (a *answer) decideRequest() {
 		// which end of the device it came from. It ends with its lease.
 		a.outcome = IgnoredWrongAddress
 	case !asked.IsValid():
-		a.refuse("a REQUEST must name the address it asks for, in option 50 or ciaddr")
+		a.refuse(RefusedBlank, "a REQUEST must name the address it asks for, in option 50 or ciaddr")
 	default:
 		if asked == a.address {
 			asked = a.ciaddr // the two contradict each other
 		}
-		a.refuse(fmt.Sprintf("%s is not the address of %s; ask again with DISCOVER", asked, a.name()))
+		why := Refused
+		if !a.known && a.server != a.serverID {
+			why = RefusedUnknown
+		}
+		a.refuse(why, fmt.Sprintf("%s is not the address of %s; ask again with DISCOVER", asked, a.name()))
 	}
 }
 
@@ -241,7 +261,7 @@ func (a *answer) acknowledge() {
 	l := a.lease()
 	switch err := a.leases.Bind(l, a.now); {
 	case errors.Is(err, lease.ErrTaken):
-		a.refuse(fmt.Sprintf("%s was given to another; ask again with DISCOVER", a.address))
+		a.refuse(RefusedTaken, fmt.Sprintf("%s was given to another; ask again with DISCOVER", a.address))
 	case err != nil:
 		a.outcome, a.alarm = IgnoredNoLease, fmt.Sprintf("no lease of %s for %s: %s", a.address, a.name(), err)
 	default:
@@ -281,8 +301,8 @@ func (a *answer) warn() {
 	}
 }
 
-func (a *answer) refuse(why string) {
-	a.kind, a.outcome, a.why = dhcpv4.MessageTypeNak, Refused, why
+func (a *answer) refuse(reason Outcome, why string) {
+	a.kind, a.outcome, a.why = dhcpv4.MessageTypeNak, reason, why
 }
 
 // report says what the decision proves. An address out of a pool proves nothing:

@@ -155,7 +155,7 @@ func TestDiskTrouble(t *testing.T) {
 			t.Errorf("%d answers, want those that rest on no lease", len(out))
 		}
 	}
-	if c.get("REQUEST store-failed") != 2 || c.get("DISCOVER offered") != 2 || c.get("REQUEST refused") != 2 || c.get("INFORM acknowledged") != 2 {
+	if c.get("REQUEST store-failed") != 2 || c.get("DISCOVER offered") != 2 || c.get("REQUEST refused-address") != 2 || c.get("INFORM acknowledged") != 2 {
 		t.Errorf("%v", c.n)
 	}
 	if len(told) != 1 || !strings.Contains(told[0].Error(), "make room on the disk") {

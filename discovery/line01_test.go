@@ -14,7 +14,7 @@ import (
 )
 
 // The tests TestLine01 to TestLine44 are the lines of the conformance checklist
-// (docs/discovery.md), one each. Where a line leaves a choice, the test says what
+// (docs/dhcp.md), one each. Where a line leaves a choice, the test says what
 // was chosen.
 
 const (

@@ -22,8 +22,8 @@ func TestLine16(t *testing.T) {
 	})
 	s := testServer(t, Options{Authoritative: true})
 	for _, x := range []exchange{
-		{"authoritative, INIT-REBOOT", unknown(), nak, Refused, everybody, false},
-		{"authoritative, REBINDING", asks().from("52:54:00:09:09:09").is(mine), nak, Refused, everybody, false},
+		{"authoritative, INIT-REBOOT", unknown(), nak, RefusedUnknown, everybody, false},
+		{"authoritative, REBINDING", asks().from("52:54:00:09:09:09").is(mine), nak, RefusedUnknown, everybody, false},
 		{"authoritative, another server's", unknown().addr(54, theirs), none, IgnoredOtherServer, "", false},
 		{"authoritative, DISCOVER", discover().from("52:54:00:09:09:09"), none, IgnoredUnknown, "", false},
 		{"authoritative, ambiguous", asks().from("52:54:00:aa:aa:aa").addr(50, mine), none, IgnoredAmbiguous, "", false},
@@ -32,7 +32,7 @@ func TestLine16(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) { r, d := handled(t, s, x.p); x.check(t, r, d) })
 	}
 	pool := poolServer(t, 9, func(o *Options) { o.Authoritative = true })
-	if r, _ := pool.answer(t, asks().from(client(1)).addr(50, "10.0.1.3")); r.Outcome != Refused {
+	if r, _ := pool.answer(t, asks().from(client(1)).addr(50, "10.0.1.3")); r.Outcome != RefusedUnknown {
 		t.Errorf("authoritative, no record in the pool: %s", r.Outcome)
 	}
 }
@@ -41,8 +41,8 @@ func TestLine16(t *testing.T) {
 // would say which address was meant.
 func TestLine17(t *testing.T) {
 	runAll(t, []exchange{
-		{"neither 50 nor ciaddr", asks(), nak, Refused, everybody, false},
-		{"with 54", asks().addr(54, ours), nak, Refused, everybody, false},
+		{"neither 50 nor ciaddr", asks(), nak, RefusedBlank, everybody, false},
+		{"with 54", asks().addr(54, ours), nak, RefusedBlank, everybody, false},
 		{"with another server's 54", asks().addr(54, theirs), none, IgnoredOtherServer, "", false},
 	})
 }
@@ -52,7 +52,7 @@ func TestLine18(t *testing.T) {
 	runAll(t, []exchange{
 		{"pre-determined", decline().addr(50, mine).addr(54, ours), none, Declined, "", false},
 		{"another server's", decline().addr(50, mine).addr(54, theirs), none, IgnoredOtherServer, "", false},
-		{"without 50", decline().addr(54, ours), none, Malformed, "", false},
+		{"without 50", decline().addr(54, ours), none, MalformedAddress, "", false},
 	})
 	t.Run("pool", func(t *testing.T) {
 		s := poolServer(t, 2)
@@ -72,6 +72,9 @@ func TestLine18(t *testing.T) {
 		}
 		if r, _ := s.answer(t, discover().from(client(2))); r.Outcome != IgnoredNoLease || !strings.Contains(r.Seen.Alarm, "make the pool larger") {
 			t.Errorf("within the hold: %s %q", r.Outcome, r.Seen.Alarm)
+		}
+		if r, _ := s.answer(t, discover().from(client(4))); r.Outcome != IgnoredNoLease || r.Seen.Alarm != "" {
+			t.Errorf("told again: %s %q", r.Outcome, r.Seen.Alarm)
 		}
 		s.now = s.now.Add(lease.DefaultDeclineHold)
 		if b := s.mustAck(t, 3); b != a {
@@ -133,7 +136,7 @@ func TestLine20(t *testing.T) {
 		{"to ciaddr", inform().is(mine), ack, Acknowledged, mine + ":68", false},
 		{"through a relay", relayed(inform().is(torAddr)), ack, Acknowledged, relayAddr + ":67", false},
 		{"not its address", inform().is("10.9.9.9"), none, IgnoredWrongAddress, "", false},
-		{"without ciaddr", inform(), none, Malformed, "", false},
+		{"without ciaddr", inform(), none, MalformedAddress, "", false},
 	})
 	_, d := answerTo(t, inform().is(mine).opt(55, 1, 51, 58, 59))
 	if !d.YourIPAddr.IsUnspecified() || d.ClientIPAddr.String() != mine || d.Options.Has(dhcpv4.OptionRenewTimeValue) || d.Options.Has(dhcpv4.OptionRebindingTimeValue) {
@@ -302,7 +305,7 @@ func TestLine26(t *testing.T) {
 	} {
 		b := discover().opt(52, 1).bytes()
 		change(b)
-		if res := testServer(t, Options{}).Handle(b, sender); (res.Outcome == Malformed) != strings.HasPrefix(name, "past") {
+		if res := testServer(t, Options{}).Handle(b, sender); res.Outcome.Malformed() != strings.HasPrefix(name, "past") {
 			t.Errorf("%s: %s %v", name, res.Outcome, res.Err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -175,36 +176,38 @@ func TestLine37(t *testing.T) {
 
 func TestLine38(t *testing.T) {
 	whole := discover().bytes()
-	for name, b := range map[string][]byte{
-		"empty":                      {},
-		"short":                      make([]byte, 100),
-		"no cookie":                  (&packet{op: 1, hlen: 6, mac: "52:54:00:01:02:03"}).opt(53, 1).bytes(),
-		"option past the end":        whole[:len(whole)-2],
-		"no end":                     whole[:len(whole)-1],
-		"length of 53":               discover().opt(53, 1).bytes(),
-		"hlen 16":                    func() []byte { p := discover(); p.hlen = 16; return p.bytes() }(),
-		"hlen 17":                    func() []byte { p := discover(); p.hlen = 17; return p.bytes() }(),
-		"hlen 0":                     func() []byte { p := discover(); p.hlen = 0; return p.bytes() }(),
-		"op 2":                       func() []byte { p := discover(); p.op = 2; return p.bytes() }(),
-		"a server's message":         message(offer).bytes(),
-		"unknown message":            message(99).bytes(),
-		"group address":              discover().from("01:00:5e:00:00:01").bytes(),
-		"zero address":               discover().from("00:00:00:00:00:00").bytes(),
-		"giaddr is a group":          discover().via("224.0.0.1", "mgmt-1", "45").bytes(),
-		"giaddr is everybody":        discover().via("255.255.255.255", "mgmt-1", "45").bytes(),
-		"ciaddr is everybody":        asks().is("255.255.255.255").bytes(),
-		"length of 50":               asks().opt(50, 1, 2, 3).bytes(),
-		"length of 54":               asks().opt(54, 1, 2, 3, 4, 5).bytes(),
-		"two relays":                 relayed(relayed(discover())).bytes(),
-		"sub-option past the end":    func() []byte { p := discover().opt(82, 1, 9, 'x'); p.giaddr = relayAddr; return p.bytes() }(),
-		"too long":                   append(discover().bytes(), make([]byte, MaxPacket)...),
-		"client identifier too long": discover().opt(61, make([]byte, 255)...).opt(61, 1).bytes(),
+	for _, x := range []struct {
+		name string
+		want Outcome
+		b    []byte
+	}{
+		{"empty", MalformedLength, nil},
+		{"short", MalformedLength, make([]byte, 100)},
+		{"no cookie", MalformedOptions, (&packet{op: 1, hlen: 6, mac: "52:54:00:01:02:03"}).opt(53, 1).bytes()},
+		{"option past the end", MalformedOptions, whole[:len(whole)-2]},
+		{"no end", MalformedOptions, whole[:len(whole)-1]},
+		{"length of 53", MalformedType, discover().opt(53, 1).bytes()},
+		{"hlen 16", MalformedHardware, func() []byte { p := discover(); p.hlen = 16; return p.bytes() }()},
+		{"hlen 17", MalformedHardware, func() []byte { p := discover(); p.hlen = 17; return p.bytes() }()},
+		{"hlen 0", MalformedHardware, func() []byte { p := discover(); p.hlen = 0; return p.bytes() }()},
+		{"op 2", MalformedRequest, func() []byte { p := discover(); p.op = 2; return p.bytes() }()},
+		{"a server's message", MalformedType, message(offer).bytes()},
+		{"unknown message", MalformedType, message(99).bytes()},
+		{"group address", MalformedHardware, discover().from("01:00:5e:00:00:01").bytes()},
+		{"zero address", MalformedHardware, discover().from("00:00:00:00:00:00").bytes()},
+		{"giaddr is a group", MalformedAddress, discover().via("224.0.0.1", "mgmt-1", "45").bytes()},
+		{"giaddr is everybody", MalformedAddress, discover().via("255.255.255.255", "mgmt-1", "45").bytes()},
+		{"ciaddr is everybody", MalformedAddress, asks().is("255.255.255.255").bytes()},
+		{"length of 50", MalformedAddress, asks().opt(50, 1, 2, 3).bytes()},
+		{"length of 54", MalformedAddress, asks().opt(54, 1, 2, 3, 4, 5).bytes()},
+		{"two relays", MalformedRelay, relayed(relayed(discover())).bytes()},
+		{"sub-option past the end", MalformedRelay, func() []byte { p := discover().opt(82, 1, 9, 'x'); p.giaddr = relayAddr; return p.bytes() }()},
+		{"too long", MalformedLength, append(discover().bytes(), make([]byte, MaxPacket)...)},
+		{"client identifier too long", MalformedClientID, discover().opt(61, make([]byte, 255)...).opt(61, 1).bytes()},
 	} {
-		t.Run(name, func(t *testing.T) {
-			c := &counts{}
-			s := testServer(t, Options{Count: c.count})
-			res := s.Handle(b, sender)
-			if res.Outcome != Malformed || res.Reply.Payload != nil || res.Seen != nil || res.Err == nil {
+		t.Run(x.name, func(t *testing.T) {
+			res := testServer(t, Options{}).Handle(x.b, sender)
+			if res.Outcome != x.want || !res.Outcome.Malformed() || res.Reply.Payload != nil || res.Seen != nil || res.Err == nil {
 				t.Errorf("%+v", res)
 			}
 		})
@@ -213,7 +216,7 @@ func TestLine38(t *testing.T) {
 
 func TestLine39(t *testing.T) {
 	bootp := &packet{op: 1, hlen: 6, mac: "52:54:00:01:02:03", cookie: true}
-	if res := testServer(t, Options{}).Handle(bootp.bytes(), sender); res.Outcome != Malformed || res.Message != noMessage {
+	if res := testServer(t, Options{}).Handle(bootp.bytes(), sender); res.Outcome != MalformedType || res.Message != noMessage {
 		t.Errorf("%+v", res)
 	}
 }
@@ -226,10 +229,14 @@ func TestLine40(t *testing.T) {
 	e.ServerID = netip.MustParseAddr("10.9.9.1")
 	other.mac["52:54:00:01:02:03"] = e
 	s := testServer(t, Options{Table: func() Table { return other }})
-	if _, d := handled(t, s, discover()); d.ServerIdentifier().String() != "10.9.9.1" {
+	res, d := handled(t, s, discover())
+	if d.ServerIdentifier().String() != "10.9.9.1" {
 		t.Errorf("54 is %s, not the agent's address on that network", d.ServerIdentifier())
 	}
-	if res, _ := handled(t, s, asks().addr(50, mine).addr(54, "10.9.9.1")); res.Outcome != Acknowledged {
+	if from := res.Reply.Local.Addr(); from.String() != "10.9.9.1" {
+		t.Errorf("it leaves from %s, and not from the address in 54", from)
+	}
+	if res, _ = handled(t, s, asks().addr(50, mine).addr(54, "10.9.9.1")); res.Outcome != Acknowledged {
 		t.Errorf("%s", res.Outcome)
 	}
 }
@@ -306,4 +313,26 @@ func TestLine44(t *testing.T) {
 		{"RELEASE", foreign(message(dhcpv4.MessageTypeRelease)).is("10.0.0.9").addr(54, theirs), none, IgnoredUnknown, "", false},
 		{"our own slot's, which chose the other server", asks().addr(50, mine).addr(54, theirs), none, IgnoredOtherServer, "", false},
 	})
+}
+
+// The spellings of real switches, through the engine to the slot that hangs on the
+// port (package relay holds them all).
+func TestRelaysOfRealSwitches(t *testing.T) {
+	r := &rack.Rack{Devices: []rack.Device{{Name: "mgmt-1", Role: rack.ManagementSwitch, Address: netip.MustParseAddr(relayAddr)},
+		{Name: "tor-1", Role: rack.ToRSwitch, Management: rack.Port{Device: "mgmt-1", Name: "45"}}}}
+	s := testServer(t, Options{Ports: relay.NewPorts(r)})
+	for _, circuit := range []string{"ge-0/0/45.0", "Ethernet45", "\x00\x0aEthernet45", "Gi1/45:100", "\x00\x04\x00\x64\x01\x2d", "mgmt-1:etp45:Vlan100", "swp45"} {
+		p := discover().from("52:54:00:77:77:77").via(relayAddr, "02:00:00:00:00:01", circuit)
+		res, d := handled(t, s, p)
+		raw, _, _ := rawOption(p.options, optionRelay)
+		if res.Outcome != Offered || d.YourIPAddr.String() != torAddr || !bytes.Contains(res.Reply.Payload, raw) {
+			t.Errorf("%q: %s, %v", circuit, res.Outcome, res.Seen.Err)
+		}
+		if res.Seen.Observation.Via != (rack.Port{Device: "mgmt-1", Name: "45"}) {
+			t.Errorf("%q: through %s", circuit, res.Seen.Observation.Via)
+		}
+	}
+	if res, _ := handled(t, s, discover().from("52:54:00:77:77:77").via(relayAddr, "", "Ethernet46")); res.Outcome != IgnoredUnknown {
+		t.Errorf("%s", res.Outcome)
+	}
 }

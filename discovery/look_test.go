@@ -20,7 +20,7 @@ func TestLookAt(t *testing.T) {
 	if e := classify.Default().Explain(got.Said); e.Class != got.Class {
 		t.Errorf("explained as %+v, looked at as %+v", e.Class, got.Class)
 	}
-	if _, err := LookAt(b[:200], classify.Default()); !errors.Is(err, errNotRequest) {
+	if _, err := LookAt(b[:200], classify.Default()); !errors.Is(err, errLength) {
 		t.Errorf("%v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -59,23 +60,42 @@ type request struct {
 	relay     relayInfo
 }
 
+// malformed is why a packet cannot be read, and what it is counted as.
+type malformed struct {
+	outcome Outcome
+	what    string
+}
+
+func (m *malformed) Error() string { return m.what }
+
 var (
-	errNotRequest = errors.New("op is not 1: it is no client's packet")
-	errTooLong    = errors.New("it is too long")
-	errNoHardware = errors.New("hlen is not 6 or chaddr is no machine's address")
-	errNoKind     = errors.New("option 53 is missing or not a client's message type")
-	errAddress    = errors.New("ciaddr, giaddr or option 50 or 54 is not the address of one machine")
-	errClientID   = errors.New("option 61 is longer than 255 bytes")
-	errNoAddress  = errors.New("an INFORM without ciaddr, or a DECLINE without option 50")
+	errLength     = &malformed{MalformedLength, "it is longer than a packet may be, or shorter than a header"}
+	errNotRequest = &malformed{MalformedRequest, "op is not 1: it is no client's packet"}
+	errNoHardware = &malformed{MalformedHardware, "hlen is not 6 or chaddr is no machine's address"}
+	errNoKind     = &malformed{MalformedType, "option 53 is missing or not a client's message type"}
+	errAddress    = &malformed{MalformedAddress, "ciaddr, giaddr or option 50 or 54 is not the address of one machine"}
+	errNoAddress  = &malformed{MalformedAddress, "an INFORM without ciaddr, or a DECLINE without option 50"}
+	errClientID   = &malformed{MalformedClientID, "option 61 is longer than 255 bytes"}
+	errTwoRelays  = &malformed{MalformedRelay, "it carries option 82 twice: the first may be the client's own"}
+	errRelay      = &malformed{MalformedRelay, "a sub-option of option 82 runs past its end"}
 )
+
+// outcomeOf is what a packet is counted as that parse gave up on.
+func outcomeOf(err error) Outcome {
+	var m *malformed
+	if errors.As(err, &m) {
+		return m.outcome
+	}
+	return MalformedOptions
+}
 
 // parse reads a packet. It returns an error for whatever RFC 2131 lets a server
 // drop; the request then still holds the message type when that was readable.
-func parse(packet []byte, rules *classify.Rules) (*request, error) {
-	if len(packet) > MaxPacket {
-		return &request{}, errTooLong
+func parse(packet []byte, rules *classify.Rules, ports *relay.Ports) (*request, error) {
+	if len(packet) > MaxPacket || len(packet) < headerSize {
+		return &request{}, errLength
 	}
-	if len(packet) < headerSize || packet[0] != byte(dhcpv4.OpcodeBootRequest) {
+	if packet[0] != byte(dhcpv4.OpcodeBootRequest) {
 		return &request{}, errNotRequest
 	}
 	if packet[2] != 6 {
@@ -108,7 +128,7 @@ func parse(packet []byte, rules *classify.Rules) (*request, error) {
 	if a, ok := addr4(p.Options.Get(dhcpv4.GenericOptionCode(optionSubnet))); ok && usable(a) {
 		r.subnet = a
 	}
-	if r.relay, err = readRelay(packet[headerSize:]); err != nil {
+	if r.relay, err = readRelay(packet[headerSize:], r.giaddr, ports); err != nil {
 		return r, err
 	}
 	r.limit = maximum(p)

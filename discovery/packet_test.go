@@ -83,15 +83,6 @@ func (p *packet) bytes() []byte {
 	return append(append(b, p.options...), 255)
 }
 
-func (p *packet) parsed(t testing.TB) *dhcpv4.DHCPv4 {
-	t.Helper()
-	d, err := dhcpv4.FromBytes(p.bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 // fixed is a table for tests: known MACs and known ports.
 type fixed struct {
 	mac  map[string]Entry

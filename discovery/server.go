@@ -10,6 +10,7 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/discovery/wire"
 )
@@ -44,6 +45,10 @@ type Options struct {
 	// Table returns the table of this moment; a nil table knows nobody. It is
 	// called once for every packet and must not block.
 	Table func() Table
+
+	// Ports finds the port that a relay names (option 82) in the cabling of the rack
+	// file. Nil: remote-id and circuit-id are taken for switch and port as they are.
+	Ports *relay.Ports
 
 	// Leases is where addresses are kept before they are acknowledged. Its owner
 	// closes it, after Serve. Nil: they are kept in memory only.
@@ -101,6 +106,7 @@ type Server struct {
 	leases  *lease.Store
 	replies *reply.Builder
 	failing bool // leases could not be written at the last batch
+	dry     bool // a pool had no address for the last client that asked for one
 }
 
 // New checks the options. It returns an error when one that is needed is missing.

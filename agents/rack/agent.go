@@ -21,6 +21,7 @@ import (
 	"github.com/rackreach/rackreach/discovery"
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	dhcprelay "github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/deviceapi"
@@ -336,14 +337,18 @@ func (a *Agent) publish(o rack.Observation) {
 	a.system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
 }
 
+// alarmEvery bounds how often a problem that DHCP sees is logged: clients cause it.
+const alarmEvery = time.Second
+
 // openDHCP opens the wire and builds a DHCP engine on it.
 func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer, error) {
 	conn, err := a.o.ListenDHCP()
 	if err != nil {
 		return nil, err
 	}
+	var alarmed time.Time // used by the server's goroutine only
 	return discovery.New(discovery.Options{
-		Wire: wire.Over(conn), Leases: a.leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
+		Wire: wire.Over(conn), Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },
 		Rules: a.o.Rules,
 		OnPanic: func(reason any, stack []byte) {
@@ -351,7 +356,8 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 		},
 		OnTrouble: func(err error) { a.o.Logger.Error("DHCP", "error", err) },
 		OnSeen: func(s discovery.Seen) {
-			if s.Alarm != "" {
+			if s.Alarm != "" && time.Since(alarmed) >= alarmEvery {
+				alarmed = time.Now()
 				a.o.Logger.Warn("DHCP", "mac", s.Keys.MAC, "problem", s.Alarm)
 			}
 			m := &messages.DeviceSeen{Observation: messages.FromObservation(&s.Observation), Direct: s.Keys.Direct}

@@ -77,7 +77,7 @@ func (m *metrics) zero(platforms map[string]rack.Platform) {
 			m.retries.WithLabelValues(labels...)
 		}
 	}
-	for _, o := range []discovery.Outcome{discovery.Panicked, discovery.Malformed, discovery.IgnoredUnknown, discovery.IgnoredAmbiguous} {
+	for _, o := range []discovery.Outcome{discovery.Panicked, discovery.MalformedOptions, discovery.IgnoredUnknown, discovery.IgnoredAmbiguous} {
 		m.packets.WithLabelValues(m.rack.Name, "none", string(o))
 	}
 }

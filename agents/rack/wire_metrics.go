@@ -31,7 +31,7 @@ func newWireMetrics(rack string) *wireMetrics {
 			[]string{"rack", "asked", "outcome"}),
 		drops: prometheus.NewDesc("rackreach_dhcp_receive_drops_total", "DHCP packets that the kernel dropped because nobody read them in time.", []string{"rack"}, nil),
 	}
-	for _, o := range []discovery.Outcome{discovery.Panicked, discovery.Malformed, discovery.IgnoredUnknown, discovery.IgnoredAmbiguous} {
+	for _, o := range []discovery.Outcome{discovery.Panicked, discovery.MalformedOptions, discovery.IgnoredUnknown, discovery.IgnoredAmbiguous} {
 		m.packets.WithLabelValues(rack, "none", string(o))
 	}
 	for _, allowed := range []string{"yes", "no"} {

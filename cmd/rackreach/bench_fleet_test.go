@@ -188,7 +188,7 @@ func (b *benched) image(n int, takes time.Duration, control float64, last bool) 
 	var agents, runs sync.WaitGroup
 	begin := time.Now()
 	for i, name := range names {
-		log := &tally{Memory: journal.NewMemory()}
+		log := &journalled{Memory: journal.NewMemory()}
 		agents.Go(func() { b.agent(ctx, name, log, tls[name]) })
 		// Racks do not begin at one moment: as many wait their first tenth as there are.
 		offset := takes / 10 * time.Duration(i) / time.Duration(n)
@@ -269,7 +269,7 @@ func (b *benched) enroll(name string) *tls.Config {
 }
 
 // agent is the agent's end of the stream, over a connection of its own.
-func (b *benched) agent(ctx context.Context, name string, log *tally, config *tls.Config) {
+func (b *benched) agent(ctx context.Context, name string, log *journalled, config *tls.Config) {
 	client, err := bus.Dial(b.url, config)
 	if err != nil {
 		b.t.Error(err)
@@ -287,17 +287,17 @@ func (b *benched) agent(ctx context.Context, name string, log *tally, config *tl
 	}
 }
 
-// tally is a journal in memory that knows its newest event.
-type tally struct {
+// journalled is a journal in memory that knows its newest event.
+type journalled struct {
 	*journal.Memory
 	last atomic.Uint64
 }
 
 // Last implements bus.Journal.
-func (c *tally) Last() uint64 { return c.last.Load() }
+func (c *journalled) Last() uint64 { return c.last.Load() }
 
 // live journals the events of a run at the pace of the bench.
-func (b *benched) live(name string, log *tally, offset, takes time.Duration) {
+func (b *benched) live(name string, log *journalled, offset, takes time.Duration) {
 	b.mu.Lock()
 	b.at[name] = make([]time.Time, len(b.events)+1)
 	at, hash := b.at[name], b.hashes[name]

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -39,7 +38,7 @@ func newRelayed(t *testing.T, binary string) *relayed {
 	r.ip("-n", r.agent.in, "addr", "del", dataAgent+"/24", "dev", "eth0")
 	r.ip("-n", r.agent.in, "route", "add", "10.62.0.0/24", "via", relayUp)
 	r.serve()
-	r.relay.start("dhcrelay", "-d", "-4", "-a", "-pf", r.relay.path("pid"), "-i", "swp1", "-i", "eth0", clientAgent).says("Sending on")
+	r.relay.start("dhcrelay", "-d", "-4", "-a", "-pf", r.relay.path("pid"), "-id", "swp1", "-iu", "eth0", clientAgent).says("Sending on")
 	return r
 }
 
@@ -50,7 +49,7 @@ func clientsBehindARelay(t *testing.T, binary string) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRelayed(t, binary)
-			mac, want := serverMAC(i+1), serverAddress(serverMAC(i+1))
+			mac, want := server(i+1).mac, server(i+1).address
 			h := r.machine("client")
 			r.plugIn(h, r.far.in, "lan", mac)
 			p := c.run(h)
@@ -68,22 +67,27 @@ func clientsBehindARelay(t *testing.T, binary string) {
 	}
 }
 
-// judgeRelayed holds what was heard of a relayed client.
+// judgeRelayed holds what was heard of a relayed client. The relay hears a renewal
+// that passes it, too, and relays it besides: then it is answered on both ways.
 func (r *relayed) judgeRelayed(mac, want string) {
 	r.t.Helper()
-	giaddr := netip.MustParseAddr(relayDown)
-	asked := map[dhcpv4.TransactionID][]byte{} // option 82 as the relay wrote it
+	type way struct {
+		exchange dhcpv4.TransactionID
+		relay    string
+	}
+	asked := map[way][]byte{} // option 82 as the relay wrote it
 	count := map[string]int{}
 	for _, m := range r.heard.so(mac, "") {
-		kind, relay := m.MessageType().String(), m.Options.Get(dhcpv4.OptionRelayAgentInformation)
+		kind, option82 := m.MessageType().String(), m.Options.Get(dhcpv4.OptionRelayAgentInformation)
 		viaRelay := !m.GatewayIPAddr.IsUnspecified()
 		if !viaRelay {
 			kind += " past the relay"
 		}
 		count[kind]++
+		on := way{m.TransactionID, m.GatewayIPAddr.String()}
 		if m.OpCode == dhcpv4.OpcodeBootRequest {
-			asked[m.TransactionID] = relay
-			if viaRelay && len(relay) == 0 {
+			asked[on] = option82
+			if viaRelay && len(option82) == 0 {
 				r.t.Errorf("the relay added no option 82: the test proves nothing: %s", m)
 			}
 			continue
@@ -91,10 +95,10 @@ func (r *relayed) judgeRelayed(mac, want string) {
 		switch {
 		case m.YourIPAddr.String() != want:
 			r.t.Errorf("an answer with another address than %s: %s", want, m)
-		case viaRelay && (m.Target.Addr() != giaddr || m.Target.Port() != 67):
+		case viaRelay && (m.Target.Addr().String() != m.GatewayIPAddr.String() || m.Target.Port() != 67):
 			r.t.Errorf("an answer that did not go to the relay (RFC 2131 section 4.1): %s", m)
-		case !bytes.Equal(relay, asked[m.TransactionID]):
-			r.t.Errorf("option 82 came back as %x, it was %x (RFC 3046 section 2.2)", relay, asked[m.TransactionID])
+		case !bytes.Equal(option82, asked[on]):
+			r.t.Errorf("option 82 came back as %x, it was %x (RFC 3046 section 2.2)", option82, asked[on])
 		}
 	}
 	for _, kind := range []string{"DISCOVER", "OFFER", "REQUEST", "ACK", "REQUEST past the relay", "ACK past the relay"} {

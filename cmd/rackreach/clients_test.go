@@ -29,7 +29,7 @@ name: r1
 number: 1
 agent: {cable: "mgmt-1:48", interface: eth0}
 networks:
-  management: {cidr: 10.61.0.0/24, pool: 10.61.0.200-10.61.0.249}
+  management: {cidr: 10.61.0.0/24, pool: 10.61.0.200-10.61.0.249, strangers: STRANGERS}
   data: {cidr: 10.62.0.0/24}
 devices:
   - name: mgmt-1
@@ -54,13 +54,19 @@ inventory: rack.csv
 `
 )
 
-// The MACs of the inventory, and the addresses that the rack file gives them.
-var clientSlots = map[string]struct{ mac, address string }{
-	"mgmt-1":    {"02:61:00:00:00:01", "10.61.0.11"},
-	"tor-1":     {"02:61:00:00:00:02", "10.61.0.12"},
-	"tor-2":     {"02:61:00:00:00:03", "10.61.0.13"},
-	"server-01": {serverMAC(1), "10.62.0.11"}, // its data network is this segment, too
+// slot is what the inventory and the rack file say of one.
+type slot struct{ mac, address string }
+
+// clientSlots are those of the switches. Servers: see server.
+var clientSlots = map[string]slot{
+	"mgmt-1": {"02:61:00:00:00:01", "10.61.0.11"},
+	"tor-1":  {"02:61:00:00:00:02", "10.61.0.12"},
+	"tor-2":  {"02:61:00:00:00:03", "10.61.0.13"},
 }
+
+// server is server-01 and so on. Its data network is the agent's segment, too. What
+// says that it is an operating system may stand in such a slot only.
+func server(n int) slot { return slot{serverMAC(n), fmt.Sprintf("10.62.0.%d", 10+n)} }
 
 // hear is how long the agent listens for other servers before it serves; the tests
 // that have another one wait longer.
@@ -78,6 +84,13 @@ type segment struct {
 // newSegment makes the agent's host; nothing runs on it yet.
 func newSegment(t *testing.T, binary string) *segment {
 	t.Helper()
+	return newSegmentOf(t, binary, false)
+}
+
+// newSegmentOf is newSegment for a rack that gives strangers an address out of a pool,
+// or none.
+func newSegmentOf(t *testing.T, binary string, strangers bool) *segment {
+	t.Helper()
 	for _, n := range []struct{ program, debian string }{{"tcpdump", "tcpdump"}, {"udhcpc", "udhcpc"}, {"dhclient", "isc-dhcp-client"}, {"dhcpcd", "dhcpcd-base"},
 		{"dhcrelay", "isc-dhcp-relay"}, {"perfdhcp", "kea-admin"}, {"dnsmasq", "dnsmasq-base"}} {
 		needs(t, n.program, n.debian)
@@ -87,13 +100,13 @@ func newSegment(t *testing.T, binary string) *segment {
 	s.agent = s.host("agent", clientAgent)
 	s.ip("-n", s.agent.in, "addr", "add", dataAgent+"/24", "dev", "eth0")
 	s.file = filepath.Join(string(s.agent.home), "rack.yaml")
-	s.write(s.file, clientRack)
+	s.write(s.file, strings.Replace(clientRack, "STRANGERS", fmt.Sprint(strangers), 1))
 	var csv strings.Builder
 	csv.WriteString("slot,mac,serial\n")
 	for slot, x := range clientSlots {
 		fmt.Fprintf(&csv, "%s,%s,\n", slot, x.mac)
 	}
-	for i := 1; i < 12; i++ {
+	for i := range 12 {
 		fmt.Fprintf(&csv, "server-%02d,%s,\n", i+1, serverMAC(i+1))
 	}
 	s.write(filepath.Join(string(s.agent.home), "rack.csv"), csv.String())
@@ -244,6 +257,7 @@ func TestClients(t *testing.T) {
 	for name, f := range map[string]func(*testing.T, string){
 		"addresses": clientsAddresses, "relay": clientsBehindARelay,
 		"wrong address": clientWrongAddress, "conflict": clientConflict, "inform": clientInform, "bad cable": clientBadCable,
+		"pool": clientsOfAPool, "load": clientsByTheHundred,
 		"foreign server": clientForeignServer, "two agents": clientTwoAgents, "after a kill": clientAfterAKill,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -256,11 +270,10 @@ func TestClients(t *testing.T) {
 // clientsAddresses: each client gets the address of its slot, renews it without a
 // broadcast, and gives it back; then it gets it again.
 func clientsAddresses(t *testing.T, binary string) {
-	slots := []string{"server-01", "mgmt-1", "tor-1"}
 	for i, c := range clientSoftware {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			slot := clientSlots[slots[i]]
+			slot := server(i + 1)
 			s := newSegment(t, binary)
 			s.serve()
 			h := s.component("client", slot.mac)

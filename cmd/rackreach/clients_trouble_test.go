@@ -52,7 +52,7 @@ func clientWrongAddress(t *testing.T, binary string) {
 // declines it, and that is told.
 func clientConflict(t *testing.T, binary string) {
 	s := newSegment(t, binary)
-	x := clientSlots["tor-1"]
+	x := server(1)
 	s.host("thief", x.address)
 	s.serve()
 	h := s.component("client", x.mac)
@@ -75,7 +75,7 @@ func clientConflict(t *testing.T, binary string) {
 func clientInform(t *testing.T, binary string) {
 	s := newSegment(t, binary)
 	s.serve()
-	x := clientSlots["tor-1"]
+	x := server(1)
 	h := s.component("client", x.mac)
 	s.ip("-n", h.in, "addr", "add", x.address+"/24", "dev", "eth0")
 	script := h.path("script")
@@ -128,9 +128,9 @@ func clientBadCable(t *testing.T, binary string) {
 
 // serverAddress is what the rack file gives to a server by its MAC.
 func serverAddress(mac string) string {
-	for i := 1; i <= 12; i++ {
-		if serverMAC(i) == mac {
-			return fmt.Sprintf("10.62.0.%d", 10+i)
+	for n := 1; n <= 12; n++ {
+		if server(n).mac == mac {
+			return server(n).address
 		}
 	}
 	return "nobody's"

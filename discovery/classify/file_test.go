@@ -229,6 +229,8 @@ func TestEveryWay(t *testing.T) {
 		{`60: {separator: " ", equals: "=", fields: {SN: "{serial}", TY: "A{model}"}}`, discover().str(60, "X TY=B TY=A1  SN=2"), true},
 		{`60: {separator: " ", equals: "=", fields: {SN: "{serial}", TY: "A{model}"}}`, discover().str(60, "TY=A1"), false},
 		{`124/9: abc`, discover().opt(124, 0, 0, 0, 8, 1, 'x', 0, 0, 0, 9, 4, 3, 'a', 'b', 'c'), true},
+		{`77: "\x02b"`, discover().opt(77, 2, 'b'), true},
+		{`125/9/1: abc`, discover().opt(125, 0, 0, 0, 8, 3, 1, 1, 'x', 0, 0, 0, 9, 5, 1, 3, 'a', 'b', 'c'), true},
 		{`124/9: abc`, discover().opt(124, 0, 0, 0, 9, 9, 'a', 'b', 'c'), false},
 	} {
 		r, err := Parse("r", []byte(head+"rules: [{name: x, when: {"+x.when+"}, vendor: X}]"))

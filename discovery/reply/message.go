@@ -78,8 +78,6 @@ type Message struct {
 	Echo     []byte // others: 97 for PXE firmware, 118 when it was heeded
 }
 
-const flagBroadcast = 0x8000
-
 // library makes the message with insomniacslk/dhcp: all of it but what is returned
 // as it came, with its options also in the order in which they are to be written.
 func library(e *Entry, c *Client, m *Message) (*dhcpv4.DHCPv4, []dhcpv4.Option) {

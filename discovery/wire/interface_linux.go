@@ -30,7 +30,8 @@ type Interface struct {
 	batch  *ipv4.PacketConn
 	raw    *Sender // frames to clients without an address
 	buffer int     // granted, bytes
-	source []byte  // control message that names our source address
+	// control messages that name a source address, by each that the interface has
+	sources map[netip.Addr][]byte
 
 	in      []ipv4.Message // of the one that reads
 	dropped atomic.Uint32
@@ -57,12 +58,17 @@ func Open(name string, o Options) (*Interface, error) {
 	}
 	i := &Interface{name: name, mac: link.HardwareAddr, mtu: link.MTU, address: o.Address, port: cmp.Or(o.Port, ServerPort)}
 	if !i.address.IsValid() {
-		i.address = firstIPv4(link)
+		if own := allIPv4(link); len(own) > 0 {
+			i.address = own[0]
+		}
 	}
 	if !i.address.Is4() {
 		return nil, fmt.Errorf("open interface %s for DHCP: it has no IPv4 address: ip addr add ADDRESS/LENGTH dev %s", name, name)
 	}
-	i.source = (&ipv4.ControlMessage{Src: net.IP(i.address.AsSlice())}).Marshal()
+	i.sources = map[netip.Addr][]byte{}
+	for _, a := range append(allIPv4(link), i.address) {
+		i.sources[a] = (&ipv4.ControlMessage{Src: net.IP(a.AsSlice())}).Marshal()
+	}
 	if err := i.bind(cmp.Or(max(o.Buffer, 0), DefaultBuffer)); err != nil {
 		return nil, err
 	}
@@ -72,17 +78,26 @@ func Open(name string, o Options) (*Interface, error) {
 	return i, nil
 }
 
-func firstIPv4(link *net.Interface) netip.Addr {
+func allIPv4(link *net.Interface) (own []netip.Addr) {
 	addrs, err := link.Addrs()
 	if err != nil {
-		return netip.Addr{}
+		return nil
 	}
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
-			return p.Addr()
+			own = append(own, p.Addr())
 		}
 	}
-	return netip.Addr{}
+	return own
+}
+
+// from is the address that a message comes from: a client that asked one of ours
+// must not be answered by another.
+func (i *Interface) from(d *Datagram) netip.Addr {
+	if _, ours := i.sources[d.Local.Addr()]; ours {
+		return d.Local.Addr()
+	}
+	return i.address
 }
 
 // permitted says what a program lacks that is not allowed to.
@@ -236,7 +251,7 @@ func (i *Interface) queue(d *Datagram, k int) {
 	a := d.Peer.Addr().Unmap().As4()
 	copy(i.outAddr[n].IP, a[:])
 	i.outAddr[n].Port = int(d.Peer.Port())
-	i.out[n].Buffers[0], i.out[n].OOB = d.Payload, i.source
+	i.out[n].Buffers[0], i.out[n].OOB = d.Payload, i.sources[i.from(d)]
 	i.outAt = append(i.outAt, k)
 }
 
@@ -261,7 +276,7 @@ func (i *Interface) writeFrame(d *Datagram) (err error) {
 	if udpHeader+ipv4Header+len(d.Payload) > i.mtu {
 		return fmt.Errorf("the message of %d bytes does not fit a frame of interface %s, whose MTU is %d", len(d.Payload), i.name, i.mtu)
 	}
-	u := UDP{From: i.mac, To: d.Hardware, Source: netip.AddrPortFrom(i.address, i.port), Target: d.Peer, Payload: d.Payload}
+	u := UDP{From: i.mac, To: d.Hardware, Source: netip.AddrPortFrom(i.from(d), i.port), Target: d.Peer, Payload: d.Payload}
 	if i.frame, err = u.AppendFrame(i.frame[:0]); err != nil {
 		return err
 	}

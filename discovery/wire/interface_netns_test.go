@@ -166,6 +166,32 @@ func TestInterfaceBothWays(t *testing.T) {
 	}
 }
 
+// A message comes from the address that it is to come from, if that is the
+// interface's, and from the wire's own else.
+func TestInterfaceSource(t *testing.T) {
+	server, client, _ := pair(t)
+	client.Address("rr0", "10.0.0.7/24")
+	server.Address("rr0", "10.5.0.1/24")
+	i, c := open(t, server, wire.Options{Address: netip.MustParseAddr("10.0.0.1")}), socket(t, client, ":68")
+	client.Do(func() { // what comes from another network is not dropped
+		for _, name := range []string{"all", "rr0"} {
+			if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+name+"/rp_filter", []byte("0"), 0); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for _, x := range []struct{ local, from string }{{"10.5.0.1", "10.5.0.1:67"}, {"10.0.0.1", "10.0.0.1:67"}, {"10.6.0.1", "10.0.0.1:67"}, {"255.255.255.255", "10.0.0.1:67"}} {
+		d := wire.Datagram{Payload: []byte(x.local), Peer: netip.MustParseAddrPort("10.0.0.7:68"), Local: netip.AddrPortFrom(netip.MustParseAddr(x.local), 0)}
+		for _, to := range []net.HardwareAddr{nil, client.MAC("rr0")} {
+			d.Hardware = to
+			i.Write([]wire.Datagram{d}, fail(t))
+			if got, from := receive(t, c); got != x.local || from.String() != x.from {
+				t.Errorf("to come from %s (frame: %t): came from %s, want %s", x.local, to != nil, from, x.from)
+			}
+		}
+	}
+}
+
 // A client without an address is answered although nobody could tell who has it.
 func TestInterfaceWithoutARP(t *testing.T) {
 	server, client, _ := pair(t)

@@ -17,10 +17,10 @@ const module = "github.com/rackreach/rackreach/"
 // of lower rows only, never one of its own row.
 var rows = [][]string{
 	{"cmd/rackreach"},
-	{"agents/rack", "agents/coordinator", "internal/sim", "examples"},
+	{"agents/rack", "agents/coordinator", "internal/sim", "examples", "lab"},
 	{"actors", "internal/api"},
 	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog", "internal/pki", "internal/access"},
-	{"discovery/foreign", "discovery/bmcscan", "discovery/ra", "discovery/lldp", "discovery/reply"},
+	{"discovery/foreign", "discovery/relay", "discovery/bmcscan", "discovery/ra", "discovery/lldp", "discovery/reply"},
 	{"discovery/capture", "discovery/classify", "discovery/lease", "discovery/wire", "internal/durable", "messages/messagesconnect"},
 	{"messages"},
 	{"internal/fleet"},

@@ -41,6 +41,35 @@ func TestEventsGoUpInOrder(t *testing.T) {
 	until(t, "a heartbeat", func() bool { l := c.line("r1"); l.mu.Lock(); defer l.mu.Unlock(); return l.beats > 2 })
 }
 
+// TestABurstGoesTogether: events wait for others, but not when there are many, and
+// not when somebody may wait for the answer to an order.
+func TestABurstGoesTogether(t *testing.T) {
+	log, j := newRecord(), newOwn()
+	c := newCoordinator(t, log)
+	a := newAgent(t, c.server.URL, j, func(o *UplinkOptions) { o.GatherFor = time.Hour })
+	until(t, "it is connected", func() bool { return c.line("r1") != nil })
+	appends := func() int { log.mu.Lock(); defer log.mu.Unlock(); return log.appends }
+	beats := func() int { l := c.line("r1"); l.mu.Lock(); defer l.mu.Unlock(); return l.beats }
+	for range enough - 1 {
+		j.add(1)
+	}
+	now := beats()
+	until(t, "two heartbeats", func() bool { return beats() > now+2 })
+	if n := log.seq("r1"); n != 0 {
+		t.Errorf("%d events did not wait for others", n)
+	}
+	j.add(1)
+	until(t, "enough events are up", func() bool { return log.seq("r1") == enough })
+	if n := appends(); n != 1 {
+		t.Errorf("they went in %d messages", n)
+	}
+	c.line("r1").orders <- &messages.Order{Id: "a", Rack: "r1", Verb: "halt"}
+	until(t, "the order is obeyed", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return len(a.obeyed) == 1 })
+	j.add(1)
+	until(t, "its answer is up", func() bool { return log.seq("r1") == enough+1 })
+	same(t, log, j)
+}
+
 func TestACoordinatorThatWasAway(t *testing.T) {
 	log, j := newRecord(), newOwn()
 	c := newCoordinator(t, log)

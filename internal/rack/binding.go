@@ -183,7 +183,10 @@ func (b *Binder) Bind(k Keys) (Binding, error) {
 	if err != nil {
 		return Binding{}, err
 	}
-	out := Binding{Link: k.Via, Network: end.Network}
+	out := Binding{Network: end.Network}
+	if k.Via.Device != "" {
+		out.Link = k.Via
+	}
 	if k.Direct {
 		out.Network = Management
 	}
@@ -210,7 +213,7 @@ func (b *Binder) known(k Keys) (found map[How]string, end Cable, err error) {
 	switch {
 	case byPort:
 		found[ByPort] = end.Device
-	case !k.Via.IsZero():
+	case k.Via.Device != "": // many relays name the port alone: that speaks neither for nor against
 		if _, ours := b.rack.Device(k.Via.Device); !ours {
 			return nil, end, fmt.Errorf("%w: relayed by %q, which is not a switch of %s", ErrUnknown, k.Via.Device, b.rack.Name)
 		}

@@ -83,6 +83,9 @@ func TestBind(t *testing.T) {
 		{name: "no keys at all", keys: rack.Keys{Stage: rack.StageUnknown}, err: rack.ErrUnknown},
 		{name: "a port that nothing is cabled to", keys: rack.Keys{Via: port(t, "mgmt-1:30"), Stage: rack.StageONIE, Model: spine}, err: rack.ErrUnknown, says: "mgmt-1:30"},
 		{name: "another rack's switch", keys: rack.Keys{Via: port(t, "r9-tor:1"), Stage: rack.StageOS}, err: rack.ErrUnknown, says: "not a switch of r2"},
+		{name: "a relay that names its port and not itself says nothing", keys: rack.Keys{MAC: "52:54:00:00:00:01", Via: rack.Port{Name: "swp1"}, Stage: rack.StageOS},
+			want: rack.Binding{Device: "server-01", How: rack.ByMAC}},
+		{name: "nor does it make a stranger known by its class", keys: rack.Keys{Via: rack.Port{Name: "swp1"}, Stage: rack.StageONIE, Model: spine}, err: rack.ErrUnknown, says: "swp1"},
 		{name: "another rack's switch relays a MAC of ours", keys: rack.Keys{MAC: "52:54:00:00:00:01", Via: port(t, "r9-tor:1")}, err: rack.ErrUnknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
