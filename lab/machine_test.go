@@ -159,7 +159,7 @@ func (s *segment) record(name string) {
 			s.t.Error(err)
 		}
 	})
-	cmd := exec.Command("tcpdump", "-i", nic, "-U", "-n", "-s", "0", "-Z", "root", "-w", file, "udp port 67 or udp port 68 or udp port 4011 or icmp6")
+	cmd := exec.Command("tcpdump", "-i", nic, "-U", "--immediate-mode", "-n", "-s", "0", "-Z", "root", "-w", file, "udp port 67 or udp port 68 or udp port 4011 or icmp6")
 	said := &said{}
 	cmd.Stderr = said
 	s.start(cmd)

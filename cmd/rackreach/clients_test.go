@@ -123,12 +123,12 @@ func built(t *testing.T) string {
 
 func serverMAC(n int) string { return fmt.Sprintf("02:61:00:00:01:%02x", n) }
 
-// serve starts the recording and the service.
+// serve starts the service, and the recording once it has asked for other servers.
 func (s *segment) serve() {
 	s.t.Helper()
-	s.heard = s.agent.record("eth0")
 	s.discover = s.agent.start(s.binary, "discover", s.file, "--state", s.agent.path("state"), "--hear", hear)
 	s.discover.says("is served on")
+	s.heard = s.agent.record("eth0")
 }
 
 // component makes a host on the agent's cable, with a MAC and no address.
@@ -174,23 +174,12 @@ var clientSoftware = []software{
 	{
 		name: "udhcpc", renewed: "CLIENT renew",
 		command: func(h *host, script string) []string {
-			return []string{"udhcpc", "-f", "-i", "eth0", "-s", script, "-p", h.path("pid"), "-t", "10", "-T", "1"}
+			return []string{"udhcpc", "-f", "-i", "eth0", "-s", script, "-p", h.path("pid"), "-t", "10", "-T", "1", "-A", "1"}
 		},
 		renew:   func(p *process) { p.signal(syscall.SIGUSR1) },
 		release: func(p *process) { p.signal(syscall.SIGUSR2) },
 	},
-	{
-		// 600 of its seconds are one of ours: half of a lease of an hour is 3 s.
-		name: "dhclient", renewed: "CLIENT RENEW",
-		command: func(h *host, script string) []string {
-			return []string{"env", "LD_PRELOAD=" + fakeTime(h.w.t), "FAKETIME=+0 x600", "dhclient", "-d", "-v", "-cf", "/dev/null", "-sf", script, "-lf", h.path("leases"), "-pf", h.path("pid"), "eth0"}
-		},
-		release: func(p *process) {
-			h := p.h
-			h.clear(p)
-			h.to("dhclient", "-r", "-d", "-cf", "/dev/null", "-sf", h.path("script"), "-lf", h.path("leases"), "-pf", h.path("pid"), "eth0")
-		},
-	},
+	dhclient(600), // half of a lease of an hour is 3 s of ours
 	{
 		// Its folders are private to the process: ip netns exec gives each a mount
 		// namespace of its own. -A: no waiting for others that answer ARP.
@@ -212,6 +201,21 @@ func fakeTime(t *testing.T) string {
 		t.Fatal("this test needs libfaketime.so.1: install Debian's package libfaketime: ", err)
 	}
 	return found[0]
+}
+
+// dhclient renews by itself, on a clock that runs fast.
+func dhclient(speed int) software {
+	return software{
+		name: "dhclient", renewed: "CLIENT RENEW",
+		command: func(h *host, script string) []string {
+			return []string{"env", "LD_PRELOAD=" + fakeTime(h.w.t), fmt.Sprintf("FAKETIME=+0 x%d", speed), "dhclient", "-d", "-v", "-cf", "/dev/null", "-sf", script, "-lf", h.path("leases"), "-pf", h.path("pid"), "eth0"}
+		},
+		release: func(p *process) {
+			h := p.h
+			h.clear(p)
+			h.to("dhclient", "-r", "-d", "-cf", "/dev/null", "-sf", h.path("script"), "-lf", h.path("leases"), "-pf", h.path("pid"), "eth0")
+		},
+	}
 }
 
 func (h *host) path(name string) string { return filepath.Join(string(h.home), name) }
@@ -287,6 +291,7 @@ func clientsAddresses(t *testing.T, binary string) {
 			c.release(p)
 			s.until(nsSoon, "a RELEASE is heard", func() bool { return len(s.heard.so(slot.mac, "RELEASE")) > 0 })
 			h.clear(p)
+			s.ip("-n", h.in, "addr", "flush", "dev", "eth0") // if it was cleared before it could
 			again := c.run(h)
 			s.until(nsSoon, c.name+" has its address again", func() bool { return strings.Contains(h.addresses(), slot.address+"/24") })
 			h.clear(again)

@@ -220,7 +220,7 @@ func clientAfterAKill(t *testing.T, binary string) {
 	s.serve()
 	x := clientSlots["mgmt-1"]
 	h := s.component("client", x.mac)
-	p := clientSoftware[1].run(h) // by itself, every 3 s
+	p := dhclient(200).run(h) // it renews after 9 s, and gives up after 18
 	p.says("CLIENT BOUND " + x.address)
 	s.discover.kill()
 	s.heard.keep("before-a-kill")
