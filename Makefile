@@ -38,7 +38,7 @@ bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minu
 # and strace; what it is told by environment variables stands in bench_dhcp_test.go.
 .PHONY: bench-dhcp
 bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 minutes, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run TestDHCPBench -timeout 60m ./cmd/rackreach
+	$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach
 
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v

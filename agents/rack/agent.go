@@ -231,7 +231,7 @@ func (a *Agent) openLeases() (err error) {
 	} else if a.leases, err = lease.Open(a.o.LeaseFile, lease.Options{}); err != nil {
 		return fmt.Errorf("start DHCP: %w", err)
 	}
-	a.metrics.leases.Store(a.leases)
+	a.metrics.leases.store.Store(a.leases)
 	return nil
 }
 

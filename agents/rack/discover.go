@@ -93,6 +93,7 @@ func NewDiscoverer(o DiscoverOptions) (*Discoverer, error) {
 	d.own, _ = link.In(o.Rack.Management)
 	d.swap()
 	d.metrics = newWireMetrics(o.Rack.Name)
+	d.metrics.leases.store.Store(o.Leases)
 	if o.Registry != nil {
 		if err := o.Registry.Register(d.metrics); err != nil {
 			return nil, fmt.Errorf("register the metrics: %w", err)

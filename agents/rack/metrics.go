@@ -2,13 +2,11 @@ package rackagent
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rackreach/rackreach/discovery"
-	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -29,9 +27,7 @@ type metrics struct {
 	failures *prometheus.CounterVec
 	retries  *prometheus.CounterVec
 	packets  *prometheus.CounterVec
-
-	leases                              atomic.Pointer[lease.Store] // nil before Run
-	leaseCount, leaseSyncs, leaseFailed *prometheus.Desc
+	leases   *leaseMetrics
 
 	mu      sync.Mutex
 	run     *rack.Run
@@ -47,20 +43,17 @@ func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(
 	step := []string{"rack", "role", "phase", "step"}
 	m := &metrics{
 		rack: r, transfer: transfer, dropped: func() uint64 { return 0 },
-		devices:     prometheus.NewDesc("rackreach_devices", "Devices by role and by the phase that they are in.", []string{"rack", "role", "phase"}, nil),
-		progress:    prometheus.NewDesc("rackreach_device_progress_ratio", "Share of a device's work that is done, by the weights of its steps, 0 to 1.", []string{"rack", "device", "role"}, nil),
-		state:       prometheus.NewDesc("rackreach_rack_state", "1 for the state that the rack is in, 0 for the others.", []string{"rack", "state"}, nil),
-		drops:       prometheus.NewDesc("rackreach_observations_dropped_total", "Observations that were dropped because the agent could not keep up.", []string{"rack"}, nil),
-		sent:        prometheus.NewDesc("rackreach_image_sent_bytes", "Bytes of its image that a device was sent under its last ticket.", []string{"rack", "device", "role"}, nil),
-		leaseCount:  prometheus.NewDesc("rackreach_dhcp_leases", "Addresses whose lease DHCP keeps, whatever became of it.", []string{"rack"}, nil),
-		leaseSyncs:  prometheus.NewDesc("rackreach_dhcp_lease_syncs_total", "Syncs of the disk that made leases durable before they were acknowledged.", []string{"rack"}, nil),
-		leaseFailed: prometheus.NewDesc("rackreach_dhcp_lease_commits_failed_total", "Commits of leases that failed: nothing of them was acknowledged.", []string{"rack"}, nil),
+		devices:  prometheus.NewDesc("rackreach_devices", "Devices by role and by the phase that they are in.", []string{"rack", "role", "phase"}, nil),
+		progress: prometheus.NewDesc("rackreach_device_progress_ratio", "Share of a device's work that is done, by the weights of its steps, 0 to 1.", []string{"rack", "device", "role"}, nil),
+		state:    prometheus.NewDesc("rackreach_rack_state", "1 for the state that the rack is in, 0 for the others.", []string{"rack", "state"}, nil),
+		drops:    prometheus.NewDesc("rackreach_observations_dropped_total", "Observations that were dropped because the agent could not keep up.", []string{"rack"}, nil),
+		sent:     prometheus.NewDesc("rackreach_image_sent_bytes", "Bytes of its image that a device was sent under its last ticket.", []string{"rack", "device", "role"}, nil),
 		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "rackreach_step_duration_seconds", Help: "Duration of attempts of steps that were completed.",
 			Buckets: stepBuckets}, step),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_failures_total", Help: "Attempts of steps that failed."}, step),
 		retries:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_retries_total", Help: "Failed attempts of steps that were followed by another."}, step),
-		packets:  newPacketCounter(),
-		run:      rack.NewRun(r, platforms), started: map[string]time.Time{},
+		packets:  newPacketCounter(), leases: newLeaseMetrics(r.Name),
+		run: rack.NewRun(r, platforms), started: map[string]time.Time{},
 	}
 	m.zero(platforms)
 	return m
@@ -84,10 +77,10 @@ func (m *metrics) zero(platforms map[string]rack.Platform) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.devices, m.progress, m.state, m.drops, m.sent, m.leaseCount, m.leaseSyncs, m.leaseFailed} {
+	for _, d := range []*prometheus.Desc{m.devices, m.progress, m.state, m.drops, m.sent} {
 		ch <- d
 	}
-	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets} {
+	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets, m.leases} {
 		c.Describe(ch)
 	}
 }
@@ -99,18 +92,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.failures.Collect(ch)
 	m.retries.Collect(ch)
 	m.packets.Collect(ch)
-	m.collectLeases(ch)
-}
-
-// collectLeases tells of the leases of DHCP.
-func (m *metrics) collectLeases(ch chan<- prometheus.Metric) {
-	var s lease.Stats
-	if store := m.leases.Load(); store != nil {
-		s = store.Stats()
-	}
-	ch <- prometheus.MustNewConstMetric(m.leaseCount, prometheus.GaugeValue, float64(s.Leases), m.rack.Name)
-	ch <- prometheus.MustNewConstMetric(m.leaseSyncs, prometheus.CounterValue, float64(s.Syncs), m.rack.Name)
-	ch <- prometheus.MustNewConstMetric(m.leaseFailed, prometheus.CounterValue, float64(s.Failed), m.rack.Name)
+	m.leases.Collect(ch)
 }
 
 func (m *metrics) collectRun(ch chan<- prometheus.Metric) {

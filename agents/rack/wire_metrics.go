@@ -15,6 +15,7 @@ type wireMetrics struct {
 	packets *prometheus.CounterVec
 	foreign *prometheus.CounterVec
 	adverts *prometheus.CounterVec
+	leases  *leaseMetrics
 	drops   *prometheus.Desc
 	dropped atomic.Value // func() uint64
 }
@@ -25,6 +26,7 @@ func newWireMetrics(rack string) *wireMetrics {
 	m := &wireMetrics{
 		rack:    rack,
 		packets: newPacketCounter(),
+		leases:  newLeaseMetrics(rack),
 		foreign: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_dhcp_foreign_messages_total", Help: "DHCP messages of servers that are not ours, by whether an operator allowed that server."},
 			[]string{"rack", "allowed"}),
 		adverts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_router_advertisements_total", Help: "IPv6 router advertisements that say that there is no router, by whether a node asked and by outcome."},
@@ -79,6 +81,7 @@ func (m *wireMetrics) Describe(ch chan<- *prometheus.Desc) {
 	m.packets.Describe(ch)
 	m.foreign.Describe(ch)
 	m.adverts.Describe(ch)
+	m.leases.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -91,4 +94,5 @@ func (m *wireMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.packets.Collect(ch)
 	m.foreign.Collect(ch)
 	m.adverts.Collect(ch)
+	m.leases.Collect(ch)
 }

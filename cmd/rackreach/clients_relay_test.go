@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +61,9 @@ func clientsBehindARelay(t *testing.T, binary string) {
 			}
 			p.says(c.renewed + " " + want)
 			h.clear(p)
+			r.until(nsSoon, "the renewal past the relay is heard", func() bool {
+				return slices.ContainsFunc(r.heard.so(mac, "ACK"), func(m heardDHCP) bool { return m.GatewayIPAddr.IsUnspecified() })
+			})
 			r.heard.keep(c.name + "-relayed")
 			r.judgeRelayed(mac, want)
 			r.discover.stop()

@@ -295,6 +295,7 @@ func clientsAddresses(t *testing.T, binary string) {
 			again := c.run(h)
 			s.until(nsSoon, c.name+" has its address again", func() bool { return strings.Contains(h.addresses(), slot.address+"/24") })
 			h.clear(again)
+			s.until(nsSoon, "all of it is heard", func() bool { return len(s.heard.so(slot.mac, "ACK")) >= 3 })
 			s.judge(c.name, slot.mac, slot.address)
 			s.discover.stop()
 		})

@@ -128,32 +128,6 @@ func (w *world) tap(in, name, bridge string) *os.File {
 	return os.NewFile(uintptr(fd), name)
 }
 
-// entered calls f in a network namespace; what f opens stays there. The thread
-// comes back: one that ended would take the processes with it that it had started
-// (Pdeathsig is about the thread).
-func entered(in string, f func() error) error {
-	runtime.LockOSThread()
-	back, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(back)
-	ns, err := unix.Open("/run/netns/"+in, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(ns)
-	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("enter namespace %s: %w", in, err)
-	}
-	err = f()
-	if back := unix.Setns(back, unix.CLONE_NEWNET); back != nil {
-		return errors.Join(err, fmt.Errorf("leave namespace %s: %w", in, back)) // on a thread that stays locked
-	}
-	runtime.UnlockOSThread()
-	return err
-}
-
 // The cable itself, on two pipes: what it is told to do, it does, and nothing else.
 func TestLossyCable(t *testing.T) {
 	const n = 4000

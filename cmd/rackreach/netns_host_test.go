@@ -3,11 +3,16 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // needs fails a test that cannot run here, and says what to install.
@@ -48,3 +53,29 @@ func (h *host) listens(p *process) bool {
 // settle is how long a machine is left alone between two servers: what the last one
 // left to write is written, and the CPU is quiet.
 const settle = 300 * time.Millisecond
+
+// entered calls f in a network namespace; what f opens stays there. The thread
+// comes back: one that ended would take the processes with it that it had started
+// (Pdeathsig is about the thread).
+func entered(in string, f func() error) error {
+	runtime.LockOSThread()
+	back, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(back)
+	ns, err := unix.Open("/run/netns/"+in, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(ns)
+	if err := unix.Setns(ns, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter namespace %s: %w", in, err)
+	}
+	err = f()
+	if back := unix.Setns(back, unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, fmt.Errorf("leave namespace %s: %w", in, back)) // on a thread that stays locked
+	}
+	runtime.UnlockOSThread()
+	return err
+}
