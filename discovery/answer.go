@@ -321,6 +321,8 @@ func (a *answer) report(s *Seen) {
 	s.Alarm = a.alarm
 	switch {
 	case a.mode != Addresses: // the address is another server's
+	case a.outcome == Offered:
+		s.Offered = a.address.String()
 	case a.outcome == Acknowledged && a.request.kind != dhcpv4.MessageTypeInform:
 		s.Address = a.address.String()
 		fallthrough

@@ -57,6 +57,9 @@ func TestWhatAnAnswerProves(t *testing.T) {
 			if (o.Address == mine) != (res.Outcome == Acknowledged || tt.want == rack.DHCPDeclined) {
 				t.Errorf("address %q", o.Address)
 			}
+			if (res.Seen.Offered == mine) != (res.Outcome == Offered) {
+				t.Errorf("offered %q", res.Seen.Offered)
+			}
 			if tt.name == "declined" && o.Message != `in use\x0a` {
 				t.Errorf("message %q", o.Message)
 			}

@@ -71,6 +71,8 @@ type Discoverer struct {
 	mu      sync.Mutex
 	binder  *rack.Binder    // what was learnt
 	running map[string]bool // slots that were seen with their system running
+
+	wire discovery.Wire // set by Run before it serves
 }
 
 // NewDiscoverer checks whether the interface may be served. Its error names
@@ -143,6 +145,7 @@ func (d *Discoverer) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.wire = i
 	server, err := discovery.New(discovery.Options{
 		Wire: i, Ports: dhcprelay.NewPorts(d.o.Rack), Leases: d.o.Leases, Rules: d.o.Rules, ServerID: d.own, Count: d.metrics.dhcp, OnSeen: d.seen,
 		Table: func() discovery.Table { return d.table.Load() },
@@ -222,6 +225,10 @@ func (d *Discoverer) seen(s discovery.Seen) {
 	if s.Alarm != "" {
 		d.tell.say(Notice{Kind: NoticeAlarm, Device: n.Device, MAC: n.MAC, Text: named(o.MAC) + ": " + s.Alarm})
 	}
+	if foreign.IsProbe(o.MAC) {
+		d.probed(s)
+		return
+	}
 	if s.Err != nil {
 		d.stranger(n, s)
 		return
@@ -249,6 +256,9 @@ func (d *Discoverer) stranger(n Notice, s discovery.Seen) {
 	d.tell.once(n, func() string {
 		if n.Address != "" {
 			return fmt.Sprintf("%s, %s, has the address %s for strangers: %s", named(n.MAC), described(n), n.Address, s.Err)
+		}
+		if s.Offered != "" {
+			return fmt.Sprintf("%s, %s, is offered the address %s for strangers: %s", named(n.MAC), described(n), s.Offered, s.Err)
 		}
 		return fmt.Sprintf("%s, %s, is not answered: %s", named(n.MAC), described(n), s.Err)
 	})

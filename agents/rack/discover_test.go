@@ -59,6 +59,8 @@ func TestDiscovererTells(t *testing.T) {
 	stranger := rack.Observation{MAC: "02:00:00:00:00:09", Stage: rack.StageUnknown, Vendor: "Quanta"}
 	see(stranger, discovery.Seen{Err: fmt.Errorf("%w: because", rack.ErrUnknown)})
 	see(stranger, discovery.Seen{Err: fmt.Errorf("%w: because", rack.ErrUnknown), Address: "10.0.1.200", Alarm: "the pool is nearly empty"})
+	offered := rack.Observation{MAC: "02:00:00:00:00:0a"}
+	see(offered, discovery.Seen{Err: fmt.Errorf("%w: because", rack.ErrUnknown), Offered: "10.0.1.201"})
 	see(stranger, discovery.Seen{Err: fmt.Errorf("%w: it could be two", rack.ErrAmbiguous)})
 	const declines = "declined server-01: 02:00:00:00:00:01 refuses its address 10.0.1.11: somebody else has it (): find that with: arping -I rr9 10.0.1.11"
 	want := []string{
@@ -68,6 +70,7 @@ func TestDiscovererTells(t *testing.T) {
 		"stranger : 02:00:00:00:00:09, of an unknown kind (Quanta), is not answered: no slot of this rack fits: because",
 		"alarm : 02:00:00:00:00:09: the pool is nearly empty",
 		"stranger : 02:00:00:00:00:09, of an unknown kind (Quanta), has the address 10.0.1.200 for strangers: no slot of this rack fits: because",
+		"stranger : 02:00:00:00:00:0a, of an unknown kind, is offered the address 10.0.1.201 for strangers: no slot of this rack fits: because",
 		"ambiguous : 02:00:00:00:00:09, of an unknown kind (Quanta), is not answered: ambiguous component: it could be two",
 	}
 	if got := texts(*told); strings.Join(got, "\n") != strings.Join(want, "\n") {

@@ -17,7 +17,7 @@ const (
 	NoticeSeen       NoticeKind = "seen"            // a component was seen in a stage, and bound to a slot
 	NoticeAddress    NoticeKind = "address"         // a component was given its address
 	NoticeDeclined   NoticeKind = "declined"        // a component refuses its address: somebody else has it
-	NoticeStranger   NoticeKind = "stranger"        // no slot fits; it is not answered
+	NoticeStranger   NoticeKind = "stranger"        // no slot fits; it gets an address of a pool for strangers, or no answer
 	NoticeAmbiguous  NoticeKind = "ambiguous"       // more than one slot fits; it is not answered
 	NoticeBMC        NoticeKind = "bmc"             // a BMC answered
 	NoticeNeighbour  NoticeKind = "neighbour"       // what is at the other end of our cable

@@ -16,6 +16,7 @@ import (
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/platform"
 )
 
@@ -117,7 +118,11 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 		Credentials: credentials(d.env), ScanPause: d.scan,
 	})
 	if err != nil {
-		return fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file)
+		err = fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file)
+		if errors.As(err, new(*wire.MissingError)) {
+			return badInput(err)
+		}
+		return err
 	}
 	if d.metrics != "" {
 		var web imaging

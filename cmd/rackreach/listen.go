@@ -75,6 +75,10 @@ func (l *listen) run(ctx context.Context, out, notes io.Writer, env func(string)
 				return badInput(fmt.Errorf("--draft: %s is there already: name another path, or delete it", path))
 			}
 		}
+		// Now, and not after hours of listening.
+		if info, err := os.Stat(filepath.Dir(l.draft)); err != nil || !info.IsDir() {
+			return badInput(fmt.Errorf("--draft: %s is not a directory: make it, or name another path", filepath.Dir(l.draft)))
+		}
 	}
 	rules, _, err := loadRules(l.rules, env)
 	if err != nil {

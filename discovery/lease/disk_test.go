@@ -226,6 +226,22 @@ func TestDamagedFile(t *testing.T) {
 	if _, err := Open(path, Options{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "move it away") {
 		t.Errorf("no database: %v", err)
 	}
+	for _, length := range []int{0, 1, 4096, 8192, 12288, len(whole) / 2} { // cut off
+		if err := os.WriteFile(path, whole[:length], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path, Options{})
+		if err == nil { // what was cut off held nothing that counts
+			if got := s.Stats().Leases; got != len(want) {
+				t.Errorf("%d bytes: %d leases of %d", length, got, len(want))
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		} else if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "move it away") {
+			t.Errorf("%d bytes: %v", length, err)
+		}
+	}
 }
 
 func TestNewerFile(t *testing.T) {

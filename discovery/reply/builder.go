@@ -44,7 +44,8 @@ type key struct {
 // that are returned as they came.
 type template struct {
 	bytes []byte
-	echo  int // where option 61 and the others go in
+	echo  int  // where option 61 and the others go in
+	less  bool // an option fits no frame at all, and is not in it
 }
 
 // Append writes an answer behind b, which must be empty, and returns it. truncated
@@ -54,7 +55,7 @@ func (t *Builder) Append(b []byte, e *Entry, c *Client, m *Message) (packet []by
 		return compose(b, e, c, m)
 	}
 	x := t.template(e, c, m)
-	if len(x.bytes)+len(m.ClientID)+len(m.Echo)+len(m.Relay)+1 > c.Limit {
+	if len(x.bytes)+len(m.ClientID)+len(m.Echo)+len(m.Relay)+1 > c.Limit || x.less {
 		return compose(b, e, c, m) // something is left out
 	}
 	b = append(b, x.bytes[:x.echo]...)
@@ -84,7 +85,7 @@ func (t *Builder) template(e *Entry, c *Client, m *Message) template {
 	if x.echo == 0 {
 		x.echo = len(w.out)
 	}
-	x.bytes = w.out
+	x.bytes, x.less = w.out, w.truncated
 	if len(t.templates) >= maxTemplates {
 		clear(t.templates)
 	}

@@ -272,3 +272,16 @@ func TestTemplatesAreNotMixedUp(t *testing.T) {
 		}
 	}
 }
+
+// What fits no frame is left out, and that is said, also from a template.
+func TestTooLongForAnyFrame(t *testing.T) {
+	e := Entry{InstallerURL: "http://192.0.2.1/" + strings.Repeat("x", 1600)}
+	c, m := client(rack.StageONIE, "", "", 1, 3), offer()
+	c.Limit = 1472
+	b := NewBuilder()
+	for range 2 {
+		if _, truncated := b.Append(nil, &e, &c, &m); !truncated {
+			t.Error("it does not say that something was left out")
+		}
+	}
+}
