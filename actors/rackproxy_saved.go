@@ -47,7 +47,7 @@ const SaveParts = 60
 
 // saveAfter is how many events a rack may have that are not saved. A coordinator
 // that is started reads them again.
-const saveAfter = 256
+const saveAfter = 512
 
 // Messages of a RackProxy.
 type (

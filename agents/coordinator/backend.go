@@ -30,7 +30,7 @@ const readLimit = 512
 
 // watchBytes bounds a message to a watcher of the fleet, but for one of the log that
 // is larger by itself.
-const watchBytes = 256 << 10
+const watchBytes = 64 << 10
 
 // racks are the racks of the coordinator, for the API.
 type racks struct{ c *Coordinator }

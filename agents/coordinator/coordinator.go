@@ -160,7 +160,7 @@ func (g *guardian) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 }
 
 // entriesInFlight bounds what is on its way from the log to the actors.
-const entriesInFlight = 64
+const entriesInFlight = 8
 
 // followLog lets the actors know what the log holds.
 func (c *Coordinator) followLog(ctx context.Context) error {

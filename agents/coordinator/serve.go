@@ -36,7 +36,7 @@ const (
 	maxHeader   = 16 << 10 // bytes
 	headerLimit = 5 * time.Second
 	idleLimit   = 2 * time.Minute
-	packAbove   = 16 << 10 // bytes of an answer: to pack a small one costs more than to send it
+	packAbove   = 64 << 10 // bytes of an answer: to pack a small one costs more than to send it
 )
 
 // serve serves until ctx ends.

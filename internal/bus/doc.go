@@ -30,8 +30,8 @@ import (
 const (
 	// MaxMessage bounds a message, which may carry the plan of a rack.
 	MaxMessage     = 20 << 20  // bytes
-	maxBatch       = 256       // events of one message
-	maxBytes       = 256 << 10 // bytes of one message, but for an event that is larger by itself
+	maxBatch       = 128       // events of one message
+	maxBytes       = 32 << 10  // bytes of one message, but for an event that is larger by itself; each end keeps room for one
 	maxHello       = 4 << 10   // bytes
 	maxBeat        = 256 << 10 // bytes: a rack has some hundred devices
 	enough         = 64        // events that wait for no further ones

@@ -19,12 +19,13 @@ const (
 	dialLimit = 10 * time.Second
 	pingAfter = 15 * time.Second // of silence
 	pingLimit = 15 * time.Second
+	maxFrame  = 16 << 10 // bytes, the least that HTTP/2 knows: each connection keeps room for the largest that came
 )
 
 // ServerHTTP2 is how a server of the Door speaks HTTP/2: a peer that does not
 // answer a ping is given up.
 func ServerHTTP2() *http.HTTP2Config {
-	return &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: pingAfter, PingTimeout: pingLimit,
+	return &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReadFrameSize: maxFrame, SendPingTimeout: pingAfter, PingTimeout: pingLimit,
 		MaxReceiveBufferPerStream: 512 << 10, MaxReceiveBufferPerConnection: 2 << 20}
 }
 
