@@ -274,9 +274,14 @@ func (a *answer) acknowledge() {
 	}
 }
 
-// lease is what the store keeps of the client.
+// lease is what the store keeps of the client. A renewal says nothing of a port: the
+// one that is known stays, for the next renewal.
 func (a *answer) lease() lease.Lease {
-	return lease.Lease{Address: a.address, Holder: a.holder, Hardware: a.hardware(), Via: a.relay.via, Stage: a.class.Stage,
+	via := a.relay.via
+	if old, ok := a.leases.At(a.address); ok && via.IsZero() && a.ciaddr.IsValid() && old.Holder == a.holder && old.Hardware == a.hardware() {
+		via = old.Via
+	}
+	return lease.Lease{Address: a.address, Holder: a.holder, Hardware: a.hardware(), Via: via, Stage: a.class.Stage,
 		Pool: a.pooled(), Ends: a.now.Add(time.Duration(a.entry.LeaseSeconds(&a.client)) * time.Second)}
 }
 

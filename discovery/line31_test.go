@@ -156,6 +156,11 @@ func TestLine36(t *testing.T) {
 	if o := r.Seen.Observation; o.Device != "tor-1" || !o.Via.IsZero() || r.Seen.Binding.Network != "" || !r.Seen.Binding.Link.IsZero() {
 		t.Errorf("the packet is said to have come through a port: %+v %+v", o, r.Seen.Binding)
 	}
+	for range 2 { // each renewal leaves the next one what it needs
+		if r, _ := s.answer(t, asks().is(torAddr).from(host)); r.Outcome != Acknowledged {
+			t.Errorf("renewed again: %s", r.Outcome)
+		}
+	}
 	if r, _ := s.answer(t, asks().is(torAddr).from("52:54:00:77:77:78")); r.Outcome != IgnoredUnknown {
 		t.Errorf("another machine with that address: %s", r.Outcome)
 	}

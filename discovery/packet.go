@@ -195,7 +195,7 @@ func (r *request) addresses() error {
 
 // client is what the bytes of an answer depend on.
 func (r *request) client() reply.Client {
-	c := reply.Client{Kind: r.kind, Stage: r.class.Stage, Vendor: r.class.Vendor, BIOS: r.class.Arch == classify.ArchBIOS,
+	c := reply.Client{Kind: r.kind, Stage: r.class.Stage, Vendor: r.class.Vendor,
 		Class: string(r.Options.Get(dhcpv4.OptionClassIdentifier)), Wants: r.Options.Get(dhcpv4.OptionParameterRequestList),
 		IOSXR: r.Options.Has(dhcpv4.GenericOptionCode(optionXRVendors)), Limit: r.limit}
 	if v := r.Options.Get(dhcpv4.GenericOptionCode(optionVendor)); len(v) > 0 && r.class.Stage == rack.StagePXE {

@@ -225,14 +225,17 @@ func TestOneMachineOneAddress(t *testing.T) {
 	if at(onie).State != Bound {
 		t.Error("a BMC took the installer's address back")
 	}
+	fixed := of(slot("tor-1", "console"), ip("192.168.100.77"), t0)
+	fixed.Pool, fixed.Stage = false, rack.StageONIE
+	bound(t, s, fixed, t0)
 	nos := of(slot("tor-1", "management"), ip("192.168.100.2"), t0)
 	nos.Pool, nos.Stage = false, rack.StageNOS
 	bound(t, s, nos, t0.Add(time.Minute))
 	if l := at(onie); l.State != Released || !l.Ends.Equal(t0.Add(time.Minute)) {
 		t.Errorf("the installer's lease: %+v", l)
 	}
-	if at(bmc).State != Bound {
-		t.Error("the BMC's lease went with it")
+	if at(bmc).State != Bound || at(fixed).State != Bound {
+		t.Error("the BMC's lease or a pre-determined one went with it")
 	}
 	// Another pool, another address: the first one is free.
 	other := Pool{ip("10.0.2.1"), ip("10.0.2.9")}

@@ -34,7 +34,6 @@ type key struct {
 	proxy    bool
 	stage    rack.Stage
 	vendor   string
-	bios     bool
 	iosxr    bool
 	class    byte // what option 60 begins with
 	wants    string
@@ -68,7 +67,7 @@ func (t *Builder) Append(b []byte, e *Entry, c *Client, m *Message) (packet []by
 // template finds the template of an answer, or makes it.
 func (t *Builder) template(e *Entry, c *Client, m *Message) template {
 	k := key{entry: *e, kind: m.Kind, request: c.Kind, serverID: m.ServerID, proxy: m.Proxy, stage: c.Stage, vendor: c.Vendor,
-		bios: c.BIOS, iosxr: c.IOSXR, class: c.named(), wants: string(c.Wants), item: string(c.Item)}
+		iosxr: c.IOSXR, class: c.named(), wants: string(c.Wants), item: string(c.Item)}
 	k.entry.Device, k.entry.End, k.entry.Address, k.entry.Pool = "", "", netip.Addr{}, Entry{}.Pool
 	if x, ok := t.templates[k]; ok {
 		return x

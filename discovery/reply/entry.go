@@ -54,7 +54,6 @@ type Client struct {
 	Kind   dhcpv4.MessageType // of the request
 	Stage  rack.Stage
 	Vendor string // as classification names it: "Cisco"
-	BIOS   bool   // firmware of a PC BIOS
 	Class  string // option 60, as it came
 	Wants  []byte // option 55; empty: none was sent
 	IOSXR  bool   // it sent option 124, as Cisco's IOS XR does

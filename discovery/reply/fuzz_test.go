@@ -60,7 +60,7 @@ func (d *dice) entry() Entry {
 func (d *dice) client() Client {
 	stages := []rack.Stage{rack.StageUnknown, rack.StagePXE, rack.StageIPXE, rack.StageHTTPBoot, rack.StageONIE, rack.StageNOS, rack.StageOS, rack.StageBMC, ""}
 	kinds := []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeInform}
-	c := Client{Kind: kinds[d.roll(len(kinds))], Stage: stages[d.roll(len(stages))], Vendor: d.text("", "Cisco", "Juniper", "SONiC", "Cumulus", "Arista"), BIOS: d.roll(2) == 1,
+	c := Client{Kind: kinds[d.roll(len(kinds))], Stage: stages[d.roll(len(stages))], Vendor: d.text("", "Cisco", "Juniper", "SONiC", "Cumulus", "Arista"),
 		IOSXR: d.roll(4) == 0, Class: d.text("", "PXEClient:Arch:00007", "HTTPClient", "x"), Limit: 548 + d.roll(256)*4}
 	if d.roll(2) == 1 {
 		c.Wants = d.take(d.roll(64))

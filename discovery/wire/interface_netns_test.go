@@ -469,7 +469,9 @@ func BenchmarkInterface(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer func() { _ = i.Close() }()
-	client.Do(func() { c, err = net.DialUDP("udp4", &net.UDPAddr{Port: 67}, &net.UDPAddr{IP: net.IP{10, 0, 0, 1}, Port: 67}) })
+	client.Do(func() {
+		c, err = net.DialUDP("udp4", &net.UDPAddr{Port: 67}, &net.UDPAddr{IP: net.IP{10, 0, 0, 1}, Port: 67})
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
