@@ -63,6 +63,7 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 	}
 	a.alarm = s.once(a.outcome, a.alarm)
 	a.report(res.Seen)
+	res.Seen.Answered = a.kind != dhcpv4.MessageTypeNone
 	res.Outcome, res.leased = a.outcome, a.leased
 	if a.kind != dhcpv4.MessageTypeNone {
 		res.Reply = a.destination(from)

@@ -105,7 +105,7 @@ func (r *Result) unacknowledge() {
 		return
 	}
 	r.Outcome, r.Reply, r.Truncated = StoreFailed, wire.Datagram{}, false
-	r.Seen.Address = ""
+	r.Seen.Address, r.Seen.Answered = "", false
 	r.Seen.Observation.Address, r.Seen.Observation.Proves = "", rack.NoEvidence
 }
 

@@ -238,6 +238,12 @@ func TestLine40(t *testing.T) {
 	if d.ServerIdentifier().String() != "10.9.9.1" {
 		t.Errorf("54 is %s, not the agent's address on that network", d.ServerIdentifier())
 	}
+	if !res.Seen.Answered {
+		t.Error("it was answered, and that is not said")
+	}
+	if res := testServer(t, Options{}).Handle((&packet{op: 1, hlen: 6, mac: "02:00:00:00:00:09", cookie: true}).opt(53, 1).bytes(), sender); res.Seen == nil || res.Seen.Answered || res.Reply.Payload != nil {
+		t.Errorf("a stranger's: %+v", res)
+	}
 	if from := res.Reply.Local.Addr(); from.String() != "10.9.9.1" {
 		t.Errorf("it leaves from %s, and not from the address in 54", from)
 	}

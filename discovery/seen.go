@@ -18,6 +18,7 @@ type Seen struct {
 	Binding     rack.Binding // zero when Err is set
 	Err         error        // wraps rack.ErrUnknown or rack.ErrAmbiguous; a component of the latter kind is not answered
 	Address     string       // that is acknowledged next, also to a stranger; empty: none
+	Answered    bool         // an answer of any kind is sent next
 	Alarm       string       // what a person must see to: an address in use, a pool that is empty; empty: nothing
 	Message     string       // DISCOVER, REQUEST, DECLINE, RELEASE, INFORM
 	Evidence    string       // which options gave the stage away, for people

@@ -240,8 +240,12 @@ func (d *Discoverer) seen(s discovery.Seen) {
 	}
 }
 
-// stranger tells of a component that no slot fits, or more than one.
+// stranger tells of a component that no slot fits, or more than one. That it was
+// offered an address is not told: what it makes of it is.
 func (d *Discoverer) stranger(n Notice, s discovery.Seen) {
+	if s.Answered && s.Address == "" {
+		return
+	}
 	n.Kind, n.By, n.Address = NoticeStranger, "", s.Address
 	if errors.Is(s.Err, rack.ErrAmbiguous) {
 		n.Kind = NoticeAmbiguous

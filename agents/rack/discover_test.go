@@ -58,6 +58,7 @@ func TestDiscovererTells(t *testing.T) {
 	}
 	stranger := rack.Observation{MAC: "02:00:00:00:00:09", Stage: rack.StageUnknown, Vendor: "Quanta"}
 	see(stranger, discovery.Seen{Err: fmt.Errorf("%w: because", rack.ErrUnknown)})
+	see(rack.Observation{MAC: "02:00:00:00:00:0a"}, discovery.Seen{Err: fmt.Errorf("%w: because", rack.ErrUnknown), Answered: true}) // with an offer
 	see(stranger, discovery.Seen{Err: fmt.Errorf("%w: because", rack.ErrUnknown), Address: "10.0.1.200", Alarm: "the pool is nearly empty"})
 	see(stranger, discovery.Seen{Err: fmt.Errorf("%w: it could be two", rack.ErrAmbiguous)})
 	const declines = "declined server-01: 02:00:00:00:00:01 refuses its address 10.0.1.11: somebody else has it (): find that with: arping -I rr9 10.0.1.11"
