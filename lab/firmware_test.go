@@ -25,7 +25,7 @@ func TestFirmware(t *testing.T) {
 	} {
 		t.Run(string(x.firmware), func(t *testing.T) {
 			s := newSegment(t)
-			s.record(string(x.firmware))
+			heard := s.record(string(x.firmware))
 			agent := s.agent(agentConfig{Image: x.image})
 			m := s.powerOn(x.firmware)
 			began, from := time.Now(), 0
@@ -34,6 +34,7 @@ func TestFirmware(t *testing.T) {
 				from += strings.Index(agent.String()[from:], step) + len(step)
 				t.Logf("%5.1f s  %s", time.Since(began).Seconds(), step)
 			}
+			await(t, x.firmware.limit()-time.Since(began), "the machine hears that there is no IPv6 router", func() bool { return advertised(t, heard) })
 			// The image is iPXE, as what loaded it is: it says so once more.
 			const words = "iPXE initialising devices"
 			await(t, x.firmware.limit()-time.Since(began), "the image runs", func() bool { return strings.Count(m.text(), words) > 1 })

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
 	"github.com/vishvananda/netlink"
 
 	"github.com/rackreach/rackreach/internal/nstest"
@@ -29,7 +32,7 @@ const (
 
 // solo is how long each takes alone on two cores (measured), from power-on to the
 // whole image; limit is what it may take here.
-var solo = map[firmware]time.Duration{bios: 15 * time.Second, uefiPXE: 40 * time.Second, uefiHTTP: 40 * time.Second}
+var solo = map[firmware]time.Duration{bios: 6 * time.Second, uefiPXE: 20 * time.Second, uefiHTTP: 20 * time.Second}
 
 func (f firmware) limit() time.Duration { return 4 * solo[f] }
 
@@ -143,9 +146,9 @@ func (s *segment) start(cmd *exec.Cmd) {
 
 // record writes what is on the segment into a file, which goes into the folder
 // LAB_PCAP at the end, if there is one.
-func (s *segment) record(name string) {
+func (s *segment) record(name string) (file string) {
 	s.t.Helper()
-	file := filepath.Join(s.dir, name+".pcap")
+	file = filepath.Join(s.dir, name+".pcap")
 	s.t.Cleanup(func() {
 		dir := os.Getenv("LAB_PCAP")
 		if dir == "" {
@@ -164,6 +167,38 @@ func (s *segment) record(name string) {
 	cmd.Stderr = said
 	s.start(cmd)
 	said.await(s.t, 10*time.Second, "listening on")
+	return file
+}
+
+// advertised reports whether a recording has a router advertisement that came while
+// the machine ran. Without one, iPXE asks for it, and waits for 13 s.
+func advertised(t *testing.T, file string) bool {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapgo.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runs := false
+	for {
+		frame, _, err := r.ReadPacketData()
+		if err != nil {
+			return false // the end, or a packet that is not written yet
+		}
+		p := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.NoCopy)
+		from, ok := p.LinkLayer().(*layers.Ethernet)
+		if !ok {
+			continue
+		}
+		runs = runs || from.SrcMAC.String() == machineMAC
+		if runs && p.Layer(layers.LayerTypeICMPv6RouterAdvertisement) != nil {
+			return true
+		}
+	}
 }
 
 const (

@@ -25,7 +25,11 @@ type relayed struct {
 
 // newRelayed makes a relay of isc-dhcp-relay, which is tor-1, with its port swp1 to
 // what is behind it.
-func newRelayed(t *testing.T, binary string) *relayed {
+//
+// In option 82 it names its port and not itself. Its own address of that port, which
+// the rack file does not have, is giaddr; an unnumbered port (RFC 1812 section 2.2.7) has that of the
+// switch, and so the switch is known.
+func newRelayed(t *testing.T, binary, portAddress string) *relayed {
 	t.Helper()
 	r := &relayed{segment: newSegment(t, binary)}
 	r.relay, r.far = r.host("relay", relayUp), r.machine("far")
@@ -33,7 +37,7 @@ func newRelayed(t *testing.T, binary string) *relayed {
 	r.ip("-n", r.far.in, "link", "set", "lan", "up")
 	r.ip("-n", r.far.in, "link", "add", "port", "type", "veth", "peer", "name", "swp1", "netns", r.relay.in)
 	r.ip("-n", r.far.in, "link", "set", "port", "master", "lan", "up")
-	r.ip("-n", r.relay.in, "addr", "add", relayDown+"/24", "dev", "swp1")
+	r.ip("-n", r.relay.in, "addr", "add", portAddress, "dev", "swp1")
 	r.ip("-n", r.relay.in, "link", "set", "swp1", "up")
 	r.relay.to("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
 	r.ip("-n", r.agent.in, "addr", "del", dataAgent+"/24", "dev", "eth0")
@@ -49,7 +53,7 @@ func clientsBehindARelay(t *testing.T, binary string) {
 	for i, c := range clientSoftware {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRelayed(t, binary)
+			r := newRelayed(t, binary, relayDown+"/24")
 			mac, want := server(i+1).mac, server(i+1).address
 			h := r.machine("client")
 			r.plugIn(h, r.far.in, "lan", mac)
@@ -69,6 +73,22 @@ func clientsBehindARelay(t *testing.T, binary string) {
 			r.discover.stop()
 		})
 	}
+}
+
+// clientByItsPort: what the inventory does not know is known by the port that it hangs
+// on, when the relay has the address of a switch of the rack: swp1 of tor-1 is port 1
+// of the rack file, where server-01 is cabled.
+func clientByItsPort(t *testing.T, binary string) {
+	const mac = "02:77:00:00:00:01"
+	r := newRelayed(t, binary, relayUp+"/32")
+	h := r.machine("client")
+	r.plugIn(h, r.far.in, "lan", mac)
+	p := clientSoftware[0].run(h)
+	p.says("CLIENT bound " + server(1).address)
+	r.discover.says("by its port")
+	h.clear(p)
+	r.heard.keep("udhcpc-by-port")
+	r.discover.stop()
 }
 
 // judgeRelayed holds what was heard of a relayed client. The relay hears a renewal

@@ -259,7 +259,7 @@ func (h *host) addresses() string {
 func TestClients(t *testing.T) {
 	binary := built(t)
 	for name, f := range map[string]func(*testing.T, string){
-		"addresses": clientsAddresses, "relay": clientsBehindARelay,
+		"addresses": clientsAddresses, "relay": clientsBehindARelay, "port": clientByItsPort,
 		"wrong address": clientWrongAddress, "conflict": clientConflict, "inform": clientInform, "bad cable": clientBadCable,
 		"pool": clientsOfAPool, "load": clientsByTheHundred,
 		"foreign server": clientForeignServer, "two agents": clientTwoAgents, "after a kill": clientAfterAKill,
