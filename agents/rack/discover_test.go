@@ -62,7 +62,7 @@ func TestDiscovererTells(t *testing.T) {
 	offered := rack.Observation{MAC: "02:00:00:00:00:0a"}
 	see(offered, discovery.Seen{Err: fmt.Errorf("%w: because", rack.ErrUnknown), Offered: "10.0.1.201"})
 	see(stranger, discovery.Seen{Err: fmt.Errorf("%w: it could be two", rack.ErrAmbiguous)})
-	const declines = "declined server-01: 02:00:00:00:00:01 refuses its address 10.0.1.11: somebody else has it (): find that with: arping -I rr9 10.0.1.11"
+	const declines = "declined server-01: 02:00:00:00:00:01 refuses its address 10.0.1.11: somebody else has it: find that with: arping -I rr9 10.0.1.11"
 	want := []string{
 		"seen server-01: 02:00:00:00:00:01 is pxe (through tor-1:1), by its port",
 		"address server-01: 02:00:00:00:00:01 has the address 10.0.1.11",
