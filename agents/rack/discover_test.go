@@ -161,6 +161,20 @@ func TestPortsOfBMCs(t *testing.T) {
 	}
 }
 
+// A stranger is never logged in to, and nobody with another slot's credentials.
+func TestWhoseLogin(t *testing.T) {
+	d, _ := discoverer(t)
+	asked := 0
+	d.o.Credentials = func(string) (string, string, error) { asked++; return "admin", "secret", nil }
+	b := &bmcs{d: d}
+	if x, login := b.target(netip.MustParseAddr("192.168.100.77")); login || x.User != "" || x.Password != "" || asked != 0 {
+		t.Errorf("a stranger: %+v %v", x, login)
+	}
+	if x, login := b.target(netip.MustParseAddr("192.168.100.104")); !login || x.Device != "server-04" || x.Password != "secret" {
+		t.Errorf("%+v %v", x, login)
+	}
+}
+
 // BenchmarkSeen is what a packet of a stranger costs that was told before.
 func BenchmarkSeen(b *testing.B) {
 	d := &Discoverer{tell: newTeller("r1", func(Notice) {})}
