@@ -239,7 +239,11 @@ func (d *Discoverer) seen(s discovery.Seen) {
 	case o.Proves == rack.DHCPDeclined:
 		n.Kind, n.Address = NoticeDeclined, o.Address
 		d.tell.once(n, func() string {
-			return fmt.Sprintf("%s refuses its address %s: somebody else has it (%s): find that with: arping -I %s %s", named(o.MAC), o.Address, o.Message, d.link.Name, o.Address)
+			why := ""
+			if o.Message != "" {
+				why = " (" + o.Message + ")"
+			}
+			return fmt.Sprintf("%s refuses its address %s: somebody else has it%s: find that with: arping -I %s %s", named(o.MAC), o.Address, why, d.link.Name, o.Address)
 		})
 	case s.Address != "":
 		n.Kind, n.Address = NoticeAddress, s.Address

@@ -70,7 +70,7 @@ func (b *bmcs) round(ctx context.Context) {
 	var answers []bmcscan.Answer
 	err := bmcscan.Scan(ctx, bmcscan.Options{Conn: b.conn, Range: b.d.o.Rack.Management, Rate: b.d.o.ScanRate, Skip: b.skip}, func(a bmcscan.Answer) { answers = append(answers, a) })
 	if err != nil && ctx.Err() == nil {
-		b.d.tell.say(Notice{Kind: NoticeTrouble, Text: err.Error()})
+		b.d.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("%s; the next scan begins in %s", err, b.d.o.ScanPause)})
 	}
 	ports := b.ports(ctx)
 	var wg sync.WaitGroup

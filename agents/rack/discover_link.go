@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/rackreach/rackreach/discovery/lldp"
@@ -15,12 +16,51 @@ const (
 	advertiseAgain = 10 * time.Second // before advertising is tried once more
 )
 
-// watchLink tells of a cable that is pulled and put back. An interface that is
+// linkState is what was told of the interface last.
+type linkState struct {
+	up   bool // it has a link
+	ours bool // it has the address that we serve by
+}
+
+// changed takes in how the interface is now, and says what is to be told.
+func (s *linkState) changed(name string, own netip.Addr, now linkState) (texts []string) {
+	was := *s
+	*s = now
+	switch {
+	case was.up && !now.up:
+		texts = append(texts, fmt.Sprintf("interface %s has lost its link: nobody can be heard until it is back", name))
+	case !was.up && now.up:
+		texts = append(texts, fmt.Sprintf("interface %s has a link again", name))
+	}
+	switch {
+	case was.ours && !now.ours:
+		texts = append(texts, fmt.Sprintf("interface %s has lost the address %s, by which clients are told to come back to us: nobody reaches it: ip addr add %s/LENGTH dev %s, or start again with another one", name, own, own, name))
+	case !was.ours && now.ours:
+		texts = append(texts, fmt.Sprintf("interface %s has the address %s again", name, own))
+	}
+	return texts
+}
+
+// has reports whether an interface has an address.
+func has(l *net.Interface, own netip.Addr) bool {
+	all, err := l.Addrs()
+	if err != nil {
+		return true // nothing is known
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == own {
+			return true
+		}
+	}
+	return false
+}
+
+// watchLink tells of a cable that is pulled and put back, and of an address that is taken away. An interface that is
 // gone, or another one of the same name, ends the service: its sockets hear nothing.
 func (d *Discoverer) watchLink(ctx context.Context) error {
 	again := time.NewTicker(linkEvery)
 	defer again.Stop()
-	up := true
+	last := linkState{up: true, ours: true}
 	for {
 		select {
 		case <-ctx.Done():
@@ -31,13 +71,8 @@ func (d *Discoverer) watchLink(ctx context.Context) error {
 		if err != nil || l.Index != d.link.Index {
 			return fmt.Errorf("interface %s has gone while it was served: start again once it is back", d.link.Name)
 		}
-		if running := l.Flags&net.FlagRunning != 0; running != up {
-			up = running
-			text := "interface %s has a link again"
-			if !up {
-				text = "interface %s has lost its link: nobody can be heard until it is back"
-			}
-			d.tell.again(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf(text, d.link.Name)})
+		for _, text := range last.changed(d.link.Name, d.own, linkState{up: l.Flags&net.FlagRunning != 0, ours: has(l, d.own)}) {
+			d.tell.again(Notice{Kind: NoticeTrouble, Text: text})
 		}
 	}
 }

@@ -62,7 +62,7 @@ func TestDiscovererTells(t *testing.T) {
 	offered := rack.Observation{MAC: "02:00:00:00:00:0a"}
 	see(offered, discovery.Seen{Err: fmt.Errorf("%w: because", rack.ErrUnknown), Offered: "10.0.1.201"})
 	see(stranger, discovery.Seen{Err: fmt.Errorf("%w: it could be two", rack.ErrAmbiguous)})
-	const declines = "declined server-01: 02:00:00:00:00:01 refuses its address 10.0.1.11: somebody else has it (): find that with: arping -I rr9 10.0.1.11"
+	const declines = "declined server-01: 02:00:00:00:00:01 refuses its address 10.0.1.11: somebody else has it: find that with: arping -I rr9 10.0.1.11"
 	want := []string{
 		"seen server-01: 02:00:00:00:00:01 is pxe (through tor-1:1), by its port",
 		"address server-01: 02:00:00:00:00:01 has the address 10.0.1.11",
@@ -158,6 +158,20 @@ func TestPortsOfBMCs(t *testing.T) {
 		if learnt := err == nil && bound.Device == "server-04" && bound.How == rack.ByMAC; learnt != in {
 			t.Errorf("let in: %v, but %+v %v", in, bound, err)
 		}
+	}
+}
+
+// A stranger is never logged in to, and nobody with another slot's credentials.
+func TestWhoseLogin(t *testing.T) {
+	d, _ := discoverer(t)
+	asked := 0
+	d.o.Credentials = func(string) (string, string, error) { asked++; return "admin", "secret", nil }
+	b := &bmcs{d: d}
+	if x, login := b.target(netip.MustParseAddr("192.168.100.77")); login || x.User != "" || x.Password != "" || asked != 0 {
+		t.Errorf("a stranger: %+v %v", x, login)
+	}
+	if x, login := b.target(netip.MustParseAddr("192.168.100.104")); !login || x.Device != "server-04" || x.Password != "secret" {
+		t.Errorf("%+v %v", x, login)
 	}
 }
 

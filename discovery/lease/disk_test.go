@@ -314,3 +314,18 @@ func TestNewestAfterARestart(t *testing.T) {
 		})
 	}
 }
+
+// Stats counts two syncs of the disk a commit, which is true as long as bbolt is not
+// told to leave any out.
+func TestEveryCommitIsSynced(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "leases.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.disk.db.NoSync || s.disk.db.NoGrowSync || s.disk.db.NoFreelistSync {
+		t.Error("what is acknowledged may be lost by a power cut")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
