@@ -238,41 +238,6 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-// Whatever an answer depends on keeps its template apart from others.
-func TestTemplatesAreNotMixedUp(t *testing.T) {
-	b := NewBuilder()
-	entries := []func(*Entry){func(*Entry) {}, func(e *Entry) { e.Prefix = netip.MustParsePrefix("10.0.0.0/8") }, func(e *Entry) { e.Lease = time.Minute }, func(e *Entry) { e.Router = device },
-		func(e *Entry) { e.DNS = device }, func(e *Entry) { e.NTP = device }, func(e *Entry) { e.Syslog = device }, func(e *Entry) { e.Hostname = "x" }, func(e *Entry) { e.NextServer = device },
-		func(e *Entry) { e.BootFile = "x" }, func(e *Entry) { e.BootURL = "http://x" }, func(e *Entry) { e.ScriptURL = "x" }, func(e *Entry) { e.InstallerURL = "x" },
-		func(e *Entry) { e.ProvisionURL = "x" }, func(e *Entry) { e.ImageURL = "x" }}
-	clients := []func(*Client){func(*Client) {}, func(c *Client) { c.Kind = dhcpv4.MessageTypeInform }, func(c *Client) { c.Kind = dhcpv4.MessageTypeRequest }, func(c *Client) { c.Wants = []byte{3, 1} },
-		func(c *Client) { c.Class = "PXEClient" }, func(c *Client) { c.Class = "HTTPClient" }, func(c *Client) { c.Class, c.Item = "PXEClient", []byte{1, 2, 3, 4} },
-		func(c *Client) { c.Stage, c.Vendor, c.IOSXR = rack.StageNOS, "Cisco", true }}
-	for _, v := range []string{"SONiC", "Cumulus", "Arista", "Cisco", "Juniper"} {
-		clients = append(clients, func(c *Client) { c.Stage, c.Vendor = rack.StageNOS, v })
-	}
-	for _, s := range []rack.Stage{rack.StageIPXE, rack.StageHTTPBoot, rack.StageONIE, rack.StageOS, rack.StageNOS} {
-		clients = append(clients, func(c *Client) { c.Stage = s })
-	}
-	messages := []func(*Message){func(*Message) {}, func(m *Message) { m.Kind = dhcpv4.MessageTypeAck }, func(m *Message) { m.ServerID = other }, func(m *Message) { m.Proxy = true }}
-	for range 2 { // to make the templates, and to use them
-		for _, fe := range entries {
-			for _, fc := range clients {
-				for _, fm := range messages {
-					e, c, m := full(), client(rack.StagePXE, "", "x", 1, 3, 6, 7, 12, 42, 51, 58, 59, 66, 150), offer()
-					fe(&e)
-					fc(&c)
-					fm(&m)
-					got, _ := b.Append(nil, &e, &c, &m)
-					if want, _ := compose(nil, &e, &c, &m); !bytes.Equal(got, want) {
-						t.Fatalf("got  % x\nwant % x", got, want)
-					}
-				}
-			}
-		}
-	}
-}
-
 // What fits no frame is left out, and that is said, also from a template.
 func TestTooLongForAnyFrame(t *testing.T) {
 	e := Entry{InstallerURL: "http://192.0.2.1/" + strings.Repeat("x", 1600)}

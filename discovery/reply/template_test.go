@@ -53,7 +53,6 @@ func others(t *testing.T, x asking) map[string]asking {
 	for _, s := range []string{"", "PXEClient:Arch:00007", "HTTPClient:Arch:00016", "x"} {
 		vary("Class "+s, func(y *asking) { y.c.Class = s })
 	}
-	vary("BIOS", func(y *asking) { y.c.BIOS = true })
 	vary("IOSXR", func(y *asking) { y.c.IOSXR = true })
 	vary("Item", func(y *asking) { y.c.Item = []byte{0, 1, 0, 0} })
 	vary("Wants", func(y *asking) { y.c.Wants = []byte{6, 3, 42, 7, 51, 58} })
