@@ -201,6 +201,9 @@ func clientTwoAgents(t *testing.T, binary string) {
 	s.until(nsSoon, "the stranger has asked three times", func() bool { return len(s.heard.so(strangerMAC, "DISCOVER")) >= 3 })
 	for _, m := range s.heard.all() {
 		server := m.ServerIdentifier().String()
+		if strings.HasPrefix(m.ClientHWAddr.String(), "02:72:72:") {
+			continue // the other agent's question who serves, which is always answered
+		}
 		switch m.MessageType().String() {
 		case "OFFER", "ACK", "NAK":
 			if mac := m.ClientHWAddr.String(); mac == strangerMAC || (mac == first.mac) != (server == clientAgent) || (mac == secondMAC) != (server == secondAgent) {

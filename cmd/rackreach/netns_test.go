@@ -84,7 +84,7 @@ func emptyWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w.sweep()
+	swept.Do(w.sweep) // tests that run side by side would remove the same
 	w.namespace(w.lan())
 	w.ip("-n", w.lan(), "link", "add", "lan", "type", "bridge")
 	w.ip("-n", w.lan(), "link", "set", "lan", "up")
@@ -132,6 +132,9 @@ func (w *world) ip(args ...string) string {
 	}
 	return string(out)
 }
+
+// swept is done once a process.
+var swept sync.Once
 
 // sweep removes what test runs that were killed have left over.
 func (w *world) sweep() {
