@@ -11,6 +11,7 @@
 //	DIR/adopting/RACK           the state of a rack that is taken over, until it is whole
 //	DIR/aside/RACK-TIME         the state that stood in the place of one that was taken over
 //	DIR/identities/RACK         key and certificate of the rack's agent (internal/pki)
+//	DIR/trust/*.pub             public keys whose bundles are trusted (internal/bundle)
 //	DIR/coordinator.sock        of a coordinator on this machine
 //	DIR/coordinator/            what a coordinator keeps
 //	DIR/plans/HASH.json         plans that were shown, to tell what changed since
@@ -64,6 +65,9 @@ func (h Home) Coordinator() string { return filepath.Join(string(h), "coordinato
 // Identity is where the agent of a rack keeps its key and certificate. It stays when
 // the rack's own directory is replaced.
 func (h Home) Identity(rack string) string { return filepath.Join(string(h), "identities", rack) }
+
+// Trust is where the public keys are whose bundles are trusted.
+func (h Home) Trust() string { return filepath.Join(string(h), "trust") }
 
 // CoordinatorDir is what a coordinator keeps.
 func (h Home) CoordinatorDir() string { return filepath.Join(string(h), "coordinator") }

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// hurt puts one text for another into the files of a folder that hold it: DIR OLD NEW.
+func hurt(ts *testscript.TestScript, _ bool, args []string) {
+	names, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*"))
+	ts.Check(err)
+	done := false
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		ts.Check(err)
+		if bytes.Contains(data, []byte(args[1])) {
+			done = true
+			ts.Check(os.Chmod(name, 0o600))
+			ts.Check(os.WriteFile(name, bytes.ReplaceAll(data, []byte(args[1]), []byte(args[2])), 0o600))
+		}
+	}
+	if !done {
+		ts.Fatalf("nothing to hurt in %s", args[0])
+	}
+}
