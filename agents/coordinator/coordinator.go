@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/depot"
 	"github.com/rackreach/rackreach/internal/fleetlog"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -27,6 +28,7 @@ type Options struct {
 	// may be nil.
 	Unix, Network net.Listener
 	Security      Security
+	Depot         string // directory of the bundle that agents fetch images from; it may come to be later. Empty: none
 	Registry      *prometheus.Registry
 	Logger        *slog.Logger // nil: discarded
 	// Ready is called once the API is served.
@@ -43,6 +45,7 @@ type Coordinator struct {
 	plans    *plans
 	desired  *desired
 	keeper   *keeper
+	depot    *depot.Depot // nil: none
 	position position
 }
 
@@ -65,6 +68,9 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 	c := &Coordinator{o: o, log: o.Log, heads: newHeads(), plans: newPlans(planTable)}
 	if c.keeper, err = newKeeper(ctx, o.Security, o.Log, o.Logger); err != nil {
 		return nil, err
+	}
+	if o.Depot != "" {
+		c.depot = depot.New(depot.Options{Dir: o.Depot, Who: agentOf, Allowed: c.keeper.still, Log: o.Logger})
 	}
 	c.desired = &desired{fleetTable, c.plans, c.want}
 	c.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {

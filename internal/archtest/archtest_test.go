@@ -19,7 +19,7 @@ var rows = [][]string{
 	{"cmd/rackreach"},
 	{"agents/rack", "agents/coordinator", "internal/sim", "examples"},
 	{"actors", "internal/api"},
-	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog", "internal/pki", "internal/access", "internal/bundle"},
+	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog", "internal/pki", "internal/access", "internal/bundle", "internal/depot"},
 	{"discovery/foreign", "discovery/lldp", "internal/blob"},
 	{"discovery/capture", "discovery/classify", "discovery/lease", "discovery/wire", "internal/durable", "internal/frames", "messages/messagesconnect"},
 	{"messages"},

@@ -13,9 +13,9 @@ import (
 	"github.com/rackreach/rackreach/internal/durable"
 )
 
-// Source is where blobs come from. Fetch gives a blob from a byte on; whoever
-// calls closes it. It returns ErrNoRange when from is not 0 and it cannot. What it
-// sends is checked: it may lie.
+// Source is where blobs come from. Fetch gives a blob from a byte on, or a part of
+// it: who wants more asks again. Whoever calls closes it. It returns ErrNoRange when
+// from is not 0 and it cannot. What it sends is checked: it may lie.
 type Source interface {
 	Fetch(ctx context.Context, d Digest, size, from int64) (io.ReadCloser, error)
 }
@@ -185,6 +185,9 @@ func (p *partial) fill(ctx context.Context, src Source) error {
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case err == nil && p.at > before: // it sends in parts
+			pause, left = firstPause, maxAttempts
+			continue
 		case errors.As(err, &final), p.spoilt:
 			return err
 		case err == nil:

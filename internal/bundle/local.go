@@ -12,16 +12,39 @@ import (
 	"github.com/rackreach/rackreach/internal/blob"
 )
 
-// local is a layout that is read where it is.
-type local struct {
+// reader is a layout that is read, wherever it is.
+type reader struct {
 	name string
-	// file reads one of the small files of a layout, at most so many bytes and one.
-	file  func(name string) ([]byte, error)
-	open  func(d blob.Digest) (io.ReadSeekCloser, error)
+	// file reads one of the small files of a layout, at most maxManifest bytes and one.
+	// Error: fs.ErrNotExist, wrapped.
+	file  func(ctx context.Context, name string) ([]byte, error)
+	fetch func(ctx context.Context, d blob.Digest, size, from int64) (io.ReadCloser, error)
 	close func() error
 }
 
+var _ Place = (*reader)(nil)
+
+// local is a layout that is read where it is.
+type local struct {
+	reader
+	open func(d blob.Digest) (io.ReadSeekCloser, error)
+}
+
 var _ Local = (*local)(nil)
+
+// check holds that there is a layout.
+func (r *reader) check(ctx context.Context) error {
+	b, err := r.file(ctx, "oci-layout")
+	if err == nil {
+		err = parseLayoutFile(b)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New("it is no bundle: it has no file oci-layout. Next: rackreach bundle init makes one")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.name, err)
+	}
+	return nil
+}
 
 // OpenLocal opens a directory or a tar to be read. It locks nothing: what it has
 // opened stays readable, whatever is done to the layout meanwhile.
@@ -39,71 +62,74 @@ func OpenLocal(path string) (Local, error) {
 	} else if l, err = openTar(path); err != nil {
 		return nil, err
 	}
-	b, err := l.file("oci-layout")
-	if err == nil {
-		err = parseLayoutFile(b)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = errors.New("it is no bundle: it has no file oci-layout. Next: rackreach bundle init makes one")
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), l.Close())
+	if err := l.check(context.Background()); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
 func openDir(dir string) *local {
-	return &local{name: dir, close: func() error { return nil },
-		file: func(name string) ([]byte, error) {
+	l := &local{open: func(d blob.Digest) (io.ReadSeekCloser, error) {
+		f, err := os.Open(filepath.Join(dir, "blobs", "sha256", d.Hex()))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w", d, blob.ErrNone)
+		} else if err != nil {
+			return nil, err // not a nil *os.File
+		}
+		return f, nil
+	}}
+	l.reader = reader{name: dir, fetch: l.fetchHere, close: func() error { return nil },
+		file: func(_ context.Context, name string) ([]byte, error) {
 			f, err := os.Open(filepath.Join(dir, name))
 			if err != nil {
 				return nil, err
 			}
 			b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
 			return b, errors.Join(err, f.Close())
-		},
-		open: func(d blob.Digest) (io.ReadSeekCloser, error) {
-			f, err := os.Open(filepath.Join(dir, "blobs", "sha256", d.Hex()))
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("%s: %w", d, blob.ErrNone)
-			} else if err != nil {
-				return nil, err // not a nil *os.File
-			}
-			return f, nil
 		}}
+	return l
 }
 
-func (l *local) String() string { return l.name }
-func (l *local) Close() error   { return l.close() }
+func (r *reader) String() string { return r.name }
+func (r *reader) Close() error   { return r.close() }
+
+// Fetch implements blob.Source.
+func (r *reader) Fetch(ctx context.Context, d blob.Digest, size, from int64) (io.ReadCloser, error) {
+	return r.fetch(ctx, d, size, from)
+}
 
 // Refs implements Place.
-func (l *local) Refs(context.Context) ([]Ref, error) {
-	b, err := l.file("index.json")
+func (r *reader) Refs(ctx context.Context) ([]Ref, error) {
+	b, err := r.file(ctx, "index.json")
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.name, err)
+		return nil, fmt.Errorf("%s: %w", r.name, err)
 	}
 	refs, err := parseIndex(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.name, err)
+		return nil, fmt.Errorf("%s: %w", r.name, err)
 	}
 	return refs, nil
 }
 
 // Referrers implements Place: a layout has no table of them.
-func (l *local) Referrers(ctx context.Context, to Ref) (out []Ref, err error) {
-	refs, err := l.Refs(ctx)
+func (r *reader) Referrers(ctx context.Context, to Ref) (out []Ref, err error) {
+	refs, err := r.Refs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range refs {
-		if r.Tag != "" || r.Size > maxSignature || len(out) == maxSignatures {
+	for _, x := range refs {
+		if x.Tag != "" || x.Size > maxSignature || len(out) == maxSignatures {
 			continue
 		}
-		b, err := manifest(ctx, l, r, maxSignature)
+		b, err := manifest(ctx, r, x, maxSignature)
 		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
 			continue // it vouches for nothing
 		}
 		if m, err := parseManifest(b); err == nil && m.Subject != nil && blob.Digest(m.Subject.Digest) == to.Digest {
-			out = append(out, r)
+			out = append(out, x)
 		}
 	}
 	return out, nil
@@ -121,8 +147,7 @@ func (l *local) Open(d blob.Digest) (io.ReadSeekCloser, error) {
 	return f, nil
 }
 
-// Fetch implements blob.Source.
-func (l *local) Fetch(_ context.Context, d blob.Digest, _, from int64) (io.ReadCloser, error) {
+func (l *local) fetchHere(_ context.Context, d blob.Digest, _, from int64) (io.ReadCloser, error) {
 	f, err := l.Open(d)
 	if err != nil {
 		return nil, &blob.Final{Err: err}

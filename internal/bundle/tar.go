@@ -45,24 +45,25 @@ func openTar(name string) (*local, error) {
 		}
 		return s, nil
 	}
-	return &local{name: name, close: func() error { return nil },
-		file: func(file string) ([]byte, error) {
+	l := &local{open: func(d blob.Digest) (io.ReadSeekCloser, error) {
+		s, err := section(blobPath(d))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%s: %w", d, blob.ErrNone)
+		} else if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}}
+	l.reader = reader{name: name, fetch: l.fetchHere, close: func() error { return nil },
+		file: func(_ context.Context, file string) ([]byte, error) {
 			s, err := section(file)
 			if err != nil {
 				return nil, err
 			}
 			b, err := io.ReadAll(io.LimitReader(s, maxManifest+1))
 			return b, errors.Join(err, s.Close())
-		},
-		open: func(d blob.Digest) (io.ReadSeekCloser, error) {
-			s, err := section(blobPath(d))
-			if errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("%s: %w", d, blob.ErrNone)
-			} else if err != nil {
-				return nil, err
-			}
-			return s, nil
-		}}, nil
+		}}
+	return l, nil
 }
 
 func blobPath(d blob.Digest) string { return "blobs/sha256/" + d.Hex() }
@@ -134,10 +135,7 @@ func WriteTar(ctx context.Context, to string, bundles []*Bundle) (err error) {
 		return err
 	}
 	for _, x := range files {
-		src, err := x.from.Fetch(ctx, x.Digest, x.Size, 0)
-		if err != nil {
-			return err
-		}
+		src := newStream(ctx, x.from, x.Blob)
 		if err := errors.Join(tarFile(ctx, w, blobPath(x.Digest), x.Size, src), src.Close()); err != nil {
 			return err
 		}

@@ -49,13 +49,10 @@ func (b *Bundle) CheckBlobs(ctx context.Context) (damaged []Damage, err error) {
 var errIndex = errors.New("its index of frames does not fit it")
 
 func (b *Bundle) checkBlob(ctx context.Context, x Blob) (err error) {
-	f, err := b.Place.Fetch(ctx, x.Digest, x.Size, 0)
-	if err != nil {
-		return err
-	}
+	f := newStream(ctx, b.Place, x)
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := newChecker(x)
-	if _, err := io.Copy(sum, &untilDone{ctx, io.LimitReader(f, x.Size+1)}); err != nil {
+	if _, err := io.Copy(sum, io.LimitReader(f, x.Size+1)); err != nil {
 		return err
 	}
 	return sum.check()
@@ -66,13 +63,10 @@ func (b *Bundle) checkDisk(ctx context.Context, a Artifact) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := b.Place.Fetch(ctx, a.Digest, a.Size, 0)
-	if err != nil {
-		return err
-	}
+	f := newStream(ctx, b.Place, Blob{a.Digest, a.Size})
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := newChecker(Blob{a.Digest, a.Size})
-	if err := frames.Verify(ctx, x, io.TeeReader(&untilDone{ctx, io.LimitReader(f, a.Size+1)}, sum)); err != nil {
+	if err := frames.Verify(ctx, x, io.TeeReader(io.LimitReader(f, a.Size+1), sum)); err != nil {
 		return err
 	}
 	return sum.check()

@@ -14,6 +14,7 @@
 //	DIR/trust/*.pub             public keys whose bundles are trusted (internal/bundle)
 //	DIR/coordinator.sock        of a coordinator on this machine
 //	DIR/coordinator/            what a coordinator keeps
+//	DIR/coordinator/depot       the bundle that it hands out to agents (internal/depot)
 //	DIR/plans/HASH.json         plans that were shown, to tell what changed since
 //
 // Every file is written whole or not at all. Only its owner may read it.
@@ -68,6 +69,9 @@ func (h Home) Identity(rack string) string { return filepath.Join(string(h), "id
 
 // Trust is where the public keys are whose bundles are trusted.
 func (h Home) Trust() string { return filepath.Join(string(h), "trust") }
+
+// Depot is the directory of the bundle that a coordinator hands out.
+func (h Home) Depot() string { return filepath.Join(h.CoordinatorDir(), "depot") }
 
 // CoordinatorDir is what a coordinator keeps.
 func (h Home) CoordinatorDir() string { return filepath.Join(string(h), "coordinator") }
