@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -19,17 +18,19 @@ func newBundle(env func(string) (string, bool)) *cobra.Command {
 		Short: "Make, sign, check and move bundles: the images of a release",
 		Long: `A bundle holds what is installed: boot files, kernels, installers of switches, disk
 images, templates, each by its digest. It is an OCI image layout, a directory or a
-tar (docs/images.md). BUNDLE is the path of one.`,
+tar (docs/images.md). BUNDLE is the path of one, HOST/NAME:RELEASE of an OCI registry, or
+the URL of a bundle's directory on a web server.`,
 		Example: `  rackreach bundle init images
   rackreach bundle add images --release 2026.3 --kind disk-image --name debian-13 debian-13.raw
   rackreach bundle keygen release.key
   rackreach bundle sign images --key release.key
+  rackreach bundle push images registry.example.net/acme/images
   rackreach bundle pull images images.tar`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBundleInit(), newBundleAdd(), newBundleBuild(), newBundleInspect(), newBundleVerify(env),
-		newBundleKeygen(), newBundleSign(), newBundlePull(), newBundleGC())
+	cmd.AddCommand(newBundleInit(), newBundleAdd(), newBundleBuild(), newBundleInspect(env), newBundleVerify(env),
+		newBundleKeygen(), newBundleSign(), newBundlePull(env), newBundlePush(env), newBundleGC())
 	return cmd
 }
 
@@ -221,45 +222,6 @@ func newBundleSign() *cobra.Command {
 
 func releaseFlag(cmd *cobra.Command, release *string) {
 	cmd.Flags().StringVar(release, "release", "", "name of the release (default: the only one that is there)")
-}
-
-// found opens a bundle and finds a release in it; the caller closes its place.
-func found(ctx context.Context, place, release string) (*bundle.Bundle, error) {
-	p, err := bundle.OpenPlace(ctx, place)
-	if err != nil {
-		return nil, badInput(err)
-	}
-	b, err := bundle.Find(ctx, p, release)
-	if err != nil {
-		return nil, errors.Join(badInput(err), p.Close())
-	}
-	return b, nil
-}
-
-func newBundlePull() *cobra.Command {
-	var release string
-	cmd := &cobra.Command{
-		Use:   "pull BUNDLE TO",
-		Short: "Copy a release with its signatures to a directory or a tar",
-		Long: `Copy a release with its signatures to a directory, which may hold others, or to a tar
-when the name ends in .tar. What broke off goes on when the same is done again.`,
-		Example: `  rackreach bundle pull images /media/stick/images.tar
-  rackreach bundle pull /media/stick/images.tar images`,
-		Args: args(cobra.ExactArgs(2)),
-		RunE: func(cmd *cobra.Command, given []string) (err error) {
-			b, err := found(cmd.Context(), given[0], release)
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, b.Place.Close()) }()
-			if err := bundle.PullTo(cmd.Context(), b, given[1]); err != nil {
-				return err
-			}
-			return printLines(cmd.OutOrStdout(), []string{fmt.Sprintf("release %s, %s, is in %s. Next: rackreach bundle verify %s", b.Name, b.Ref.Digest, given[1], given[1])})
-		},
-	}
-	releaseFlag(cmd, &release)
-	return cmd
 }
 
 func newBundleGC() *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rackreach/rackreach/internal/bundle"
 )
@@ -43,8 +44,9 @@ func shownOf(b *bundle.Bundle, keys []string) shownBundle {
 	return s
 }
 
-func newBundleInspect() *cobra.Command {
+func newBundleInspect(env func(string) (string, bool)) *cobra.Command {
 	var release, output string
+	var n network
 	cmd := &cobra.Command{
 		Use:   "inspect BUNDLE",
 		Short: "Show what a release holds",
@@ -57,7 +59,7 @@ checks whether they did. A tar is read in place.`,
 			if output != "table" && output != "json" {
 				return badInput(fmt.Errorf("-o %q is not an output: write -o table or -o json", output))
 			}
-			b, err := found(cmd.Context(), given[0], release)
+			b, err := found(cmd.Context(), given[0], release, n.access(env))
 			if err != nil {
 				return err
 			}
@@ -88,6 +90,7 @@ checks whether they did. A tar is read in place.`,
 		},
 	}
 	releaseFlag(cmd, &release)
+	n.flags(cmd.Flags())
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	return cmd
 }
@@ -95,6 +98,7 @@ checks whether they did. A tar is read in place.`,
 func newBundleVerify(env func(string) (string, bool)) *cobra.Command {
 	var release, stateDir string
 	var trust []string
+	var n network
 	cmd := &cobra.Command{
 		Use:   "verify BUNDLE",
 		Short: "Check who signed a release, and every byte of it",
@@ -109,7 +113,7 @@ file or a folder of files *.pub; else those in the folder trust of the state dir
 			if err != nil {
 				return err
 			}
-			b, err := found(cmd.Context(), given[0], release)
+			b, err := found(cmd.Context(), given[0], release, n.access(env))
 			if err != nil {
 				return err
 			}
@@ -133,13 +137,14 @@ file or a folder of files *.pub; else those in the folder trust of the state dir
 		},
 	}
 	releaseFlag(cmd, &release)
-	trustFlag(cmd, &trust)
+	n.flags(cmd.Flags())
+	trustFlag(cmd.Flags(), &trust)
 	stateFlag(cmd.Flags(), &stateDir)
 	return cmd
 }
 
-func trustFlag(cmd *cobra.Command, trust *[]string) {
-	cmd.Flags().StringArrayVar(trust, "trust", nil, "public key, or folder of keys *.pub, whose signatures count; may be given more than once (default: the folder trust of the state directory)")
+func trustFlag(f *pflag.FlagSet, trust *[]string) {
+	f.StringArrayVar(trust, "trust", nil, "public key, or folder of keys *.pub, whose signatures count; may be given more than once (default: the folder trust of the state directory)")
 }
 
 // trusted is whose signatures count.

@@ -2,9 +2,14 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"log"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -25,4 +30,11 @@ func hurt(ts *testscript.TestScript, _ bool, args []string) {
 	if !done {
 		ts.Fatalf("nothing to hurt in %s", args[0])
 	}
+}
+
+// serveRegistry serves an OCI registry until the script ends, and sets REGISTRY.
+func serveRegistry(ts *testscript.TestScript, _ bool, _ []string) {
+	s := httptest.NewServer(registry.New(registry.WithReferrersSupport(true), registry.Logger(log.New(io.Discard, "", 0))))
+	ts.Defer(s.Close)
+	ts.Setenv("REGISTRY", strings.TrimPrefix(s.URL, "http://"))
 }
