@@ -35,8 +35,11 @@ var _ Local = (*local)(nil)
 // check holds that there is a layout.
 func (r *reader) check(ctx context.Context) error {
 	b, err := r.file(ctx, "oci-layout")
+	var n *notThere
 	if err == nil {
 		err = parseLayoutFile(b)
+	} else if errors.As(err, &n) {
+		err = fmt.Errorf("there is no bundle: %w", err)
 	} else if errors.Is(err, fs.ErrNotExist) {
 		err = errors.New("it is no bundle: it has no file oci-layout. Next: rackreach bundle init makes one")
 	}

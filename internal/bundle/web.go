@@ -122,7 +122,7 @@ func (w *web) judge(a *http.Response, from int64) (again time.Duration, err erro
 		}
 		return 0, nil
 	case http.StatusNotFound, http.StatusGone:
-		return 0, &fs.PathError{Op: "get", Path: a.Request.URL.Path, Err: fs.ErrNotExist}
+		return 0, &notThere{w.text(a)}
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		n, err := strconv.Atoi(a.Header.Get("Retry-After")) // RFC 9110 section 10.2.3
 		if err == nil && n > 0 {
@@ -130,13 +130,26 @@ func (w *web) judge(a *http.Response, from int64) (again time.Duration, err erro
 		}
 		return 0, fmt.Errorf("%s is busy", w.name)
 	}
-	text, _ := io.ReadAll(io.LimitReader(a.Body, 4*maxShown)) // what there is of it
-	err = fmt.Errorf("%s answers %d: %s", w.name, a.StatusCode, cut(strings.TrimSpace(string(text))))
+	err = fmt.Errorf("%s answers %d: %s", w.name, a.StatusCode, w.text(a))
 	if a.StatusCode >= 400 && a.StatusCode < 500 {
 		err = &blob.Final{Err: err}
 	}
 	return 0, err
 }
+
+// text is what a server says besides its status, bounded and printable.
+func (w *web) text(a *http.Response) string {
+	b, _ := io.ReadAll(io.LimitReader(a.Body, 4*maxShown)) // what there is of it
+	return cut(strings.TrimSpace(string(b)))
+}
+
+// notThere says that a server has no such file, in its words.
+type notThere struct{ text string }
+
+func (n *notThere) Error() string { return "it has no such file, it says " + n.text }
+
+// Is makes it an fs.ErrNotExist.
+func (n *notThere) Is(err error) bool { return err == fs.ErrNotExist }
 
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
