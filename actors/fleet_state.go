@@ -82,7 +82,7 @@ func (p *rackProxy) standing() *stands {
 		}
 		m.Devices = uint32(len(p.run.Rack.Devices))
 		m.Progress = progress / float64(max(m.Devices, 1))
-		m.Cause = p.run.Cause
+		m.Cause, m.Bundle, m.SignedBy = p.run.Cause, p.run.Bundle, p.run.SignedBy
 		if p.run.PlanHash != "" {
 			m.PlanHash = p.run.PlanHash
 		}
