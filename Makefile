@@ -46,9 +46,9 @@ netns: ## a coordinator and two agents on hosts of their own, and discovery on r
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
 	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
 
-.PHONY: registry
-registry: ## bundles to and from Debian's docker-registry (needs that package)
-	$(GO) test -tags registry -count=1 -run 'RealRegistry' -timeout 5m ./internal/bundle
+.PHONY: bundles
+bundles: ## bundles to and from Debian's docker-registry, and on a full disk (needs that package, and root)
+	$(GO) test -tags system -count=1 -run 'RealRegistry|FullDisk' -timeout 5m ./internal/bundle
 
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
@@ -58,7 +58,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags netns ./cmd/rackreach ./discovery/...
 	$(GO) vet -tags bench ./actors
 	$(GO) vet -tags proof ./internal/bus
-	$(GO) vet -tags registry ./internal/bundle
+	$(GO) vet -tags system ./internal/bundle
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff

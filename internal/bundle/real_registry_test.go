@@ -1,4 +1,4 @@
-//go:build registry
+//go:build system
 
 package bundle
 
