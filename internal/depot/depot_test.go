@@ -227,3 +227,36 @@ func FuzzRange(f *testing.F) {
 		}
 	})
 }
+
+// A long transfer queues again after each turn, and ends there when who asks may have
+// nothing more.
+func TestLongTransfers(t *testing.T) {
+	dir, _ := stocked(t, 10)
+	hex := strings.Repeat("a", 64)
+	const size = 2*turnBytes + 5
+	f, err := os.Create(filepath.Join(dir, "blobs", "sha256", hex))
+	if err == nil {
+		err = errors.Join(f.Truncate(size), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ most, want int64 }{{10, size}, {1, 2 * turnBytes}, {0, turnBytes}} {
+		asked := int64(0)
+		s := httptest.NewServer(New(Options{Dir: dir, Who: byHeader, Allowed: func(*http.Request) error {
+			if asked++; asked > tt.most {
+				return errors.New("the certificate is revoked")
+			}
+			return nil
+		}}))
+		a, err := s.Client().Get(s.URL + "/blobs/sha256/" + hex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, a.Body)
+		if n != tt.want || (err == nil) != (tt.want == size) || a.Body.Close() != nil {
+			t.Errorf("allowed %d more turns: %d bytes, %v", tt.most, n, err)
+		}
+		s.Close()
+	}
+}
