@@ -105,27 +105,38 @@ func Choose(ctx context.Context, p Place, name string, plan *rack.Plan) (*Bundle
 // pinned is who pins blobs in a cache.
 const pinned = "plan"
 
-// Prepare makes sure that the images of a plan can be served: they are pulled into the
-// cache, where they stay until the next plan; or read once and checked where they are.
-// say is told of each before it is begun.
+// Needs lists the artifacts that a plan takes: its images, and what else its platforms
+// boot from and fill in, by name.
+func (r *Release) Needs(plan *rack.Plan) (out []Artifact) {
+	for _, a := range r.Artifacts {
+		need := slices.ContainsFunc(plan.Devices, func(d rack.PlannedDevice) bool {
+			if a.Kind == DiskImage || a.Kind == NOSInstaller {
+				return d.Image.Name == a.Name
+			}
+			return d.Image.Name == a.Name || len(a.Platforms) == 0 || slices.Contains(a.Platforms, d.Platform)
+		})
+		if need {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// Prepare makes sure that what a plan needs can be served: it is pulled into the cache,
+// where it stays until the next plan; or read once and checked where it is. Indexes of
+// frames go with their disk images. say is told of each artifact before it is begun.
 func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(name string, size int64)) error {
 	if err := x.b.Fits(plan); err != nil {
 		return err
 	}
-	var names []string
-	for _, d := range plan.Devices {
-		if !slices.Contains(names, d.Image.Name) {
-			names = append(names, d.Image.Name)
-		}
-	}
-	var artifacts []Artifact
-	var blobs []blob.Digest
-	for _, n := range names {
-		a, _ := x.b.Artifact(n)
-		artifacts = append(artifacts, a)
-		blobs = append(blobs, a.Digest)
-	}
+	artifacts := x.b.Needs(plan)
 	if x.cache != nil {
+		var blobs []blob.Digest
+		for _, a := range artifacts {
+			for _, b := range a.blobs() {
+				blobs = append(blobs, b.Digest)
+			}
+		}
 		x.cache.Pin(pinned, blobs)
 	}
 	for _, a := range artifacts {
@@ -133,27 +144,41 @@ func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(name str
 			continue
 		}
 		say(a.Name, a.Size)
-		var err error
-		if x.cache != nil {
-			err = x.cache.Pull(ctx, a.Digest, a.Size, x.b.Place)
-		} else if err = x.b.checkBlob(ctx, Blob{a.Digest, a.Size}); errors.Is(err, blob.ErrMismatch) {
-			err = fmt.Errorf("%w: it was altered or is damaged. Next: do not use it; rackreach bundle pull it again from where it came", err)
-		}
-		if err != nil {
-			return fmt.Errorf("image %s of %s: %w", a.Name, x.b.Place, err)
+		for _, b := range a.blobs() {
+			if err := x.prepare(ctx, b); err != nil {
+				return fmt.Errorf("image %s of %s: %w", a.Name, x.b.Place, err)
+			}
 		}
 	}
 	return nil
 }
 
-// has reports whether an artifact is in the cache.
+func (x *Images) prepare(ctx context.Context, b Blob) error {
+	if x.cache != nil {
+		return x.cache.Pull(ctx, b.Digest, b.Size, x.b.Place)
+	}
+	err := x.b.checkBlob(ctx, b)
+	if errors.Is(err, blob.ErrMismatch) {
+		err = fmt.Errorf("%w: it was altered or is damaged. Next: do not use it; rackreach bundle pull it again from where it came", err)
+	}
+	return err
+}
+
+// has reports whether all of an artifact is in the cache.
 func (x *Images) has(a Artifact) bool {
 	if x.cache == nil {
 		return false
 	}
-	n, err := x.cache.Size(a.Digest)
-	return err == nil && n == a.Size
+	for _, b := range a.blobs() {
+		if n, err := x.cache.Size(b.Digest); err != nil || n != b.Size {
+			return false
+		}
+	}
+	return true
 }
+
+// Release is what the images are of.
+func (x *Images) Release() *Release { return x.b.Release }
 
 // Open opens an artifact by its name; the caller closes it. Files stay files, so that
 // the kernel can send them.
@@ -162,17 +187,38 @@ func (x *Images) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
 	if err != nil {
 		return nil, i, err
 	}
-	if x.cache != nil {
-		f, err := x.cache.Open(blob.Digest(i.Digest))
-		if err != nil {
-			return nil, i, fmt.Errorf("image %s: %w", name, err)
+	f, err := x.open(blob.Digest(i.Digest))
+	if err != nil {
+		return nil, i, fmt.Errorf("image %s: %w", name, err)
+	}
+	return f, i, nil
+}
+
+// OpenFrames opens the index of frames of a disk image, as it is kept (frames.Parse);
+// the caller closes it.
+func (x *Images) OpenFrames(name string) (io.ReadSeekCloser, error) {
+	a, ok := x.b.Artifact(name)
+	if !ok || a.Disk == nil {
+		return nil, fmt.Errorf("release %s has no disk image %.*q", x.b.Name, maxShown, name)
+	}
+	f, err := x.open(a.Disk.Frames)
+	if err != nil {
+		return nil, fmt.Errorf("frames of image %s: %w", name, err)
+	}
+	return f, nil
+}
+
+func (x *Images) open(d blob.Digest) (io.ReadSeekCloser, error) {
+	if x.cache == nil {
+		l, ok := x.b.Place.(Local)
+		if !ok {
+			return nil, fmt.Errorf("%s is not on this machine", x.b.Place)
 		}
-		return f, i, nil
+		return l.Open(d)
 	}
-	l, ok := x.b.Place.(Local)
-	if !ok {
-		return nil, i, fmt.Errorf("image %s: %s is not here", name, x.b.Place)
+	f, err := x.cache.Open(d)
+	if err != nil {
+		return nil, err // not a nil *os.File
 	}
-	f, err := l.Open(blob.Digest(i.Digest))
-	return f, i, err
+	return f, nil
 }

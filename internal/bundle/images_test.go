@@ -12,6 +12,7 @@ import (
 
 	"github.com/rackreach/rackreach/internal/blob"
 	"github.com/rackreach/rackreach/internal/depot"
+	"github.com/rackreach/rackreach/internal/frames"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -53,6 +54,18 @@ func TestImagesInPlace(t *testing.T) {
 	if _, file := f.(*os.File); err != nil || !file || i.Size != int64(len(text)) || string(blob.Of(text)) != i.Digest {
 		t.Errorf("%T %+v %v", f, i, err)
 	}
+	x, err := images.OpenFrames("debian-13")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	index, err := io.ReadAll(x)
+	if y, err2 := frames.Parse(index); errors.Join(err, err2) != nil || len(y.Frames) != 2 {
+		t.Errorf("%v %v", err, err2)
+	}
+	if _, err := images.OpenFrames("sonic"); err == nil {
+		t.Error("frames of what is no disk image")
+	}
 	if _, _, err := images.Open("none"); err == nil || !strings.Contains(err.Error(), "it has debian-13, esxi-8/boot.cfg, sonic. Next: ") {
 		t.Error(err)
 	}
@@ -87,7 +100,7 @@ func TestImagesThroughTheCache(t *testing.T) {
 		t.Error("without a cache")
 	}
 	a, _ := b.Artifact("debian-13")
-	cache, err := blob.OpenStore(t.Context(), t.TempDir(), blob.Options{Limit: a.Size + 100})
+	cache, err := blob.OpenStore(t.Context(), t.TempDir(), blob.Options{Limit: a.Size + a.Disk.FramesSize + 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +134,21 @@ func TestImagesThroughTheCache(t *testing.T) {
 	var full *blob.Full
 	if err := cache.Pull(t.Context(), blob.Of(make([]byte, 200)), 200, p); !errors.As(err, &full) {
 		t.Errorf("what is planned made room: %v", err)
+	}
+}
+
+// What a platform boots from is needed as well, of other images only those of the plan.
+func TestNeeds(t *testing.T) {
+	l := newLayout(t)
+	b := release(t, l, "1")
+	for platform, want := range map[string]string{"esxi": "esxi-8/boot.cfg sonic", "alpha": "sonic"} {
+		var names []string
+		for _, a := range b.Needs(planOf(t, b, platform, "sonic")) {
+			names = append(names, a.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: %s, want %s", platform, got, want)
+		}
 	}
 }
 

@@ -70,14 +70,22 @@ type Blob struct {
 func (r *Release) Blobs() []Blob {
 	all := map[blob.Digest]int64{}
 	for _, a := range r.Artifacts {
-		all[a.Digest] = a.Size
-		if a.Disk != nil {
-			all[a.Disk.Frames] = a.Disk.FramesSize
+		for _, b := range a.blobs() {
+			all[b.Digest] = b.Size
 		}
 	}
 	out := make([]Blob, 0, len(all))
 	for _, d := range slices.Sorted(maps.Keys(all)) {
 		out = append(out, Blob{d, all[d]})
+	}
+	return out
+}
+
+// blobs lists what an artifact is kept as.
+func (a *Artifact) blobs() []Blob {
+	out := []Blob{{a.Digest, a.Size}}
+	if a.Disk != nil {
+		out = append(out, Blob{a.Disk.Frames, a.Disk.FramesSize})
 	}
 	return out
 }
@@ -100,11 +108,7 @@ func (r *Release) check() error {
 		if i > 0 && r.Artifacts[i-1].Name >= a.Name {
 			return fmt.Errorf("artifact %s: the artifacts are not sorted, or two have this name", a.Name)
 		}
-		blobs := []Blob{{a.Digest, a.Size}}
-		if a.Disk != nil {
-			blobs = append(blobs, Blob{a.Disk.Frames, a.Disk.FramesSize})
-		}
-		for _, b := range blobs {
+		for _, b := range a.blobs() {
 			if n, twice := sizes[b.Digest]; twice && n != b.Size {
 				return fmt.Errorf("artifact %s: %s has %d and %d bytes", a.Name, b.Digest.Short(), n, b.Size)
 			} else if !twice {
