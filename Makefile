@@ -34,13 +34,30 @@ proof-transport: ## what proto.actor's remote and our bus lose when a peer is fr
 bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minutes)
 	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
 
+# Needs root and Debian's packages iproute2, kea-dhcp4-server, kea-admin, dnsmasq-base
+# and strace; what it is told by environment variables stands in bench_dhcp_test.go.
+.PHONY: bench-dhcp
+bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 minutes, on a quiet machine)
+	$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach
+
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
-	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen' -timeout 5m ./cmd/rackreach
+	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/...
+
+# Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
+# isc-dhcp-relay, kea-admin, dnsmasq-base and libfaketime; the tests say what is missing.
+.PHONY: clients
+clients: ## DHCP clients and a relay that others wrote, in namespaces, against rackreach discover (needs root)
+	$(NETNS) -run 'TestClients|TestLossyCable|TestReadLoaded' -timeout 5m ./cmd/rackreach
+
+# Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf and tcpdump.
+.PHONY: lab-firmware
+lab-firmware: ## machines with real firmware in QEMU boot from our services (needs root)
+	$(GO) test -tags lab -count=1 -v -run TestFirmware -timeout 10m ./lab
 
 .PHONY: fleet-faults
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
@@ -56,6 +73,8 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
 	$(GO) vet -tags netns ./cmd/rackreach ./discovery/...
+	$(GO) vet -tags lab ./lab
+	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
 	$(GO) vet -tags bench ./actors
 	$(GO) vet -tags proof ./internal/bus
 	$(GO) vet -tags system ./internal/bundle

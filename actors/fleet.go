@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -23,11 +24,13 @@ type Fleet struct {
 	o        FleetOptions
 	racks    map[string]*member
 	desired  *Desired // nil: no fleet was applied
+	isTold   bool     // what the log held at the start was told
 	caughtUp bool
 	begun    map[string]bool // racks whose first order of this fleet was kept
 	pending  map[string]bool // whose order is being kept
 	askers   []*actor.PID    // wait until where every rack stands is known
 	halting  bool            // that the fleet was halted is being kept
+	undone   bool            // it could not be kept
 	ctx      context.Context
 	cancel   context.CancelFunc
 }
@@ -61,12 +64,15 @@ type (
 	}
 	// LogEntry is a part of the log that is of one rack.
 	LogEntry struct {
-		Rack   string
-		Epoch  uint64
-		Claim  bool // an agent took the epoch; there are no events in it
-		Events []*messages.Event
+		Rack     string
+		Position uint64    // in the log; 0: not told
+		Time     time.Time // when the log took it
+		Epoch    uint64
+		Claim    bool // an agent took the epoch; there are no events in it
+		Events   []*messages.Event
 	}
-	// CaughtUp says that what was in the log at the start is known.
+	// CaughtUp says that all that was there at the start was told: what the log held,
+	// orders, plans, and what the fleet is to become.
 	CaughtUp struct{}
 	// Ordered is an order that was kept.
 	Ordered struct{ Order *messages.Order }
@@ -101,8 +107,9 @@ type (
 
 	// GetRack is answered with a *messages.Rack, or an error.
 	GetRack struct{ Rack string }
-	// GetFleet is answered with a *messages.Fleet.
-	GetFleet struct{}
+	// GetFleet is answered with a *messages.Fleet: at once, or, with Whole, when
+	// where every rack stands is known.
+	GetFleet struct{ Whole bool }
 	// GetCounts is answered with Counts.
 	GetCounts struct{}
 	// Await is answered with an *Answer or a *rack.Refusal once the order of that id
@@ -128,7 +135,7 @@ var (
 
 // NewFleet is a Fleet before it is spawned.
 func NewFleet(o FleetOptions) *Fleet {
-	o.loads = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
+	o.loads, o.saves = make(chan struct{}, 2*runtime.GOMAXPROCS(0)), make(chan struct{}, 1)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -164,6 +171,14 @@ func (f *Fleet) Receive(c actor.Context) {
 			c.Send(r.pid, &load{})
 		}
 		f.answer(c)
+	case *Known:
+		f.told(c, m)
+	case *SaveSome:
+		for name, r := range f.racks {
+			if part(name) == m.Part%SaveParts {
+				c.Send(r.pid, &save{})
+			}
+		}
 	case *Ordered:
 		c.Send(f.member(c, m.Order.GetRack()).pid, m)
 	case *Planned:
@@ -183,8 +198,11 @@ func (f *Fleet) Receive(c actor.Context) {
 	case *Forget:
 		f.forward(c, m.Rack)
 	case *stands:
+		before := f.racks[m.rack].stand
 		f.racks[m.rack].stand = m
-		f.next(c)
+		if m.matters(before) || f.undone {
+			f.next(c)
+		}
 		f.answer(c)
 	case *Want:
 		if f.desired == nil || m.Desired == nil || f.desired.ID != m.Desired.ID {
@@ -201,11 +219,15 @@ func (f *Fleet) Receive(c actor.Context) {
 		}
 		f.next(c)
 	case *haltKept:
-		f.halting = false
+		f.halting, f.undone = false, m.err != nil
 		if m.err != nil {
 			f.o.Logger.Warn("that the fleet is halted could not be kept; it is tried again", "error", m.err)
 		}
 	case *GetFleet:
+		if !m.Whole {
+			c.Respond(f.state())
+			return
+		}
 		f.askers = append(f.askers, c.Sender())
 		f.answer(c)
 	case *GetCounts:
@@ -244,17 +266,29 @@ func (f *Fleet) forward(c actor.Context, name string) {
 
 // member is a rack; one that was not heard of so far is spawned.
 func (f *Fleet) member(c actor.Context, name string) *member {
-	r := f.racks[name]
-	if r == nil {
-		pid, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &rackProxy{o: &f.o, name: name} }), "rack-"+name)
-		if err != nil {
-			panic(fmt.Sprintf("spawn the proxy of rack %s: %v", name, err)) // a name twice: a bug
-		}
-		r = &member{pid: pid, stand: &stands{rack: name, status: rack.Idle, message: &messages.FleetRack{Name: messages.RackName(name), Status: string(rack.Idle)}}}
-		f.racks[name] = r
-		if f.caughtUp {
-			c.Send(pid, &load{})
-		}
+	if r := f.racks[name]; r != nil {
+		return r
+	}
+	var k *known
+	if f.isTold {
+		k = &known{}
+	}
+	return f.spawn(c, name, k)
+}
+
+// spawn makes a rack known. k, which may be nil, is what the log held of it.
+func (f *Fleet) spawn(c actor.Context, name string, k *known) *member {
+	pid, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &rackProxy{o: &f.o, name: name} }), "rack-"+name)
+	if err != nil {
+		panic(fmt.Sprintf("spawn the proxy of rack %s: %v", name, err)) // a name twice: a bug
+	}
+	r := &member{pid: pid, stand: &stands{rack: name, status: rack.Idle, message: &messages.FleetRack{Name: messages.RackName(name), Status: Reading, Agent: &messages.AgentState{}}}}
+	f.racks[name] = r
+	if k != nil {
+		c.Send(pid, k)
+	}
+	if f.caughtUp {
+		c.Send(pid, &load{})
 	}
 	return r
 }
@@ -264,7 +298,7 @@ func (f *Fleet) member(c actor.Context, name string) *member {
 func (f *Fleet) logged(c actor.Context, m *Logged) {
 	for i := range m.Entries {
 		e := &m.Entries[i]
-		c.Send(f.member(c, e.Rack).pid, &inLog{epoch: e.Epoch, claim: e.Claim, events: e.Events})
+		c.Send(f.member(c, e.Rack).pid, &inLog{position: e.Position, at: e.Time, epoch: e.Epoch, claim: e.Claim, events: e.Events})
 	}
 	if m.Done != nil {
 		m.Done()

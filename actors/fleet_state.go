@@ -11,6 +11,10 @@ import (
 	"github.com/rackreach/rackreach/messages"
 )
 
+// Reading is the status of a rack of which the coordinator, after its start, has not
+// read yet what it did, and of a fleet with such a rack.
+const Reading = "reading"
+
 // stands is where one rack stands, as its RackProxy tells the Fleet. Only the Fleet
 // changes it once it was sent.
 type stands struct {
@@ -20,9 +24,16 @@ type stands struct {
 	orders  []string // ids of those that are not answered
 	refused string   // id of the last one that was refused
 	message *messages.FleetRack
-	devices map[DeviceCount]int
-	ended   time.Duration // how long the last run took; 0: it has not ended
-	ends    *fleet.Member // what its inter-rack links need to be judged; nil: nothing is planned
+	devices map[DeviceCount]int // not to be changed
+	ended   time.Duration       // how long the last run took; 0: it has not ended
+	ends    *fleet.Member       // what its inter-rack links need to be judged; nil: nothing is planned
+}
+
+// matters reports whether the rules of a fleet may decide otherwise than before: most
+// that a rack tells is of its devices, and there are many racks.
+func (s *stands) matters(before *stands) bool {
+	return s.known != before.known || s.status != before.status || s.refused != before.refused || !slices.Equal(s.orders, before.orders) ||
+		s.message.GetAgent().GetConnected() != before.message.GetAgent().GetConnected()
 }
 
 // DeviceCount is a role and where a device of it stands.
@@ -34,7 +45,7 @@ type DeviceCount struct {
 // RackCount is what the metrics say of one rack.
 type RackCount struct {
 	Rack      string
-	Status    rack.Status
+	Status    rack.Status // empty: it is not known yet
 	Connected bool
 	Lag       uint64
 	Orders    int
@@ -52,7 +63,7 @@ type Counts struct {
 
 // standing is where this rack stands.
 func (p *rackProxy) standing() *stands {
-	s := &stands{rack: p.name, known: p.lost || !p.unread(), status: rack.Idle}
+	s := &stands{rack: p.name, known: p.isTold && (p.lost || !p.unread()), status: rack.Idle}
 	m := &messages.FleetRack{Name: messages.RackName(p.name), Agent: p.agent(), LastSeq: p.head, PlanHash: p.planned}
 	for _, x := range p.orders {
 		s.orders = append(s.orders, x.order.GetId())
@@ -60,35 +71,18 @@ func (p *rackProxy) standing() *stands {
 	m.Orders, s.refused = uint32(len(p.orders)), p.refused
 	if p.run != nil {
 		s.status = p.run.Status
-		s.devices = map[DeviceCount]int{}
-		progress := 0.0
-		for i := range p.run.Rack.Devices {
-			dev := &p.run.Rack.Devices[i]
-			d := p.run.Device(dev.Name)
-			status := string(d.Status)
-			if p.run.Uncertain(dev.Name) {
-				status = "uncertain"
-			}
-			s.devices[DeviceCount{dev.Role, status}]++
-			progress += p.run.Progress(dev.Name, 0, 0)
-			switch d.Status {
-			case rack.Ready:
-				m.Ready++
-			case rack.Failed:
-				m.Failed++
-			case rack.Skipped:
-				m.Skipped++
-			}
-		}
-		m.Devices = uint32(len(p.run.Rack.Devices))
-		m.Progress = progress / float64(max(m.Devices, 1))
+		t := p.tally.of(p.run)
+		s.devices, s.ends = t.counts, t.ends
+		m.Ready, m.Failed, m.Skipped, m.Progress, m.Devices = t.ready, t.failed, t.skipped, t.progress, uint32(len(t.rows))
 		m.Cause, m.Bundle, m.SignedBy = p.run.Cause, p.run.Bundle, p.run.SignedBy
 		if p.run.PlanHash != "" {
 			m.PlanHash = p.run.PlanHash
 		}
-		s.ends = fleet.MemberOf(p.run)
 	}
 	m.Status = string(s.status)
+	if !s.known {
+		m.Status = Reading
+	}
 	if p.lost {
 		m.Cause = "what it did cannot be read from the log, or its plan is not known: see the coordinator's messages"
 	}
@@ -129,6 +123,9 @@ func (f *Fleet) state() *messages.Fleet {
 	if f.desired != nil {
 		out.Status = string(fleet.Status(f.desired.Spec, states, links, f.desired.Halted != ""))
 	}
+	if !f.caughtUp || slices.ContainsFunc(out.Racks, func(m *messages.FleetRack) bool { return m.Status == Reading }) {
+		out.Status = Reading
+	}
 	return out
 }
 
@@ -157,7 +154,10 @@ func (f *Fleet) counts() Counts {
 			continue
 		}
 		m := r.stand.message
-		c := RackCount{Rack: name, Status: r.stand.status, Connected: m.GetAgent().GetConnected(), Lag: m.GetAgent().GetLag(), Orders: len(r.stand.orders), Run: r.stand.ended}
+		c := RackCount{Rack: name, Connected: m.GetAgent().GetConnected(), Lag: m.GetAgent().GetLag(), Orders: len(r.stand.orders), Run: r.stand.ended}
+		if r.stand.known {
+			c.Status = r.stand.status
+		}
 		if at := m.GetAgent().GetLastHeard(); at != nil {
 			c.Heard = at.AsTime()
 		}

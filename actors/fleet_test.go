@@ -32,6 +32,7 @@ type records struct {
 	halted   string
 	fail     error         // of reading
 	skew     time.Duration // of the agents' clocks
+	saves    *savedRuns    // nil: nothing is saved
 }
 
 var proxyRack = testRack("r1", 2, 0, 2)
@@ -44,17 +45,25 @@ func newRecords(t *testing.T) *records {
 	return r
 }
 
+// start starts a Fleet on a log that is empty so far.
 func (r *records) start() {
-	r.fleet = r.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor {
-		return NewFleet(FleetOptions{Read: r.read, Plan: r.plan, Order: r.keep, Answered: r.drop, Halted: r.halt, Now: time.Now})
-	}))
+	r.spawn()
+	r.send(&Known{})
+}
+
+func (r *records) spawn() {
+	o := FleetOptions{Read: r.read, Plan: r.plan, Order: r.keep, Answered: r.drop, Halted: r.halt, Now: time.Now}
+	if r.saves != nil {
+		o.Save, o.Saved = r.saves.save, r.saves.run
+	}
+	r.fleet = r.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return NewFleet(o) }))
 }
 
 func (r *records) stop() {
 	if err := r.system.Root.StopFuture(r.fleet).Wait(); err != nil {
 		r.t.Error(err)
 	}
-	time.Sleep(5 * time.Second) // the library's dead-letter throttle ends (virtual time)
+	time.Sleep(6 * time.Second) // the library's dead-letter throttle ends after 5 (virtual time)
 }
 
 func (r *records) send(m any) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -27,20 +26,34 @@ type rackProxy struct {
 	self  *actor.PID
 	root  *actor.RootContext
 
+	isTold   bool   // what the log held when the coordinator started was told
+	due      uint64 // newest event that it held
 	head     uint64 // newest event in the log
 	epoch    uint64
+	logEpoch uint64 // by the word of the log alone
 	salvaged uint64 // what is older may be out of date: the agent was adopted, or its journal salvaged
+	doubted  uint64 // by the word of the log alone
 	planned  string // hash of the plan that was handed in last
 	followed uint64 // newest event that came by following the log
 	read     bool   // the log was read to its end; run is nil when nothing is planned
 	run      *rack.Run
+	made     string // hash of the plan that the run carries out
+	making   string // and of that with which it is being loaded; empty: it is not known yet
 	life     life
+	tally    tally
 	loading  bool
 	stale    bool              // load once more when this load has ended
 	behind   []*messages.Event // came while the run was loaded
 	askers   []*actor.PID      // wait for the run
 	lost     bool              // it could not be loaded
 	again    *time.Timer       // loads once more what could not be loaded; nil: nothing
+
+	place    uint64    // of the newest message of the log that was followed
+	placed   time.Time // when the log took it
+	restored uint64    // place of the last message that is in what was restored
+	kept     uint64    // place of the last message that is in what was saved
+	saving   bool
+	unsaved  int // events since
 
 	orders   []*pendingAnswer // not answered, in their order
 	awaiting map[string][]*actor.PID
@@ -85,15 +98,19 @@ type pendingAnswer struct {
 // Messages of a RackProxy.
 type (
 	inLog struct {
-		epoch  uint64
-		claim  bool
-		events []*messages.Event
+		position uint64 // in the log; 0: not told
+		at       time.Time
+		epoch    uint64
+		claim    bool
+		events   []*messages.Event
 	}
 	load   struct{} // somebody will need its run
 	loaded struct {
-		run  *rack.Run
-		life life
-		err  error
+		run      *rack.Run
+		made     string // hash of its plan
+		life     life
+		restored bool // from what was saved
+		err      error
 	}
 	filled struct {
 		id   string
@@ -112,6 +129,7 @@ func (p *rackProxy) Receive(c actor.Context) {
 		p.ctx, p.cancel = context.WithCancel(context.Background())
 		p.awaiting = map[string][]*actor.PID{}
 	case *actor.Stopping:
+		p.saveLast()
 		p.cancel()
 		if p.again != nil {
 			p.again.Stop()
@@ -123,16 +141,22 @@ func (p *rackProxy) Receive(c actor.Context) {
 		switch {
 		case p.read:
 			p.tell()
+			if p.unsaved >= saveAfter {
+				p.save()
+			}
 		case !p.loading:
 			p.load()
 		}
 	case *loaded:
 		p.loaded(m)
+	case *known:
+		p.told(m)
+	case *save:
+		p.save()
+	case *saved:
+		p.isSaved(m)
 	case *Planned:
-		p.planned = m.Hash
-		if p.run == nil || p.run.Status == rack.Idle {
-			p.load()
-		}
+		p.replanned(m.Hash)
 	case *AgentAttached:
 		p.attached(m)
 	case *AgentHeard:
@@ -164,12 +188,14 @@ func (p *rackProxy) Receive(c actor.Context) {
 
 // logged takes in what the log holds since.
 func (p *rackProxy) logged(m *inLog) {
-	p.epoch = max(p.epoch, m.epoch)
-	if m.claim && m.epoch > 1 {
-		p.doubt(p.head) // the word of an agent that is lost
+	if m.position > 0 && m.position <= p.restored {
+		return // that is in what was restored
 	}
-	if p.line != nil && p.lineEpoch < p.epoch {
-		p.lose(errReplaced) // it must be given no more orders: the rack is not its own
+	p.place, p.placed = m.position, m.at
+	p.raise(m.epoch)
+	if m.claim && m.epoch > 1 {
+		p.doubted = max(p.doubted, p.followed)
+		p.doubt(p.followed) // the word of an agent that is lost
 	}
 	if p.head == 0 && p.run == nil && !p.loading && len(m.events) > 0 && m.events[0].GetSeq() == 1 {
 		p.follow(m.events)
@@ -182,7 +208,7 @@ func (p *rackProxy) logged(m *inLog) {
 		p.head = max(p.head, p.followed)
 		switch {
 		case p.run != nil:
-			p.apply(p.run, &p.life, e)
+			p.take(e)
 		case p.loading:
 			p.keepBehind(e)
 		}
@@ -191,8 +217,37 @@ func (p *rackProxy) logged(m *inLog) {
 			p.answered(id, e)
 		}
 	}
+	p.unsaved += len(m.events)
+	if p.head < p.due {
+		return // all of this was told before
+	}
 	p.give()
+	p.answer()
 	p.tell()
+	if p.unsaved >= saveAfter || p.run != nil && p.life.ended.Equal(p.life.last) {
+		p.save()
+	}
+}
+
+// raise takes in the epoch that the log says.
+func (p *rackProxy) raise(epoch uint64) {
+	p.logEpoch = max(p.logEpoch, epoch)
+	p.epoch = max(p.epoch, epoch)
+	if p.line != nil && p.lineEpoch < p.epoch {
+		p.lose(errReplaced) // it must be given no more orders: the rack is not its own
+	}
+}
+
+// replanned takes in the hash of the plan that was put last.
+func (p *rackProxy) replanned(hash string) {
+	p.planned = hash
+	switch {
+	case !p.isTold, p.head < p.due && !p.lost: // its run is being read from the log
+	case p.run != nil && (p.run.Status != rack.Idle || p.made == hash):
+	case p.loading && p.making == hash:
+	default:
+		p.load()
+	}
 }
 
 // unlessPanic turns a panic into an error: what one rack's agent wrote must not end
@@ -229,168 +284,34 @@ func (p *rackProxy) doubt(seq uint64) {
 	}
 }
 
-// apply takes one event into a run. A door lets in only events that can be read.
-func (p *rackProxy) apply(run *rack.Run, l *life, m *messages.Event) {
+// take takes one event into the run of the rack.
+func (p *rackProxy) take(m *messages.Event) {
+	if e := p.apply(p.run, &p.life, m); e != nil {
+		p.tally.saw(e)
+	}
+}
+
+// apply takes one event into a run, and returns it; nil: it is not taken. A door lets
+// in only events that can be read.
+func (p *rackProxy) apply(run *rack.Run, l *life, m *messages.Event) *rack.Event {
 	if m.GetSeq() <= run.Seq() {
-		return
+		return nil
 	}
 	e, err := messages.ToEvent(m)
 	if err != nil {
 		p.o.Logger.Error("an event in the log cannot be read, and was left out", "rack", p.name, "seq", m.GetSeq(), "error", err)
-		return
+		return nil
 	}
 	run.Apply(e)
 	l.apply(e)
-}
-
-// follow takes the run in as the log tells it from its first event on: only its plan
-// is read besides.
-func (p *rackProxy) follow(events []*messages.Event) {
-	n := slices.IndexFunc(events, func(e *messages.Event) bool { return e.GetKind() == string(rack.RackStarted) })
-	if n < 0 {
-		return // it is loaded later
-	}
-	p.loading, p.stale, p.behind = true, false, nil
-	name, planned := p.name, events[n].GetDetail().GetPlanHash()
-	go func() {
-		m := &loaded{}
-		var plan *FleetPlan
-		m.err = unlessPanic(func() (err error) {
-			if plan, err = p.o.Plan(p.ctx, name, planned); err == nil {
-				m.run = rack.NewRun(plan.Rack, plan.Platforms)
-			}
-			return err
-		})
-		p.root.Send(p.self, m)
-	}()
-}
-
-// load rebuilds the run from the log, outside of the mailbox.
-func (p *rackProxy) load() {
-	if p.loading {
-		p.stale = true
-		return
-	}
-	if p.again != nil {
-		p.again.Stop()
-	}
-	p.loading, p.stale, p.read, p.run, p.behind = true, false, false, nil, nil
-	name, planned := p.name, p.planned
-	go func() {
-		m := &loaded{}
-		m.err = unlessPanic(func() (err error) {
-			m.run, err = p.replayed(p.ctx, name, planned, &m.life)
-			return err
-		})
-		p.root.Send(p.self, m)
-	}()
-}
-
-// loadRest reads what is missing between a loaded run and what is held.
-func (p *rackProxy) loadRest(m *loaded) {
-	p.loading = true
-	name := p.name
-	go func() {
-		m.err = unlessPanic(func() error { return p.replay(p.ctx, name, m.run, &m.life) })
-		p.root.Send(p.self, m)
-	}()
-}
-
-// replayed is the run of a rack as the log says; nil when nothing is planned.
-func (p *rackProxy) replayed(ctx context.Context, name, planned string, l *life) (*rack.Run, error) {
-	select {
-	case p.o.loads <- struct{}{}:
-		defer func() { <-p.o.loads }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	events, err := p.o.Read(ctx, name, 1, readBatch)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range events {
-		if e.GetKind() == string(rack.RackStarted) {
-			planned = e.GetDetail().GetPlanHash()
-		}
-	}
-	if planned == "" {
-		return nil, nil
-	}
-	plan, err := p.o.Plan(ctx, name, planned)
-	if err != nil {
-		return nil, err
-	}
-	run := rack.NewRun(plan.Rack, plan.Platforms)
-	return run, p.replay(ctx, name, run, l)
-}
-
-// replay lets a run take in what the log holds behind it.
-func (p *rackProxy) replay(ctx context.Context, name string, run *rack.Run, l *life) error {
-	for next := run.Seq() + 1; ; {
-		events, err := p.o.Read(ctx, name, next, readBatch)
-		if err != nil || len(events) == 0 {
-			return err
-		}
-		for _, e := range events {
-			p.apply(run, l, e)
-		}
-		next = events[len(events)-1].GetSeq() + 1
-	}
-}
-
-// loadAgain is how long a run that could not be loaded is left alone.
-const loadAgain = 30 * time.Second
-
-// readBatch is how many events are read from the log at once.
-const readBatch = 512
-
-func (p *rackProxy) loaded(m *loaded) {
-	p.loading = false
-	if p.stale && m.err == nil {
-		p.load()
-		return
-	}
-	if m.err != nil {
-		p.o.Logger.Warn("what a rack did cannot be told", "rack", p.name, "error", m.err)
-		for _, to := range p.askers {
-			p.root.Send(to, fmt.Errorf("rack %s: %w", p.name, m.err))
-		}
-		p.askers, p.behind, p.lost = nil, nil, true
-		p.tell()
-		p.again = time.AfterFunc(loadAgain, func() { p.root.Send(p.self, &load{}) })
-		return
-	}
-	if m.run != nil && len(p.behind) > 0 && p.behind[0].GetSeq() > m.run.Seq()+1 {
-		p.loadRest(m)
-		return
-	}
-	p.read, p.lost = true, false
-	if p.run, p.life = m.run, m.life; p.run != nil {
-		p.run.Salvaged = p.salvaged
-		for _, e := range p.behind {
-			p.apply(p.run, &p.life, e) // one that the load has met is left out
-		}
-		p.head = max(p.head, p.run.Seq())
-	}
-	p.behind = nil
-	for _, to := range p.askers {
-		p.root.Send(to, p.state())
-	}
-	p.askers = nil
-	for _, x := range slices.Clone(p.orders) {
-		if p.run != nil && p.run.Answered(x.order.GetId()) {
-			p.answered(x.order.GetId(), nil)
-		}
-	}
-	p.give()
-	p.tell()
+	return &e
 }
 
 // asked answers a question for the state of the rack.
 func (p *rackProxy) asked(c actor.Context) {
 	if p.unread() {
 		p.askers = append(p.askers, c.Sender())
-		if !p.loading {
+		if p.isTold && !p.loading && !p.read {
 			p.load()
 		}
 		return
@@ -398,9 +319,21 @@ func (p *rackProxy) asked(c actor.Context) {
 	c.Respond(p.state())
 }
 
-// unread reports whether what the rack did is not known: it must be loaded.
+// answer answers those who asked, once what the rack did is known.
+func (p *rackProxy) answer() {
+	if len(p.askers) == 0 || p.unread() {
+		return
+	}
+	for _, to := range p.askers {
+		p.root.Send(to, p.state())
+	}
+	p.askers = nil
+}
+
+// unread reports whether what the rack did is not known: it must be loaded, or
+// what the log held when the coordinator started is yet to come.
 func (p *rackProxy) unread() bool {
-	return !p.read && (p.head > 0 || p.planned != "")
+	return !p.isTold || p.head < p.due || !p.read && (p.head > 0 || p.planned != "")
 }
 
 // attached takes a new connection of the agent for the old one.
@@ -423,29 +356,4 @@ func (p *rackProxy) lose(why error) {
 		p.line.kick(why)
 		p.line = nil
 	}
-}
-
-// FleetPlan is what the run of a rack carries out.
-type FleetPlan struct {
-	Rack      *rack.Rack
-	Platforms map[string]rack.Platform
-	JSON      []byte // as the agent takes it
-}
-
-// FleetOptions are what a Fleet is built from. All fields must be set.
-type FleetOptions struct {
-	// Read is at most limit events of a rack in the log, from a sequence on.
-	Read func(ctx context.Context, rackName string, from uint64, limit int) ([]*messages.Event, error)
-	// Plan is the plan of a rack with that hash.
-	Plan func(ctx context.Context, rackName, hash string) (*FleetPlan, error)
-	// Order keeps an order for the agent of its rack. One with the same id is kept once.
-	Order func(ctx context.Context, o *messages.Order) error
-	// Answered drops an order that was answered.
-	Answered func(ctx context.Context, rackName, id string) error
-	// Halted keeps that the fleet of that id was halted, and why.
-	Halted func(ctx context.Context, id, cause string) error
-	Now    func() time.Time
-	Logger *slog.Logger
-
-	loads chan struct{} // bounds how many racks are loaded at once
 }

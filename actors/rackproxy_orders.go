@@ -61,7 +61,7 @@ func (p *rackProxy) ordered(o *messages.Order) {
 // give gives the agent the orders that it was not given on this connection. What
 // it may have answered long ago is known only once the run is loaded.
 func (p *rackProxy) give() {
-	if p.line == nil {
+	if p.line == nil || !p.isTold || p.head < p.due {
 		return
 	}
 	if !p.read && p.head > 0 {

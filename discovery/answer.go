@@ -10,6 +10,7 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -36,9 +37,9 @@ func (s *Server) Handle(packet []byte, from netip.AddrPort) Result {
 
 // handle is Handle at a given time; the reply is written into room.
 func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room []byte) Result {
-	r, err := parse(packet, s.options.Rules)
+	r, err := parse(packet, s.options.Rules, s.options.Ports)
 	if err != nil {
-		return Result{Message: messageName(r.kind), Outcome: Malformed, Err: err}
+		return Result{Message: messageName(r.kind), Outcome: outcomeOf(err), Err: err}
 	}
 	res := Result{Message: messageName(r.kind), Seen: seen(r)}
 	a := answer{request: r, leases: s.leases, now: now, serverID: s.options.ServerID, authoritative: s.options.Authoritative}
@@ -54,15 +55,36 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 		res.Seen.Err = err
 		a.holder, a.stranger = lease.Holder{Hardware: a.hardware()}, true
 	}
-	a.entry, a.serverID = entry, s.serverID(r, entry)
-	a.consider(s.options.ServerID)
+	a.entry, a.serverID, a.client = entry, s.serverID(r, entry), r.client()
+	if a.mode = s.options.Mode; a.mode == Addresses {
+		a.consider(s.options.ServerID)
+	} else {
+		a.considerProxy(s.options.ServerID)
+	}
+	a.alarm = s.once(a.outcome, a.alarm)
 	a.report(res.Seen)
 	res.Outcome, res.leased = a.outcome, a.leased
 	if a.kind != dhcpv4.MessageTypeNone {
 		res.Reply = a.destination(from)
-		res.Reply.Payload, res.Truncated = a.reply(room)
+		res.Reply.Local = netip.AddrPortFrom(a.entry.ServerID, 0) // whom option 54 names
+		m := a.message()
+		res.Reply.Payload, res.Truncated = s.replies.Append(room[:0], &a.entry, &a.client, &m)
 	}
 	return res
+}
+
+// once lets an empty pool be told of once, until an address was offered again: a
+// crowd of strangers asks many times a second.
+func (s *Server) once(o Outcome, alarm string) string {
+	switch {
+	case o == Offered:
+		s.dry = false
+	case o == IgnoredNoLease && s.dry:
+		return ""
+	case o == IgnoredNoLease:
+		s.dry = true
+	}
+	return alarm
 }
 
 // lookup asks the table of this moment. A renewal bypasses the relay (RFC 2131
@@ -106,12 +128,14 @@ func (s *Server) serverID(r *request, e Entry) netip.Addr {
 type answer struct {
 	*request
 	entry         Entry
+	client        reply.Client
 	serverID      netip.Addr
 	leases        *lease.Store
 	now           time.Time
 	holder        lease.Holder
 	stranger      bool // no slot fits; entry may have a pool all the same
 	authoritative bool
+	mode          Mode
 
 	address netip.Addr // the client's, as far as there is one
 	known   bool       // there is a record of it, or it is pre-determined
@@ -137,6 +161,11 @@ func (a *answer) consider(own netip.Addr) {
 		a.address, a.known = a.entry.Address, true
 		a.decide()
 	case pool:
+		for _, taken := range [...]netip.Addr{a.entry.ServerID, a.entry.Router} {
+			if a.entry.Pool.Contains(taken) {
+				a.leases.Except(taken)
+			}
+		}
 		a.address, a.known = a.leases.Of(a.holder, a.entry.Pool, a.now)
 		a.decide()
 	case a.stranger:
@@ -208,12 +237,16 @@ func (a *answer) decideRequest() {
 		// which end of the device it came from. It ends with its lease.
 		a.outcome = IgnoredWrongAddress
 	case !asked.IsValid():
-		a.refuse("a REQUEST must name the address it asks for, in option 50 or ciaddr")
+		a.refuse(RefusedBlank, "a REQUEST must name the address it asks for, in option 50 or ciaddr")
 	default:
 		if asked == a.address {
 			asked = a.ciaddr // the two contradict each other
 		}
-		a.refuse(fmt.Sprintf("%s is not the address of %s; ask again with DISCOVER", asked, a.name()))
+		why := Refused
+		if !a.known && a.server != a.serverID {
+			why = RefusedUnknown
+		}
+		a.refuse(why, fmt.Sprintf("%s is not the address of %s; ask again with DISCOVER", asked, a.name()))
 	}
 }
 
@@ -233,7 +266,7 @@ func (a *answer) acknowledge() {
 	l := a.lease()
 	switch err := a.leases.Bind(l, a.now); {
 	case errors.Is(err, lease.ErrTaken):
-		a.refuse(fmt.Sprintf("%s was given to another; ask again with DISCOVER", a.address))
+		a.refuse(RefusedTaken, fmt.Sprintf("%s was given to another; ask again with DISCOVER", a.address))
 	case err != nil:
 		a.outcome, a.alarm = IgnoredNoLease, fmt.Sprintf("no lease of %s for %s: %s", a.address, a.name(), err)
 	default:
@@ -241,10 +274,15 @@ func (a *answer) acknowledge() {
 	}
 }
 
-// lease is what the store keeps of the client.
+// lease is what the store keeps of the client. A renewal says nothing of a port: the
+// one that is known stays, for the next renewal.
 func (a *answer) lease() lease.Lease {
-	return lease.Lease{Address: a.address, Holder: a.holder, Hardware: a.hardware(), Via: a.relay.via, Stage: a.class.Stage,
-		Pool: a.pooled(), Ends: a.now.Add(time.Duration(a.entry.leaseSeconds()) * time.Second)}
+	via := a.relay.via
+	if old, ok := a.leases.At(a.address); ok && via.IsZero() && a.ciaddr.IsValid() && old.Holder == a.holder && old.Hardware == a.hardware() {
+		via = old.Via
+	}
+	return lease.Lease{Address: a.address, Holder: a.holder, Hardware: a.hardware(), Via: via, Stage: a.class.Stage,
+		Pool: a.pooled(), Ends: a.now.Add(time.Duration(a.entry.LeaseSeconds(&a.client)) * time.Second)}
 }
 
 // decline withholds an address of a pool. A pre-determined one cannot be replaced
@@ -273,8 +311,8 @@ func (a *answer) warn() {
 	}
 }
 
-func (a *answer) refuse(why string) {
-	a.kind, a.outcome, a.why = dhcpv4.MessageTypeNak, Refused, why
+func (a *answer) refuse(reason Outcome, why string) {
+	a.kind, a.outcome, a.why = dhcpv4.MessageTypeNak, reason, why
 }
 
 // report says what the decision proves. An address out of a pool proves nothing:
@@ -282,6 +320,9 @@ func (a *answer) refuse(why string) {
 func (a *answer) report(s *Seen) {
 	s.Alarm = a.alarm
 	switch {
+	case a.mode != Addresses: // the address is another server's
+	case a.outcome == Offered:
+		s.Offered = a.address.String()
 	case a.outcome == Acknowledged && a.request.kind != dhcpv4.MessageTypeInform:
 		s.Address = a.address.String()
 		fallthrough
@@ -299,6 +340,36 @@ func (a *answer) report(s *Seen) {
 	}
 }
 
+// message is what the reply says besides what its entry does.
+func (a *answer) message() reply.Message {
+	m := reply.Message{Kind: a.kind, ServerID: a.serverID, Why: classify.Printable([]byte(a.why), 2*classify.MaxString),
+		XID: a.TransactionID, HType: byte(a.HWType), Flags: a.Flags, GIAddr: a.giaddr, Hardware: a.hardware(),
+		ClientID: a.clientID, Relay: a.relay.raw}
+	switch {
+	case a.mode != Addresses:
+		return a.proxied(m)
+	case a.kind == dhcpv4.MessageTypeNak:
+		if a.giaddr.IsValid() {
+			m.Flags |= flagBroadcast // section 4.3.2: the relay must broadcast it
+		}
+		return m
+	case a.request.kind == dhcpv4.MessageTypeInform:
+		m.CIAddr = a.ciaddr
+	default:
+		m.YIAddr = a.address
+		if a.kind == dhcpv4.MessageTypeAck {
+			m.CIAddr = a.ciaddr
+		}
+	}
+	if a.subnet.IsValid() && a.entry.Prefix.Contains(a.subnet) && a.link() == a.subnet { // RFC 3011: it was heeded
+		b := a.subnet.As4()
+		m.Echo = append(m.Echo, optionSubnet, 4, b[0], b[1], b[2], b[3])
+	}
+	return m
+}
+
+const flagBroadcast = 0x8000
+
 // destination is where the reply goes (RFC 2131 section 4.1).
 func (a *answer) destination(from netip.AddrPort) wire.Datagram {
 	const serverPort, clientPort = 67, 68
@@ -306,6 +377,10 @@ func (a *answer) destination(from netip.AddrPort) wire.Datagram {
 		return wire.Datagram{Peer: netip.AddrPortFrom(a, port)}
 	}
 	switch {
+	case a.mode == BootServer && from.Port() != 0: // PXE 2.1 section 2.2.4: to the port it came from
+		return to(a.ciaddr, from.Port())
+	case a.mode == BootServer:
+		return to(a.ciaddr, clientPort)
 	case a.giaddr.IsValid():
 		if a.relay.sourcePort && from.Port() != 0 {
 			return to(a.giaddr, from.Port()) // RFC 8357 section 4
@@ -315,7 +390,7 @@ func (a *answer) destination(from netip.AddrPort) wire.Datagram {
 		return to(broadcast, clientPort)
 	case a.ciaddr.IsValid() && (a.ciaddr == a.address || a.request.kind == dhcpv4.MessageTypeInform):
 		return to(a.ciaddr, clientPort)
-	case a.IsBroadcast():
+	case a.IsBroadcast() || a.mode == Proxy: // it has no address of ours
 		return to(broadcast, clientPort)
 	}
 	d := to(a.address, clientPort)

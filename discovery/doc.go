@@ -1,28 +1,32 @@
-// Package discovery is the DHCP engine of the agent, without actors: it says
-// what a packet's vendor strings mean, and answers those components that the
-// rack file knows.
+// Package discovery is the DHCP engine of the agent, without actors: it answers
+// those components that the rack file knows, and says what it saw.
 //
 // # Usage
 //
-// The owner builds a [Server] over a net.PacketConn that it has bound, and runs
+// The owner builds a [Server] over a [Wire] that it has opened, and runs
 // [Server.Serve]. Answers come from a [Table], which is immutable: the owner
-// swaps the whole table and the next packet sees the new one. What was seen
-// goes to Options.OnSeen after the answer was sent, so that evidence such as
-// dhcp:onie is never reported for an acknowledgement that did not leave.
+// swaps the whole table and the next packet sees the new one. Addresses that were
+// acknowledged are kept in a lease store (discovery/lease), which the owner opens
+// before and closes after Serve.
+//
+// # A batch
+//
+// As many packets as there are, at most 256, are read together. All are decided,
+// their leases are made durable in one commit, what was seen goes to
+// Options.OnSeen, and the answers leave in one write. An acknowledgement whose
+// lease is not durable does not leave, and proves nothing.
 //
 // # Who is answered
 //
 // A component that the table does not know, or that could be several slots, is
-// met with silence and reported. So is a client of another server. Addresses
-// are pre-determined: nothing is allocated, no lease is stored, and a repeated
-// packet gets the same answer again.
+// met with silence and reported; so is a client of another server. The address is
+// the entry's own, else one of its pool. A stranger is answered only where the
+// table has a pool for it.
 //
 // # Concurrency
 //
-// One goroutine, the caller of Serve, reads, answers and reports one packet
-// after the other; the socket's own buffer is the only queue. Nothing in here
-// starts a goroutine that outlives Serve. [Server.Handle] and [classify.Rules.Classify]
-// are pure and may be called from anywhere.
+// One goroutine, the caller of Serve, does all of this; the socket's own buffer is
+// the only queue. Nothing in here starts a goroutine that outlives Serve.
 //
 // # Hostile input
 //
@@ -32,12 +36,17 @@
 //
 // # Reading order
 //
-//   - server.go: Options, New, the packet loop
+//   - server.go, batch.go: Options, New, the loop
 //   - table.go: what the engine asks its owner
 //   - packet.go, relay.go: reading a packet, RFC 2131 and option 82
+//   - package relay: which port a relay means
 //   - package classify: which strings mean which boot stage
+//   - answer.go, proxy.go: the decisions, RFC 2131 section 4.3
+//   - package lease: who has which address
+//   - package reply: the bytes of an answer
 //   - look.go: what a packet says, for whoever only looks
-//   - answer.go: the decisions, RFC 2131 section 4.3
-//   - reply.go: the bytes of an answer and where they go
 //   - seen.go: what is reported
+//
+// The conformance checklist is docs/dhcp.md; its lines are the tests TestLine01 to
+// TestLine44.
 package discovery

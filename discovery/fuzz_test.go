@@ -2,10 +2,13 @@ package discovery
 
 import (
 	"bytes"
+	"net/netip"
 	"testing"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/rackreach/rackreach/discovery/relay"
+	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -55,17 +58,18 @@ func FuzzHandleOptions(f *testing.F) {
 }
 
 func checkHandle(t *testing.T, in []byte) {
+	checkOthers(t, in)
 	known := map[string]bool{mine: true, torAddr: true}
 	before := bytes.Clone(in)
 	res := testServer(t, Options{}).Handle(in, sender)
 	if !bytes.Equal(before, in) {
 		t.Fatal("the packet was changed")
 	}
-	if (res.Outcome == Malformed) != (res.Seen == nil) || (res.Err == nil) != (res.Seen != nil) || (res.Reply.Payload == nil) != !res.Reply.Peer.IsValid() {
+	if res.Outcome.Malformed() != (res.Seen == nil) || (res.Err == nil) != (res.Seen != nil) || (res.Reply.Payload == nil) != !res.Reply.Peer.IsValid() {
 		t.Fatalf("%+v", res)
 	}
 	if res.Reply.Payload == nil {
-		if res.Outcome == Offered || res.Outcome == Acknowledged || res.Outcome == Refused {
+		if res.Outcome == Offered || res.Outcome == Acknowledged || res.Outcome.Refused() {
 			t.Fatalf("%s without a reply", res.Outcome)
 		}
 		return
@@ -80,7 +84,7 @@ func checkHandle(t *testing.T, in []byte) {
 	if d.OpCode != dhcpv4.OpcodeBootReply || !bytes.Equal(res.Reply.Payload[4:8], in[4:8]) || !bytes.Equal(res.Reply.Payload[28:34], in[28:34]) || !bytes.Equal(res.Reply.Payload[24:28], in[24:28]) {
 		t.Fatal("xid, chaddr or giaddr differ")
 	}
-	if len(res.Reply.Payload) < minMessage || len(res.Reply.Payload) > mostMaximum-udpHeaders {
+	if len(res.Reply.Payload) < reply.MinMessage || len(res.Reply.Payload) > mostMaximum-udpHeaders {
 		t.Fatalf("%d bytes", len(res.Reply.Payload))
 	}
 	if y := d.YourIPAddr; !y.IsUnspecified() && !known[y.String()] {
@@ -93,6 +97,34 @@ func checkHandle(t *testing.T, in []byte) {
 	checkTo(t, d, res)
 	if res.Seen.Observation.Proves != rack.NoEvidence && d.MessageType() != ack {
 		t.Fatalf("%s proves %s", d.MessageType(), res.Seen.Observation.Proves)
+	}
+}
+
+// checkOthers hands a packet to servers of other kinds, which must not crash on it,
+// give out nothing but what is in their pool, and return option 82 as it came.
+func checkOthers(t *testing.T, in []byte) {
+	ports := relay.NewPorts(&rack.Rack{Devices: []rack.Device{{Name: "mgmt-1", Role: rack.ManagementSwitch, Address: netip.MustParseAddr(relayAddr)},
+		{Name: "tor-1", Role: rack.ToRSwitch, Management: rack.Port{Device: "mgmt-1", Name: "45"}}}})
+	for _, o := range []Options{{Table: strangers("10.0.1.1", "10.0.1.2")}, {Table: strangers("10.0.1.1", "10.0.1.2"), Authoritative: true}, {Ports: ports, Authoritative: true},
+		{Mode: Proxy, Ports: ports}, {Mode: BootServer}} {
+		s := testServer(t, o)
+		for range 2 { // the second time there is a record
+			res := s.handle(in, sender, testTime, nil)
+			if err := s.leases.Commit(); err != nil {
+				t.Fatal(err)
+			}
+			if res.Reply.Payload == nil {
+				continue
+			}
+			d, err := dhcpv4.FromBytes(res.Reply.Payload)
+			if err != nil || len(res.Reply.Payload) > mostMaximum-udpHeaders {
+				t.Fatalf("%v, %d bytes", err, len(res.Reply.Payload))
+			}
+			if a, _ := netip.AddrFromSlice(d.YourIPAddr.To4()); !a.IsUnspecified() && (o.Mode != Addresses || o.Ports == nil && a.String() != "10.0.1.1" && a.String() != "10.0.1.2") {
+				t.Fatalf("gave out %s", a)
+			}
+			checkRelay(t, in, res)
+		}
 	}
 }
 

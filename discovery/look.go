@@ -16,7 +16,7 @@ type Look struct {
 // LookAt reads a packet and decides nothing about it. It returns an error for
 // whatever RFC 2131 lets a server drop.
 func LookAt(packet []byte, rules *classify.Rules) (Look, error) {
-	r, err := parse(packet, rules)
+	r, err := parse(packet, rules, nil)
 	if err != nil {
 		return Look{}, err
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/relay"
+	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -19,22 +21,26 @@ const (
 	// MaxPacket is the longest packet that is looked at.
 	MaxPacket = 4096
 
-	headerSize  = 240      // fixed fields and magic cookie
-	minMessage  = 300      // RFC 1542 section 2.1
+	headerSize  = reply.HeaderSize
 	udpHeaders  = 28       // IP and UDP, which option 57 counts (RFC 2131 section 2)
 	minMaximum  = 576      // least value of option 57, and its default (RFC 2132 section 9.10)
 	mostMaximum = 1500     // one Ethernet frame, whatever option 57 allows
 	snameOffset = 44       // sname, 64 bytes
 	fileOffset  = 108      // file, 128 bytes
 	fileEnd     = 236      // end of file
-	longestFile = 128 - 1  // file is closed by a NUL
 	longestID   = 2 + 0xff // option 61 in one piece
 )
 
 const (
-	optionPad      = 0
-	optionClientID = 61
-	optionEnd      = 255
+	optionPad       = 0
+	optionVendor    = 43
+	optionClientID  = 61
+	optionMachine   = 97  // RFC 4578 section 2.3
+	optionSubnet    = 118 // RFC 3011
+	optionXRVendors = 124 // RFC 3925 section 3
+	optionEnd       = 255
+
+	pxeBootItem = 71 // of option 43 (PXE 2.1 table 2-1)
 )
 
 // request is a client's packet, read and checked.
@@ -49,26 +55,47 @@ type request struct {
 	server    netip.Addr // option 54; invalid when absent
 	limit     int        // longest reply it takes, bytes of DHCP message
 	clientID  []byte     // option 61 as it came, code and length included; nil: none
+	machine   []byte     // option 97, likewise
+	subnet    netip.Addr // option 118 (RFC 3011); invalid when absent
 	relay     relayInfo
 }
 
+// malformed is why a packet cannot be read, and what it is counted as.
+type malformed struct {
+	outcome Outcome
+	what    string
+}
+
+func (m *malformed) Error() string { return m.what }
+
 var (
-	errNotRequest = errors.New("op is not 1: it is no client's packet")
-	errTooLong    = errors.New("it is too long")
-	errNoHardware = errors.New("hlen is not 6 or chaddr is no machine's address")
-	errNoKind     = errors.New("option 53 is missing or not a client's message type")
-	errAddress    = errors.New("ciaddr, giaddr or option 50 or 54 is not the address of one machine")
-	errClientID   = errors.New("option 61 is longer than 255 bytes")
-	errNoAddress  = errors.New("an INFORM without ciaddr, or a DECLINE without option 50")
+	errLength     = &malformed{MalformedLength, "it is longer than a packet may be, or shorter than a header"}
+	errNotRequest = &malformed{MalformedRequest, "op is not 1: it is no client's packet"}
+	errNoHardware = &malformed{MalformedHardware, "hlen is not 6 or chaddr is no machine's address"}
+	errNoKind     = &malformed{MalformedType, "option 53 is missing or not a client's message type"}
+	errAddress    = &malformed{MalformedAddress, "ciaddr, giaddr or option 50 or 54 is not the address of one machine"}
+	errNoAddress  = &malformed{MalformedAddress, "an INFORM without ciaddr, or a DECLINE without option 50"}
+	errClientID   = &malformed{MalformedClientID, "option 61 is longer than 255 bytes"}
+	errTwoRelays  = &malformed{MalformedRelay, "it carries option 82 twice: the first may be the client's own"}
+	errRelay      = &malformed{MalformedRelay, "a sub-option of option 82 runs past its end"}
 )
+
+// outcomeOf is what a packet is counted as that parse gave up on.
+func outcomeOf(err error) Outcome {
+	var m *malformed
+	if errors.As(err, &m) {
+		return m.outcome
+	}
+	return MalformedOptions
+}
 
 // parse reads a packet. It returns an error for whatever RFC 2131 lets a server
 // drop; the request then still holds the message type when that was readable.
-func parse(packet []byte, rules *classify.Rules) (*request, error) {
-	if len(packet) > MaxPacket {
-		return &request{}, errTooLong
+func parse(packet []byte, rules *classify.Rules, ports *relay.Ports) (*request, error) {
+	if len(packet) > MaxPacket || len(packet) < headerSize {
+		return &request{}, errLength
 	}
-	if len(packet) < headerSize || packet[0] != byte(dhcpv4.OpcodeBootRequest) {
+	if packet[0] != byte(dhcpv4.OpcodeBootRequest) {
 		return &request{}, errNotRequest
 	}
 	if packet[2] != 6 {
@@ -97,7 +124,11 @@ func parse(packet []byte, rules *classify.Rules) (*request, error) {
 	if r.clientID, _, _ = rawOption(packet[headerSize:], optionClientID); len(r.clientID) > longestID {
 		return r, errClientID
 	}
-	if r.relay, err = readRelay(packet[headerSize:]); err != nil {
+	r.machine, _, _ = rawOption(packet[headerSize:], optionMachine)
+	if a, ok := addr4(p.Options.Get(dhcpv4.GenericOptionCode(optionSubnet))); ok && usable(a) {
+		r.subnet = a
+	}
+	if r.relay, err = readRelay(packet[headerSize:], r.giaddr, ports); err != nil {
 		return r, err
 	}
 	r.limit = maximum(p)
@@ -162,6 +193,50 @@ func (r *request) addresses() error {
 	return nil
 }
 
+// client is what the bytes of an answer depend on.
+func (r *request) client() reply.Client {
+	c := reply.Client{Kind: r.kind, Stage: r.class.Stage, Vendor: r.class.Vendor,
+		Class: string(r.Options.Get(dhcpv4.OptionClassIdentifier)), Wants: r.Options.Get(dhcpv4.OptionParameterRequestList),
+		IOSXR: r.Options.Has(dhcpv4.GenericOptionCode(optionXRVendors)), Limit: r.limit}
+	if v := r.Options.Get(dhcpv4.GenericOptionCode(optionVendor)); len(v) > 0 && r.class.Stage == rack.StagePXE {
+		c.Item = bootItem(v)
+	}
+	return c
+}
+
+// bootItem is sub-option 71 of option 43, which says what a boot server is asked
+// for; nil: none.
+func bootItem(v []byte) (item []byte) {
+	for len(v) >= 2 && v[0] != optionEnd {
+		if v[0] == optionPad {
+			v = v[1:]
+			continue
+		}
+		n := 2 + int(v[1])
+		if n > len(v) {
+			return nil
+		}
+		if v[0] == pxeBootItem && v[1] == 4 {
+			item = v[2:n:n]
+		}
+		v = v[n:]
+	}
+	return item
+}
+
+// link is an address of the network that the client is on, as far as the packet
+// says: the relay's word for it (RFC 3527 section 3), option 118 (RFC 3011), the
+// relay's own address.
+func (r *request) link() netip.Addr {
+	switch {
+	case r.giaddr.IsValid() && r.relay.link.IsValid():
+		return r.relay.link
+	case r.subnet.IsValid():
+		return r.subnet
+	}
+	return r.giaddr
+}
+
 // hardware is the client's Ethernet address; hlen was checked to be 6.
 func (r *request) hardware() lease.Hardware { return lease.Hardware(r.ClientHWAddr) }
 
@@ -186,6 +261,7 @@ func (r *request) identity() rack.Keys {
 		Stage:  r.class.Stage,
 		Model:  r.class.Model,
 		Serial: r.class.Serial,
+		Link:   r.link(),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -82,15 +83,6 @@ func (p *packet) bytes() []byte {
 	return append(append(b, p.options...), 255)
 }
 
-func (p *packet) parsed(t testing.TB) *dhcpv4.DHCPv4 {
-	t.Helper()
-	d, err := dhcpv4.FromBytes(p.bytes())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 // fixed is a table for tests: known MACs and known ports.
 type fixed struct {
 	mac  map[string]Entry
@@ -117,12 +109,14 @@ const (
 	torAddr   = "192.168.100.2"
 	relayAddr = "127.2.0.1"
 	bootFile  = "00112233445566778899aabbccddeeff/boot.ipxe"
+	bootURL   = "http://192.168.100.254:8080/boot.efi"
+	scriptURL = "http://192.168.100.254:8080/00112233445566778899aabbccddeeff/boot.ipxe"
 	installer = "http://192.168.100.254:8080/image/00112233445566778899aabbccddeeff"
 )
 
 func testTable() *fixed {
 	mgmt := Entry{Device: "mgmt-1", Address: netip.MustParseAddr(mine), Prefix: netip.MustParsePrefix("192.168.100.0/24"),
-		ServerID: netip.MustParseAddr(ours), Router: netip.MustParseAddr("192.168.100.250"), BootFile: bootFile,
+		ServerID: netip.MustParseAddr(ours), Router: netip.MustParseAddr("192.168.100.250"), BootFile: bootFile, BootURL: bootURL, ScriptURL: scriptURL,
 		NextServer: netip.MustParseAddr(ours), InstallerURL: installer, Lease: time.Hour, Hostname: "mgmt-1"}
 	tor := mgmt
 	tor.Device, tor.Address, tor.Hostname = "tor-1", netip.MustParseAddr(torAddr), "tor-1"
@@ -153,9 +147,19 @@ var (
 	senderAddr = net.UDPAddrFromAddrPort(sender)
 )
 
+// testTime is when packets are answered, where that matters: so late that no lease
+// of it is old when its file is opened.
+var testTime = time.Date(2100, 1, 2, 3, 4, 5, 0, time.UTC)
+
 func answerTo(t testing.TB, p *packet) (Result, *dhcpv4.DHCPv4) {
 	t.Helper()
-	res := testServer(t, Options{}).Handle(p.bytes(), sender)
+	return handled(t, testServer(t, Options{}), p)
+}
+
+// handled is what a server makes of a packet.
+func handled(t testing.TB, s *Server, p *packet) (Result, *dhcpv4.DHCPv4) {
+	t.Helper()
+	res := s.Handle(p.bytes(), sender)
 	if res.Reply.Payload == nil {
 		return res, nil
 	}
@@ -164,4 +168,15 @@ func answerTo(t testing.TB, p *packet) (Result, *dhcpv4.DHCPv4) {
 		t.Fatalf("reply does not parse: %v", err)
 	}
 	return res, d
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,10 +1,10 @@
 package discovery
 
 import (
-	"errors"
 	"net/netip"
 
 	"github.com/rackreach/rackreach/discovery/classify"
+	"github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -12,6 +12,7 @@ import (
 const (
 	subCircuitID  = 1  // RFC 3046 section 3.1
 	subRemoteID   = 2  // RFC 3046 section 3.2
+	subLink       = 5  // RFC 3527 section 3
 	subServerID   = 11 // RFC 5107 section 4
 	subSourcePort = 19 // RFC 8357 section 4
 )
@@ -21,14 +22,11 @@ const optionRelay = 82
 // relayInfo is what option 82 says.
 type relayInfo struct {
 	raw        []byte     // code, length and value as they came; nil: no option 82
-	via        rack.Port  // remote-id and circuit-id; zero: neither
+	via        rack.Port  // the port that it names, in the words of the cabling as far as that has it; zero: none
 	override   netip.Addr // the server identifier that the relay wants in replies; invalid: none
+	link       netip.Addr // an address of the client's network, in place of giaddr; invalid: none
 	sourcePort bool       // replies go to the relay's UDP source port
 }
-
-var (
-	errTwoRelays = errors.New("it carries option 82 twice: the first may be the client's own")
-)
 
 // readRelay reads option 82 from the options area of a packet that was parsed
 // without error. Of a sub-option that comes twice, the first counts.
@@ -36,7 +34,7 @@ var (
 // A second option 82 is refused unless it continues a first one of full length
 // (RFC 3396): a client could put its own before the relay's and so speak for
 // another port.
-func readRelay(area []byte) (relayInfo, error) {
+func readRelay(area []byte, giaddr netip.Addr, ports *relay.Ports) (relayInfo, error) {
 	raw, value, split := rawOption(area, optionRelay)
 	if raw == nil {
 		return relayInfo{}, nil
@@ -52,6 +50,10 @@ func readRelay(area []byte) (relayInfo, error) {
 			circuit = v
 		case code == subRemoteID && remote == nil:
 			remote = v
+		case code == subLink && !info.link.IsValid():
+			if a, ok := addr4(v); ok && usable(a) {
+				info.link = a
+			}
 		case code == subServerID && !info.override.IsValid():
 			if a, ok := addr4(v); ok && usable(a) {
 				info.override = a
@@ -61,9 +63,9 @@ func readRelay(area []byte) (relayInfo, error) {
 		}
 	})
 	if err != nil {
-		return relayInfo{}, err
+		return relayInfo{}, errRelay
 	}
-	info.via = rack.Port{Device: classify.Printable(remote, classify.MaxString), Name: classify.Printable(circuit, classify.MaxString)}
+	info.via = ports.Find(circuit, remote, giaddr)
 	return info, nil
 }
 

@@ -1,6 +1,8 @@
 package discovery
 
 import (
+	"strings"
+
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/rackreach/rackreach/internal/rack"
@@ -16,6 +18,7 @@ type Seen struct {
 	Binding     rack.Binding // zero when Err is set
 	Err         error        // wraps rack.ErrUnknown or rack.ErrAmbiguous; a component of the latter kind is not answered
 	Address     string       // that is acknowledged next, also to a stranger; empty: none
+	Offered     string       // that is offered next, likewise; empty: none
 	Alarm       string       // what a person must see to: an address in use, a pool that is empty; empty: nothing
 	Message     string       // DISCOVER, REQUEST, DECLINE, RELEASE, INFORM
 	Evidence    string       // which options gave the stage away, for people
@@ -29,7 +32,10 @@ type Outcome string
 const (
 	Offered             Outcome = "offered"
 	Acknowledged        Outcome = "acknowledged"
-	Refused             Outcome = "refused" // DHCPNAK
+	Refused             Outcome = "refused-address"    // DHCPNAK: the address that it asks for is not its own
+	RefusedTaken        Outcome = "refused-taken"      // DHCPNAK: the address was given to another in between
+	RefusedBlank        Outcome = "refused-no-address" // DHCPNAK: it names no address
+	RefusedUnknown      Outcome = "refused-unknown"    // DHCPNAK: there is no record of it, and Authoritative is set
 	Declined            Outcome = "declined"
 	Released            Outcome = "released"
 	IgnoredUnknown      Outcome = "ignored-unknown"
@@ -37,14 +43,28 @@ const (
 	IgnoredOtherServer  Outcome = "ignored-other-server"
 	IgnoredWrongAddress Outcome = "ignored-wrong-address" // a known device that speaks from a foreign address, where RFC 2131 has no refusal
 	IgnoredNoAddress    Outcome = "ignored-no-address"    // a known end without an address in the table
+	IgnoredNotBoot      Outcome = "ignored-not-boot"      // a proxy answers firmware only, and only with something to boot
 	IgnoredNoLease      Outcome = "ignored-no-lease"      // its pool has no address left
 	StoreFailed         Outcome = "store-failed"          // the lease could not be made durable, so the acknowledgement did not leave
-	Malformed           Outcome = "malformed"
+	MalformedLength     Outcome = "malformed-length"      // too long, or shorter than a header
+	MalformedRequest    Outcome = "malformed-request"     // not a client's packet
+	MalformedHardware   Outcome = "malformed-hardware"    // hlen or chaddr
+	MalformedOptions    Outcome = "malformed-options"     // no cookie, an option past the end
+	MalformedType       Outcome = "malformed-type"        // option 53 is missing or unknown
+	MalformedAddress    Outcome = "malformed-address"     // one that no machine can have, or none where there must be one
+	MalformedClientID   Outcome = "malformed-client-id"   // longer than can be returned
+	MalformedRelay      Outcome = "malformed-relay"       // option 82 twice, or a sub-option past its end
 	Panicked            Outcome = "panicked"
 	SendFailed          Outcome = "send-failed" // the answer did not leave
 
 	Truncated Outcome = "truncated" // an option did not fit the client's maximum message size
 )
+
+// Malformed reports whether a packet could not be read.
+func (o Outcome) Malformed() bool { return strings.HasPrefix(string(o), "malformed-") }
+
+// Refused reports whether a packet was answered with DHCPNAK.
+func (o Outcome) Refused() bool { return strings.HasPrefix(string(o), "refused-") }
 
 // noMessage is the label of a packet whose message type could not be read.
 const noMessage = "none"

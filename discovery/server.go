@@ -10,6 +10,8 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/relay"
+	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/discovery/wire"
 )
 
@@ -44,9 +46,16 @@ type Options struct {
 	// called once for every packet and must not block.
 	Table func() Table
 
+	// Ports finds the port that a relay names (option 82) in the cabling of the rack
+	// file. Nil: remote-id and circuit-id are taken for switch and port as they are.
+	Ports *relay.Ports
+
 	// Leases is where addresses are kept before they are acknowledged. Its owner
 	// closes it, after Serve. Nil: they are kept in memory only.
 	Leases *lease.Store
+
+	// Mode says what the server is to its network. The zero Mode gives addresses.
+	Mode Mode
 
 	// ServerID is the agent's own IPv4 address, option 54 where an entry has
 	// none of its own.
@@ -78,11 +87,26 @@ type Options struct {
 	OnTrouble func(error)
 }
 
+// Mode is what a server is to its network.
+type Mode int
+
+// The modes. Where a site keeps its own DHCP server, two servers of rackreach stand
+// beside it: one with Proxy on port 67, and one with BootServer on port 4011, each on
+// a wire of its own. They answer only firmware and iPXE, for slots that have something
+// to boot, give no address, and keep no lease (PXE 2.1 section 2.2.3).
+const (
+	Addresses  Mode = iota // gives addresses, and says what to boot
+	Proxy                  // offers boot files beside the site's own server, on port 67
+	BootServer             // answers who comes back for one, on port 4011
+)
+
 // Server answers DHCP on one wire.
 type Server struct {
 	options Options
 	leases  *lease.Store
+	replies *reply.Builder
 	failing bool // leases could not be written at the last batch
+	dry     bool // a pool had no address for the last client that asked for one
 }
 
 // New checks the options. It returns an error when one that is needed is missing.
@@ -110,7 +134,7 @@ func New(o Options) (*Server, error) {
 	if o.OnTrouble == nil {
 		o.OnTrouble = func(error) {}
 	}
-	s := &Server{options: o, leases: o.Leases}
+	s := &Server{options: o, leases: o.Leases, replies: reply.NewBuilder()}
 	if s.leases == nil {
 		s.leases = lease.Memory(lease.Options{})
 	}

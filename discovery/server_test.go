@@ -95,7 +95,7 @@ func TestDirectClient(t *testing.T) {
 		t.Errorf("after DISCOVER: %+v", x)
 	}
 	a := exchange(asks().str(60, class).str(77, "iPXE").opt(50, o.YourIPAddr.To4()...).opt(54, o.ServerIdentifier().To4()...))
-	if a.MessageType() != ack || a.BootFileName != bootFile {
+	if a.MessageType() != ack || a.BootFileName != scriptURL {
 		t.Errorf("%s", a.Summary())
 	}
 	if x := <-told; x.Observation.Proves != rack.DHCPPXE || x.Observation.Address != mine || x.Observation.Device != "mgmt-1" {

@@ -27,7 +27,7 @@ type Fleet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the fleet that is being imaged; empty: none was applied.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// idle, imaging, halted or completed.
+	// idle, imaging, halted or completed; reading while that is the status of a rack.
 	Status string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
 	// Why it was halted.
 	Cause         string           `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
@@ -123,7 +123,9 @@ type FleetRack struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// "racks/r1".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// waiting (its turn has not come), idle, imaging, draining, halted or completed.
+	// waiting (its turn has not come), idle, imaging, draining, halted or completed;
+	// reading while the coordinator, which was started, has not read yet what the rack
+	// did: nothing else but what is said of its agent holds then.
 	Status  string `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
 	Cause   string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
 	Devices uint32 `protobuf:"varint,4,opt,name=devices,proto3" json:"devices,omitempty"`

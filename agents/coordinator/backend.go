@@ -13,6 +13,7 @@ import (
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/fleetlog"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -20,11 +21,16 @@ import (
 // Limits of waiting.
 const (
 	askLimit    = 10 * time.Second // for an actor's answer, which may have to read the log
+	knownLimit  = 2 * time.Second  // for all racks to be read, after a start, before what is known is told
 	answerLimit = 10 * time.Second // for an agent's answer to an order
 )
 
 // readLimit is how many events are read from the log at once.
 const readLimit = 512
+
+// watchBytes bounds a message to a watcher of the fleet, but for one of the log that
+// is larger by itself.
+const watchBytes = 64 << 10
 
 // racks are the racks of the coordinator, for the API.
 type racks struct{ c *Coordinator }
@@ -140,11 +146,18 @@ func (c *Coordinator) ordered(ctx context.Context, m *messages.Order) (*messages
 // all is the fleet, for the API.
 type all struct{ c *Coordinator }
 
-// State implements api.Fleet.
+// State implements api.Fleet: when the racks are still being read, after a start,
+// it says of which that is so.
 func (a all) State(ctx context.Context) (*messages.Fleet, error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
-	return actors.Ask[*messages.Fleet](ctx, a.c.system, a.c.fleet, &actors.GetFleet{})
+	waiting, stop := context.WithTimeout(ctx, knownLimit)
+	defer stop()
+	f, err := actors.Ask[*messages.Fleet](waiting, a.c.system, a.c.fleet, &actors.GetFleet{Whole: true})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return actors.Ask[*messages.Fleet](ctx, a.c.system, a.c.fleet, &actors.GetFleet{})
+	}
+	return f, err
 }
 
 // Events implements api.Fleet.
@@ -158,14 +171,20 @@ func (a all) Events(ctx context.Context, after uint64, follow bool, fn func([]*m
 	if !follow && after >= last {
 		return nil
 	}
-	err = a.c.follow(ctx, after, func(e actors.LogEntry, position uint64) error {
-		if len(e.Events) > 0 {
-			if err := fn(e.Events, position); err != nil {
-				return err
+	err = a.c.log.Follow(ctx, after, func(entries []fleetlog.Entry) error {
+		for len(entries) > 0 {
+			n, events := together(entries)
+			position := entries[n-1].Position
+			if len(events) > 0 {
+				if err := fn(events, position); err != nil {
+					return err
+				}
 			}
-		}
-		if !follow && position >= last {
-			cancel()
+			if !follow && position >= last {
+				cancel()
+				return nil
+			}
+			entries = entries[n:]
 		}
 		return nil
 	})
@@ -173,6 +192,16 @@ func (a all) Events(ctx context.Context, after uint64, follow bool, fn func([]*m
 		return nil
 	}
 	return err
+}
+
+// together is as many entries as go into one message to a watcher, of whatever
+// racks, and their events.
+func together(entries []fleetlog.Entry) (n int, events []*messages.Event) {
+	for size := 0; n == 0 || n < len(entries) && len(events)+len(entries[n].Events) <= readLimit && size+entries[n].Bytes <= watchBytes; n++ {
+		events = append(events, entries[n].Events...)
+		size += entries[n].Bytes
+	}
+	return n, events
 }
 
 // PutPlan implements api.Fleet.
@@ -217,6 +246,9 @@ func (a all) Resume(ctx context.Context, _ string) error {
 	f, err := a.State(ctx)
 	if err != nil {
 		return err
+	}
+	if f.GetStatus() == actors.Reading {
+		return &api.BadRequest{What: "where every rack stands is not known yet: the coordinator was started and is reading the log", Next: "try again in a few seconds"}
 	}
 	halted := 0
 	for _, r := range f.GetRacks() {

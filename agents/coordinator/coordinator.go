@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -23,6 +24,10 @@ import (
 type Options struct {
 	Log     *fleetlog.Log // Run does not close it
 	Version string        // of this program, for the metrics
+	// Snapshots is the directory where this coordinator, and no other, keeps where
+	// racks stand. What a program with another Build has kept is of no use to it.
+	// Either may be empty: then the log is read from its first event at each start.
+	Snapshots, Build string
 	// Unix is for people and agents on this machine. Network is for all others; it
 	// must be on loopback when Security has no certificates. Run closes both; each
 	// may be nil.
@@ -37,16 +42,17 @@ type Options struct {
 
 // Coordinator is one coordinator, built and not yet running, or running.
 type Coordinator struct {
-	o        Options
-	log      *fleetlog.Log
-	system   *actor.ActorSystem
-	fleet    *actor.PID
-	heads    *heads
-	plans    *plans
-	desired  *desired
-	keeper   *keeper
-	depot    *depot.Depot // nil: none
-	position position
+	o       Options
+	log     *fleetlog.Log
+	system  *actor.ActorSystem
+	fleet   *actor.PID
+	heads   *heads
+	plans   *plans
+	desired *desired
+	keeper  *keeper
+	saves   *snapshots
+	depot   *depot.Depot // nil: none
+	unread  atomic.Int32 // of what is read when it starts, how much is not read yet
 }
 
 // New builds a coordinator; nothing is served yet.
@@ -72,6 +78,7 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 	if o.Depot != "" {
 		c.depot = depot.New(depot.Options{Dir: o.Depot, Who: agentOf, Allowed: c.keeper.still, Log: o.Logger})
 	}
+	c.saves = &snapshots{dir: o.Snapshots, build: o.Build, logger: o.Logger}
 	c.desired = &desired{fleetTable, c.plans, c.want}
 	c.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.NewTextHandler(io.Discard, nil)) // what matters of it our own actors log
@@ -87,10 +94,12 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 func (c *Coordinator) Run(ctx context.Context) error {
 	crashed := make(chan error, 1)
 	root := c.system.Root.Copy().WithGuardian(&guardian{crashed})
-	pid, err := root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor {
-		return actors.NewFleet(actors.FleetOptions{Read: c.log.Read, Plan: c.plans.get, Order: c.log.Order, Answered: c.log.Answered,
-			Halted: c.desired.halt, Now: time.Now, Logger: c.o.Logger})
-	}), "fleet")
+	options := actors.FleetOptions{Read: c.log.Read, Plan: c.plans.get, Order: c.log.Order, Answered: c.log.Answered,
+		Halted: c.desired.halt, Now: time.Now, Logger: c.o.Logger}
+	if c.o.Snapshots != "" && c.o.Build != "" {
+		options.Save, options.Saved = c.saves.save, c.saves.run
+	}
+	pid, err := root.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return actors.NewFleet(options) }), "fleet")
 	if err != nil {
 		return fmt.Errorf("spawn the Fleet: %w", err)
 	}
@@ -107,24 +116,27 @@ func (c *Coordinator) Run(ctx context.Context) error {
 			return nil
 		}
 	})
+	c.unread.Store(4) // the log, its orders, the plans, what the fleet is to become
 	g.Go(func() error { return unless(ctx, c.followLog(ctx)) })
 	g.Go(func() error { return unless(ctx, c.followOrders(ctx)) })
 	g.Go(func() error {
 		return unless(ctx, c.plans.watch(ctx, func(rack, hash string) {
 			c.heads.meet(rack)
 			c.system.Root.Send(pid, &actors.Planned{Rack: rack, Hash: hash})
-		}))
+		}, c.isRead))
 	})
 	g.Go(func() error {
-		return unless(ctx, c.desired.watch(ctx, c.want))
+		return unless(ctx, c.desired.watch(ctx, c.want, c.isRead))
 	})
 	g.Go(func() error { return unless(ctx, c.keeper.followTokens(ctx)) })
 	g.Go(func() error { return unless(ctx, c.keeper.followGenerations(ctx)) })
+	g.Go(func() error { return c.saveAtTimes(ctx) })
 	g.Go(func() error { return c.serve(ctx) })
 	err = g.Wait()
 	if stopErr := c.system.Root.StopFuture(pid).Wait(); stopErr != nil {
 		err = errors.Join(err, fmt.Errorf("stop the actors: %w", stopErr))
 	}
+	c.saves.close()
 	c.system.Shutdown()
 	return errors.Join(err, c.keeper.close())
 }
@@ -154,37 +166,24 @@ func (g *guardian) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 }
 
 // entriesInFlight bounds what is on its way from the log to the actors.
-const entriesInFlight = 64
-
-// follow calls fn with what the log holds behind a place, in order.
-func (c *Coordinator) follow(ctx context.Context, after uint64, fn func(e actors.LogEntry, position uint64) error) error {
-	return c.log.Follow(ctx, after, func(entries []fleetlog.Entry) error {
-		for _, e := range entries {
-			if err := fn(actors.LogEntry{Rack: e.Rack, Epoch: e.Epoch, Claim: e.Journal != "", Events: e.Events}, e.Position); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
+const entriesInFlight = 8
 
 // followLog lets the actors know what the log holds.
 func (c *Coordinator) followLog(ctx context.Context) error {
-	end, err := c.log.Last(ctx)
+	known, from, err := c.saves.known(ctx, c.log)
 	if err != nil {
 		return err
 	}
-	caughtUp := func(position uint64) {
-		if c.position.reached(position, end) {
-			c.system.Root.Send(c.fleet, &actors.CaughtUp{})
-		}
+	for _, r := range known.Racks {
+		c.heads.meet(r.Rack)
+		c.heads.grew(r.Rack, r.Due)
 	}
-	caughtUp(0)
+	c.system.Root.Send(c.fleet, known)
 	credit := make(chan struct{}, entriesInFlight)
-	return c.log.Follow(ctx, 0, func(entries []fleetlog.Entry) error {
+	return c.log.Follow(ctx, from, func(entries []fleetlog.Entry) error {
 		m := &actors.Logged{Done: func() { <-credit }}
 		for _, e := range entries {
-			m.Entries = append(m.Entries, actors.LogEntry{Rack: e.Rack, Epoch: e.Epoch, Claim: e.Journal != "", Events: e.Events})
+			m.Entries = append(m.Entries, actors.LogEntry{Rack: e.Rack, Position: e.Position, Time: e.Time, Epoch: e.Epoch, Claim: e.Journal != "", Events: e.Events})
 			c.heads.meet(e.Rack)
 		}
 		select {
@@ -198,17 +197,51 @@ func (c *Coordinator) followLog(ctx context.Context) error {
 				c.heads.grew(e.Rack, e.Events[n-1].GetSeq())
 			}
 		}
-		if n := len(entries); n > 0 {
-			caughtUp(entries[n-1].Position)
-		}
 		return nil
-	})
+	}, fleetlog.CaughtUp(c.isRead))
 }
 
+// isRead says that one part of what is read when the coordinator starts was read, and
+// told to the actors.
+func (c *Coordinator) isRead() {
+	if c.unread.Add(-1) == 0 {
+		c.system.Root.Send(c.fleet, &actors.CaughtUp{})
+	}
+}
+
+// saveEvery is how often where every rack stands is saved, if something is new; a
+// rack with much that is new is saved before.
+const saveEvery = 5 * time.Minute
+
+// saveAtTimes has racks saved, a part of them at a time.
+func (c *Coordinator) saveAtTimes(ctx context.Context) error {
+	ticker := time.NewTicker(saveEvery / actors.SaveParts)
+	defer ticker.Stop()
+	for part := uint32(0); ; part++ {
+		select {
+		case <-ticker.C:
+			c.system.Root.Send(c.fleet, &actors.SaveSome{Part: part % actors.SaveParts})
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// followOrders lets the actors know what was ordered. Those that are kept come twice;
+// an order counts once.
 func (c *Coordinator) followOrders(ctx context.Context) error {
-	return c.log.FollowOrders(ctx, func(o *messages.Order) error {
+	ordered := func(o *messages.Order) error {
 		c.heads.meet(o.GetRack())
 		c.system.Root.Send(c.fleet, &actors.Ordered{Order: o})
 		return nil
-	})
+	}
+	kept, err := c.log.Orders(ctx)
+	if err != nil {
+		return err
+	}
+	for _, o := range kept {
+		_ = ordered(o)
+	}
+	c.isRead()
+	return c.log.FollowOrders(ctx, ordered)
 }

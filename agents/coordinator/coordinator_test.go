@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/rackreach/rackreach/internal/fleetlog"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
@@ -244,5 +245,27 @@ func TestTheCoordinatorEndsWhileStreamsAreOpen(t *testing.T) {
 	}
 	if err := stream.Close(); err != nil {
 		t.Log(err)
+	}
+}
+
+// TestEventsGoTogether up to a bound, in their order.
+func TestEventsGoTogether(t *testing.T) {
+	entry := func(events, bytes int) fleetlog.Entry {
+		return fleetlog.Entry{Events: make([]*messages.Event, events), Bytes: bytes}
+	}
+	for _, x := range []struct {
+		name    string
+		entries []fleetlog.Entry
+		n, sum  int
+	}{
+		{"a claim alone", []fleetlog.Entry{entry(0, 0)}, 1, 0},
+		{"all of them", []fleetlog.Entry{entry(2, 100), entry(0, 0), entry(3, 100)}, 3, 5},
+		{"not too many", []fleetlog.Entry{entry(readLimit-1, 100), entry(1, 1), entry(1, 1)}, 2, readLimit},
+		{"not too large", []fleetlog.Entry{entry(1, watchBytes-1), entry(1, 1), entry(1, 1)}, 2, 2},
+		{"one that is too large goes alone", []fleetlog.Entry{entry(1, 2*watchBytes), entry(1, 1)}, 1, 1},
+	} {
+		if n, events := together(x.entries); n != x.n || len(events) != x.sum {
+			t.Errorf("%s: %d entries with %d events", x.name, n, len(events))
+		}
 	}
 }

@@ -130,9 +130,10 @@ func (d *desired) resume(ctx context.Context, halted int) error {
 	})
 }
 
-// watch calls fn with what the fleet is to become, now and whenever it changes.
-func (d *desired) watch(ctx context.Context, fn func(*actors.Desired)) error {
-	return d.table.Watch(ctx, func(key string, value []byte, _ uint64) error {
+// watch calls fn with what the fleet is to become, now and whenever it changes. told
+// is called once it was told what that is now, if anything.
+func (d *desired) watch(ctx context.Context, fn func(*actors.Desired), told func()) error {
+	return d.table.WatchKeys(ctx, desiredKey, func(key string, value []byte, _ uint64) error {
 		if key != desiredKey || value == nil {
 			return nil
 		}
@@ -141,5 +142,5 @@ func (d *desired) watch(ctx context.Context, fn func(*actors.Desired)) error {
 			fn(x)
 		}
 		return err
-	})
+	}, told)
 }

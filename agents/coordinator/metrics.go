@@ -73,7 +73,11 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 		racks[s] = 0
 	}
 	for _, r := range counts.Racks {
-		racks[r.Status]++
+		if r.Status == "" {
+			racks[actors.Reading]++
+		} else {
+			racks[r.Status]++
+		}
 		connected := 0.0
 		if r.Connected {
 			connected = 1

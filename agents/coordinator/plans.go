@@ -71,12 +71,39 @@ func (p *plans) get(ctx context.Context, name, hash string) (*actors.FleetPlan, 
 	if err != nil {
 		return nil, fmt.Errorf("plan %s of rack %s: %w", hash, name, err)
 	}
+	trim(s.Rack)
 	return &actors.FleetPlan{Rack: s.Rack, Platforms: p.shared(s.Platforms), JSON: b}, nil
 }
 
 // maxShared bounds the platforms that are shared; when there are more, all are
 // forgotten: racks of one release have the same few.
 const maxShared = 64
+
+// trim lets go of what reading JSON leaves over: room behind slices, and the same
+// word many times. A coordinator holds the rack for as long as it runs.
+func trim(r *rack.Rack) {
+	words := map[string]string{}
+	once := func(s *string) {
+		if w, ok := words[*s]; ok {
+			*s = w
+		} else {
+			words[*s] = *s
+		}
+	}
+	r.Devices = append(make([]rack.Device, 0, len(r.Devices)), r.Devices...)
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		once(&d.Name)
+		once((*string)(&d.Role))
+		once(&d.Platform)
+		once(&d.Image)
+		once(&d.Management.Device)
+		d.Data = append(make([]rack.Port, 0, len(d.Data)), d.Data...)
+		for n := range d.Data {
+			once(&d.Data[n].Device)
+		}
+	}
+}
 
 // shared is the same platforms for all racks that have the same ones.
 func (p *plans) shared(platforms map[string]rack.Platform) map[string]rack.Platform {
@@ -93,12 +120,13 @@ func (p *plans) shared(platforms map[string]rack.Platform) map[string]rack.Platf
 	return platforms
 }
 
-// watch calls fn with the hash of the plan that was put last, of every rack.
-func (p *plans) watch(ctx context.Context, fn func(rack, hash string)) error {
-	return p.table.Watch(ctx, func(key string, value []byte, _ uint64) error {
-		if !strings.Contains(key, ".") && value != nil {
+// watch calls fn with the hash of the plan that was put last, of every rack. told is
+// called once it was told what was put so far.
+func (p *plans) watch(ctx context.Context, fn func(rack, hash string), told func()) error {
+	return p.table.WatchKeys(ctx, "*", func(key string, value []byte, _ uint64) error { // not the plans themselves: "RACK.HASH"
+		if value != nil {
 			fn(key, string(value))
 		}
 		return nil
-	})
+	}, told)
 }

@@ -38,6 +38,7 @@ const (
 	maxHeader   = 16 << 10 // bytes
 	headerLimit = 5 * time.Second
 	idleLimit   = 2 * time.Minute
+	packAbove   = 64 << 10 // bytes of an answer: to pack a small one costs more than to send it
 )
 
 // serve serves until ctx ends.
@@ -75,10 +76,10 @@ func (c *Coordinator) serve(ctx context.Context) error {
 func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	guard := connect.WithInterceptors(p.gate)
-	small := connect.WithReadMaxBytes(maxRequest)
-	mux.Handle(messagesconnect.NewRackServiceHandler(api.NewService(racks{c}, who, ended), guard, small))
-	mux.Handle(messagesconnect.NewFleetServiceHandler(api.NewFleetService(all{c}, who, ended), guard, connect.WithReadMaxBytes(maxPlan)))
-	mux.Handle(messagesconnect.NewBusServiceHandler(c.door(p, ended), guard, connect.WithReadMaxBytes(bus.MaxMessage)))
+	small, packed := connect.WithReadMaxBytes(maxRequest), connect.WithCompressMinBytes(packAbove)
+	mux.Handle(messagesconnect.NewRackServiceHandler(api.NewService(racks{c}, who, ended), guard, small, packed))
+	mux.Handle(messagesconnect.NewFleetServiceHandler(api.NewFleetService(all{c}, who, ended), guard, connect.WithReadMaxBytes(maxPlan), packed))
+	mux.Handle(messagesconnect.NewBusServiceHandler(c.door(p, ended), guard, connect.WithReadMaxBytes(bus.MaxMessage), bus.Unpacked()))
 	mux.Handle(messagesconnect.NewAccessServiceHandler(c.keeper.access, guard, small))
 	names := []string{messagesconnect.RackServiceName, messagesconnect.FleetServiceName, messagesconnect.BusServiceName, messagesconnect.AccessServiceName}
 	if c.keeper.enrollment != nil {
@@ -138,6 +139,10 @@ func (c *Coordinator) listAgents(w http.ResponseWriter, q *http.Request) {
 	f, err := all{c}.State(q.Context())
 	if err != nil {
 		http.Error(w, "the fleet's actor does not answer: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	if f.GetStatus() == actors.Reading { // whoever asks keeps what it knows
+		http.Error(w, "the log is being read", http.StatusServiceUnavailable)
 		return
 	}
 	targets := []target{} // an empty list, not null

@@ -19,7 +19,9 @@ import (
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/lease"
+	dhcprelay "github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/deviceapi"
@@ -56,16 +58,20 @@ type Options struct {
 	Stay bool
 
 	ListenDHCP func() (net.PacketConn, error) // called again when the DHCP service is restarted
-	// Leases is where DHCP keeps the addresses that it acknowledged; its owner closes
-	// it after Run. Nil: in memory only.
-	Leases   *lease.Store
-	TFTP     net.PacketConn
-	HTTP     net.Listener
-	BaseURL  string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
-	ServerID netip.Addr // the agent's own address, as devices reach it
-	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	// LeaseFile is where DHCP keeps the addresses that it acknowledged. Empty: in
+	// memory only, for a rack whose state does not outlive the process.
+	LeaseFile string
+	TFTP      net.PacketConn
+	HTTP      net.Listener
+	BaseURL   string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
+	ServerID  netip.Addr // the agent's own address, as devices reach it
+	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
+
+	// Rules say what vendor strings in DHCP packets mean. Nil: those that rackreach
+	// comes with.
+	Rules *classify.Rules
 
 	Power power.Options // Dial is filled in
 
@@ -95,6 +101,7 @@ type Agent struct {
 	boot    *boot.Services
 	exec    *executor
 	table   atomic.Pointer[table]
+	leases  *lease.Store // from the begin of Run to its end
 	system  *actor.ActorSystem
 	actor   *actors.Agent
 	pid     *actor.PID
@@ -173,7 +180,12 @@ func (a *Agent) images() map[string]rack.Image {
 // down: nil after rack-completed and after rack-halted (the events say which),
 // otherwise why the agent could not go on. With Stay it returns when ctx ends,
 // and that is no error.
-func (a *Agent) Run(ctx context.Context) error {
+func (a *Agent) Run(ctx context.Context) (err error) {
+	if err := a.openLeases(); err != nil {
+		a.born()
+		return err
+	}
+	defer func() { err = errors.Join(err, a.leases.Close()) }()
 	serving, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)
@@ -187,7 +199,6 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.born()
 	told := make(chan error, 1)
 	go func() { told <- a.serveAPI(serving) }()
-	var err error
 	for staying := true; staying; {
 		select {
 		case err = <-a.ended:
@@ -213,6 +224,17 @@ func (a *Agent) Run(ctx context.Context) error {
 	err = errors.Join(err, <-told)
 	a.system.Shutdown()
 	return err
+}
+
+// openLeases opens what DHCP acknowledged in earlier lives.
+func (a *Agent) openLeases() (err error) {
+	if a.o.LeaseFile == "" {
+		a.leases = lease.Memory(lease.Options{})
+	} else if a.leases, err = lease.Open(a.o.LeaseFile, lease.Options{}); err != nil {
+		return fmt.Errorf("start DHCP: %w", err)
+	}
+	a.metrics.leases.store.Store(a.leases)
+	return nil
 }
 
 // build makes the actor; it is spawned by Run.
@@ -317,21 +339,27 @@ func (a *Agent) publish(o rack.Observation) {
 	a.system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
 }
 
+// alarmEvery bounds how often a problem that DHCP sees is logged: clients cause it.
+const alarmEvery = time.Second
+
 // openDHCP opens the wire and builds a DHCP engine on it.
 func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer, error) {
 	conn, err := a.o.ListenDHCP()
 	if err != nil {
 		return nil, err
 	}
+	var alarmed time.Time // used by the server's goroutine only
 	return discovery.New(discovery.Options{
-		Wire: wire.Over(conn), Leases: a.o.Leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
+		Wire: wire.Over(conn), Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },
+		Rules: a.o.Rules,
 		OnPanic: func(reason any, stack []byte) {
 			a.o.Logger.Error("a DHCP packet crashed its handler and was dropped", "reason", fmt.Sprint(reason), "stack", string(stack))
 		},
 		OnTrouble: func(err error) { a.o.Logger.Error("DHCP", "error", err) },
 		OnSeen: func(s discovery.Seen) {
-			if s.Alarm != "" {
+			if s.Alarm != "" && time.Since(alarmed) >= alarmEvery {
+				alarmed = time.Now()
 				a.o.Logger.Warn("DHCP", "mac", s.Keys.MAC, "problem", s.Alarm)
 			}
 			m := &messages.DeviceSeen{Observation: messages.FromObservation(&s.Observation), Direct: s.Keys.Direct}

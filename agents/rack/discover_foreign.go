@@ -49,7 +49,8 @@ func (d *Discoverer) overheard(s foreign.Server) {
 	if allowed {
 		return
 	}
-	// Of a server, its first word is told, and the first of each kind to each client.
-	d.tell.say(Notice{Kind: NoticeForeign, MAC: s.MAC, Address: s.Address.String(), Evidence: s.Message + " to " + s.Client,
-		Text: fmt.Sprintf("ANOTHER DHCP SERVER: %s: find it by its MAC in the table of the switch, and switch it off", s)})
+	// Of a server, the first word of each kind is told.
+	d.tell.once(Notice{Kind: NoticeForeign, MAC: s.MAC, Address: s.Address.String(), Evidence: s.Message}, func() string {
+		return fmt.Sprintf("ANOTHER DHCP SERVER: %s: find it by its MAC in the table of the switch, and switch it off", s)
+	})
 }

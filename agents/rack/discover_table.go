@@ -29,9 +29,7 @@ func (t *linkTable) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		k.Direct = false
 		e, b, err = t.Table.Lookup(k)
 	}
-	if err != nil || !e.Address.IsValid() {
-		return e, b, err
-	}
+	// The engine takes an address of its own for a stranger's entry too.
 	// Option 54 and the source of what we send are an address that the client
 	// can reach without a router, if we have one.
 	for _, p := range t.own {
@@ -40,5 +38,5 @@ func (t *linkTable) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 			break
 		}
 	}
-	return e, b, nil
+	return e, b, err
 }

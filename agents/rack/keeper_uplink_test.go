@@ -117,6 +117,9 @@ func TestConnect(t *testing.T) {
 	if connected, _ := h.k.Lag(); !connected || h.k.Epoch() != 5 || len(h.k.Siblings()) != 1 {
 		t.Errorf("connected: %v, epoch %d, siblings %v", connected, h.k.Epoch(), h.k.Siblings())
 	}
+	if e, err := h.dir.ReadEpoch(); err != nil || e.Number != 5 || e.Superseded != nil {
+		t.Errorf("its epoch is not kept: %+v %v", e, err)
+	}
 	close(c.release)
 	var other *Superseded
 	if err := <-h.ended; !errors.As(err, &other) || other.Epoch != 6 {

@@ -88,6 +88,10 @@ func (l *Listener) dhcp(frame []byte) {
 	if err != nil {
 		return
 	}
+	if mac := look.Keys.MAC; foreign.IsProbe(mac) {
+		l.tell.say(Notice{Kind: NoticeSeen, MAC: mac, Text: fmt.Sprintf("%s is the question of a rackreach, who serves DHCP here; it is no component", mac)})
+		return
+	}
 	c := &component{class: look.Class, keys: look.Keys}
 	n := Notice{Kind: NoticeSeen, MAC: look.Keys.MAC, UUID: look.Keys.UUID, Stage: look.Class.Stage, Vendor: look.Class.Vendor, Model: look.Class.Model, Serial: look.Class.Serial, Evidence: look.Class.Evidence}
 	if !look.Keys.Via.IsZero() {

@@ -27,6 +27,7 @@ type metrics struct {
 	failures *prometheus.CounterVec
 	retries  *prometheus.CounterVec
 	packets  *prometheus.CounterVec
+	leases   *leaseMetrics
 
 	mu      sync.Mutex
 	run     *rack.Run
@@ -51,8 +52,8 @@ func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(
 			Buckets: stepBuckets}, step),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_failures_total", Help: "Attempts of steps that failed."}, step),
 		retries:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_retries_total", Help: "Failed attempts of steps that were followed by another."}, step),
-		packets:  newPacketCounter(),
-		run:      rack.NewRun(r, platforms), started: map[string]time.Time{},
+		packets:  newPacketCounter(), leases: newLeaseMetrics(r.Name),
+		run: rack.NewRun(r, platforms), started: map[string]time.Time{},
 	}
 	m.zero(platforms)
 	return m
@@ -69,7 +70,7 @@ func (m *metrics) zero(platforms map[string]rack.Platform) {
 			m.retries.WithLabelValues(labels...)
 		}
 	}
-	for _, o := range []discovery.Outcome{discovery.Panicked, discovery.Malformed, discovery.IgnoredUnknown, discovery.IgnoredAmbiguous} {
+	for _, o := range []discovery.Outcome{discovery.Panicked, discovery.MalformedOptions, discovery.IgnoredUnknown, discovery.IgnoredAmbiguous} {
 		m.packets.WithLabelValues(m.rack.Name, "none", string(o))
 	}
 }
@@ -79,7 +80,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{m.devices, m.progress, m.state, m.drops, m.sent} {
 		ch <- d
 	}
-	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets} {
+	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets, m.leases} {
 		c.Describe(ch)
 	}
 }
@@ -91,6 +92,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.failures.Collect(ch)
 	m.retries.Collect(ch)
 	m.packets.Collect(ch)
+	m.leases.Collect(ch)
 }
 
 func (m *metrics) collectRun(ch chan<- prometheus.Metric) {

@@ -17,12 +17,13 @@ const (
 	NoticeSeen       NoticeKind = "seen"            // a component was seen in a stage, and bound to a slot
 	NoticeAddress    NoticeKind = "address"         // a component was given its address
 	NoticeDeclined   NoticeKind = "declined"        // a component refuses its address: somebody else has it
-	NoticeStranger   NoticeKind = "stranger"        // no slot fits; it is not answered
+	NoticeStranger   NoticeKind = "stranger"        // no slot fits; it gets an address of a pool for strangers, or no answer
 	NoticeAmbiguous  NoticeKind = "ambiguous"       // more than one slot fits; it is not answered
 	NoticeBMC        NoticeKind = "bmc"             // a BMC answered
 	NoticeNeighbour  NoticeKind = "neighbour"       // what is at the other end of our cable
 	NoticeInUse      NoticeKind = "in-use"          // somebody has an address
 	NoticeForeign    NoticeKind = "foreign-server"  // another DHCP server
+	NoticeAlarm      NoticeKind = "alarm"           // a person must see to something
 	NoticeTrouble    NoticeKind = "trouble"         // something does not work; the rest goes on
 	NoticeStrangers  NoticeKind = "strangers-muted" // so many that no more of them are told
 	maxNotices                  = 4096              // different things that are told at most, so that strangers fill no memory
@@ -65,27 +66,35 @@ func newTeller(rack string, tell func(Notice)) *teller {
 
 // say tells a notice unless the same was told before. Calls come one after the
 // other.
-func (t *teller) say(n Notice) {
+func (t *teller) say(n Notice) { t.once(n, nil) }
+
+// once is say, with a text that is made only when it is told and that does not count
+// for what is the same: a busy network says most things again and again.
+func (t *teller) once(n Notice, text func() string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	stranger := n.Kind == NoticeStranger || n.Kind == NoticeAmbiguous
+	if stranger && t.strangers >= noticesStrangers {
+		return
+	}
 	n.Rack, n.Time = t.rack, time.Time{}
 	if _, ok := t.told[n]; ok {
 		return
-	}
-	stranger := n.Kind == NoticeStranger || n.Kind == NoticeAmbiguous
-	if stranger {
-		if t.strangers++; t.strangers == noticesStrangers {
-			n = Notice{Kind: NoticeStrangers, Rack: t.rack, Text: "so many unknown components that no more of them are told; they are counted"}
-		} else if t.strangers > noticesStrangers {
-			return
-		}
 	}
 	if len(t.told) >= maxNotices {
 		clear(t.told) // what is learnt once more is told once more
 	}
 	t.told[n] = struct{}{}
 	n.Time = t.now()
+	if text != nil {
+		n.Text = text()
+	}
 	t.tell(n)
+	if stranger {
+		if t.strangers++; t.strangers == noticesStrangers {
+			t.tell(Notice{Kind: NoticeStrangers, Rack: t.rack, Time: n.Time, Text: "so many unknown components that no more of them are told; they are counted"})
+		}
+	}
 }
 
 // again tells a notice although the same may have been told before.

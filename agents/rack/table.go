@@ -70,6 +70,9 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		e.Address, e.Prefix = d.Address, t.rack.Prefix(host)
 		e.NextServer = t.serverID
 		e.BootFile, e.InstallerURL = t.boot[d.Name], t.url[d.Name]
+		if e.BootFile != "" {
+			e.ScriptURL = "tftp://" + t.serverID.String() + "/" + e.BootFile
+		}
 	default:
 		t.pooled(&e, b.Network)
 	}

@@ -241,7 +241,7 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 		return err
 	}
 	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
-	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env)}
+	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases()}
 	if err := s.plug(ctx, w, o, t.notes, d.metrics); err != nil {
 		return errors.Join(err, l.Close())
 	}

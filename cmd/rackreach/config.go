@@ -130,17 +130,26 @@ func serverOf(env func(string) (string, bool)) (*api.Server, error) {
 	}
 	s := &api.Server{URL: x.Server, Token: x.Token}
 	if x.CA != "" {
-		pem, err := os.ReadFile(x.CA)
+		pool, err := poolOf(x.CA)
 		if err != nil {
-			return nil, badInput(fmt.Errorf("the authority of %s: %w", x.Server, err))
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, badInput(fmt.Errorf("the authority of %s: %s holds no certificate in PEM", x.Server, x.CA))
+			return nil, badInput(fmt.Errorf("the authority of %s: %w: mend it, or rackreach context add NAME --server %s --ca FILE", x.Server, err, x.Server))
 		}
 		s.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}
 	}
 	return s, nil
+}
+
+// poolOf is the authorities of a file.
+func poolOf(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", path)
+	}
+	return pool, nil
 }
 
 // targetFlags are the flags of every command that say whom to ask. A flag stands

@@ -64,7 +64,10 @@ func newContextAdd(env func(string) (string, bool)) *cobra.Command {
 			}
 			client.Close()
 			if x.CA != "" {
-				if x.CA, err = filepath.Abs(x.CA); err != nil {
+				if x.CA, err = filepath.Abs(x.CA); err == nil {
+					_, err = poolOf(x.CA)
+				}
+				if err != nil {
 					return badInput(fmt.Errorf("--ca: %w", err))
 				}
 			}

@@ -181,7 +181,7 @@ func (k *coordinating) run(ctx context.Context, t terminal) (err error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	o := coordinator.Options{Log: flog, Version: version(), Registry: registry, Logger: log, Unix: unix, Network: network}
+	o := coordinator.Options{Log: flog, Version: version(), Snapshots: filepath.Join(home.CoordinatorDir(), "snapshots"), Build: build(), Registry: registry, Logger: log, Unix: unix, Network: network}
 	o.Security = coordinator.Security{Dir: home.CoordinatorDir(), Names: names, URL: url}
 	if k.cert != "" {
 		o.Security.Files = &pki.Files{Certificate: k.cert, Key: k.key, AgentCA: k.agentCA}

@@ -15,6 +15,8 @@ import (
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/discovery/foreign"
+	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/platform"
 )
 
@@ -25,13 +27,20 @@ type discover struct {
 	allow   []string
 	metrics string
 	hear    time.Duration
+	rules   string
+	scan    time.Duration
+	state   string
+	env     func(string) (string, bool)
 }
 
 // minHear is the shortest --hear: a server that asks by ARP first takes as long.
 const minHear = time.Second
 
-func newDiscover() *cobra.Command {
-	var d discover
+// minScan is the shortest pause between two scans for BMCs.
+const minScan = 10 * time.Second
+
+func newDiscover(env func(string) (string, bool)) *cobra.Command {
+	d := discover{env: env}
 	cmd := &cobra.Command{
 		Use:   "discover FILE",
 		Short: "Give the components of a rack their addresses, and say who is there",
@@ -39,6 +48,10 @@ func newDiscover() *cobra.Command {
 line for everything that is learnt: who was seen, by which evidence, and to which
 slot it belongs. Every component of the rack gets the address that the rack file
 gives it; others are met with silence. Nothing is imaged: nobody gets a boot file.
+
+It also scans the management network for BMCs and says whose they are, hears by LLDP
+where this machine is plugged in, and tells IPv6 nodes that there is no router, so that
+iPXE does not wait for one.
 
 Before it answers anybody it listens for other DHCP servers, and asks for them; where
 one is heard it does not begin, unless --allow names it. One that comes later is told
@@ -59,6 +72,10 @@ interrupt. rackreach preflight FILE says beforehand what would be in its way.`,
 	f.StringVarP(&d.output, "output", "o", "lines", "lines or json")
 	f.StringArrayVar(&d.allow, "allow", nil, "an interface that is to be served although it holds the default route, or the address of another DHCP server that may be there; may be given more than once")
 	f.DurationVar(&d.hear, "hear", foreign.DefaultWindow, "how long to listen for other DHCP servers before answering anybody")
+	rulesFlag(f, &d.rules)
+
+	f.DurationVar(&d.scan, "scan-every", 5*time.Minute, "how long to wait between two scans of the management network for BMCs")
+	stateFlag(f, &d.state)
 	f.StringVar(&d.metrics, "metrics-listen", "", "serve Prometheus metrics on this loopback address (default: nowhere)")
 	return cmd
 }
@@ -69,6 +86,9 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	}
 	if d.hear < minHear {
 		return badInput(fmt.Errorf("--hear %s is too short to hear another server: write %s or more", d.hear, minHear))
+	}
+	if d.scan < minScan {
+		return badInput(fmt.Errorf("--scan-every %s asks too often: write %s or more", d.scan, minScan))
 	}
 	if d.metrics != "" {
 		if err := checkMetricsListen(d.metrics); err != nil {
@@ -82,13 +102,27 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	if r.Agent.Interface == "" {
 		return badInput(fmt.Errorf("the rack file of %s names no interface: write agent: {cable: %q, interface: NAME}, with the interface that is cabled to that port\nNothing was begun. Mend the file, then: rackreach preflight %s", r.Name, r.Agent.Cable, d.file))
 	}
+	rules, _, err := loadRules(d.rules, d.env)
+	if err != nil {
+		return err
+	}
+	leases, err := d.leases(r.Name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leases.Close()) }()
 	registry := prometheus.NewRegistry()
 	lines := &noticeLines{out: out, json: d.output == "json"}
 	x, err := rackagent.NewDiscoverer(rackagent.DiscoverOptions{
-		Rack: r, Platforms: platform.All(), Allow: d.allow, Registry: registry, Tell: lines.tell, Hear: d.hear,
+		Rack: r, Platforms: platform.All(), Allow: d.allow, Registry: registry, Tell: lines.tell, Hear: d.hear, Leases: leases, Rules: rules,
+		Credentials: credentials(d.env), ScanPause: d.scan,
 	})
 	if err != nil {
-		return fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file)
+		err = fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file)
+		if errors.As(err, new(*wire.MissingError)) {
+			return badInput(err)
+		}
+		return err
 	}
 	if d.metrics != "" {
 		var web imaging
@@ -101,6 +135,15 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 		}
 	}
 	return errors.Join(x.Run(ctx), lines.failed())
+}
+
+// leases opens the leases of a rack, which outlive the process.
+func (d *discover) leases(name string) (*lease.Store, error) {
+	home, err := homeOf(d.state, d.env)
+	if err != nil {
+		return nil, err
+	}
+	return lease.Open(home.Rack(name).Leases(), lease.Options{})
 }
 
 // checkLines checks -o of commands that print a line for each thing that happens.

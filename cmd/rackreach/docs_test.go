@@ -1,42 +1,86 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestCommandsOfTheDocs holds that each command of a page of the documentation, and each
-// file that it shows, stands in the script that runs them.
-func TestCommandsOfTheDocs(t *testing.T) {
-	for page, script := range map[string]string{"../../docs/images.md": "testdata/script/docs-images.txtar"} {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		run, err := os.ReadFile(script)
-		if err != nil {
-			t.Fatal(err)
-		}
-		is := strings.NewReplacer("registry.example.net", "$REGISTRY", "~/", "$HOME/")
-		commands := 0
-		for i, block := range strings.Split(string(text), "```") {
-			kind, body, _ := strings.Cut(block, "\n")
-			if i%2 == 0 || kind != "sh" && kind != "yaml" {
-				continue
+// TestDiscoveryDocs types what docs/discovery.md shows, to the letter: every
+// command of a console block, in the file's order, and compares what is said. A
+// yaml block with a name is that file.
+func TestDiscoveryDocs(t *testing.T) {
+	page, err := os.ReadFile("../../docs/discovery.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, commands := scriptOf(t, string(page))
+	if commands < 5 {
+		t.Fatalf("only %d commands are shown: this test looks in the wrong place", commands)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "discovery.txtar"), []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	examples, err := filepath.Abs("../../examples")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:   dir,
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"shows": shows},
+		Setup: func(e *testscript.Env) error { return os.Symlink(examples, filepath.Join(e.WorkDir, "examples")) },
+	})
+}
+
+// shows runs a command, and compares what it prints, on both streams, with a file:
+// shows FILE COMMAND…. One that fails says why on the second stream.
+func shows(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	out, notes := ts.ReadFile("stdout"), ts.ReadFile("stderr")
+	if (err == nil) != (notes == "") {
+		ts.Fatalf("it ended with %v and said %q", err, notes)
+	}
+	if got, want := out+notes, ts.ReadFile(args[0]); got != want {
+		ts.Fatalf("it says\n%s\nthe page shows\n%s", got, want)
+	}
+}
+
+// scriptOf makes a script of the blocks of a page.
+func scriptOf(t *testing.T, page string) (script string, commands int) {
+	t.Helper()
+	var run, files strings.Builder
+	kind, file := "", ""
+	for line := range strings.Lines(page) {
+		info, fence := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "```")
+		switch {
+		case fence && kind != "":
+			kind = ""
+		case fence:
+			kind, file, _ = strings.Cut(info, " ")
+			if kind == "" {
+				kind = "text"
 			}
-			for line := range strings.Lines(body) {
-				line = is.Replace(strings.TrimSuffix(line, "\n"))
-				if kind == "sh" && !strings.HasPrefix(line, "rackreach ") {
-					continue
-				}
-				if commands++; !strings.Contains(string(run), line+"\n") && !strings.Contains(string(run), line+" &") {
-					t.Errorf("%s shows %q, which %s does not run", page, line, script)
-				}
+			if kind == "yaml" && file != "" {
+				fmt.Fprintf(&files, "-- %s --\n", file)
 			}
-		}
-		if commands < 10 {
-			t.Errorf("%s has %d commands: this test looks in the wrong place", page, commands)
+		case kind == "yaml" && file != "":
+			files.WriteString(line)
+		case kind == "console" && strings.HasPrefix(line, "$ "):
+			commands++
+			command := strings.TrimSpace(line[2:])
+			if !strings.HasPrefix(command, "rackreach ") {
+				t.Fatalf("%q is no command of rackreach", command)
+			}
+			fmt.Fprintf(&run, "shows said-%d %s\n", commands, command)
+			fmt.Fprintf(&files, "-- said-%d --\n", commands)
+		case kind == "console":
+			files.WriteString(line)
 		}
 	}
+	return run.String() + files.String(), commands
 }

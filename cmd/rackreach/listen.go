@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
-	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/platform"
 )
@@ -27,7 +26,7 @@ type listen struct {
 	window time.Duration
 }
 
-func newListen() *cobra.Command {
+func newListen(env func(string) (string, bool)) *cobra.Command {
 	var l listen
 	cmd := &cobra.Command{
 		Use:   "listen IFACE",
@@ -48,18 +47,18 @@ valid; what was not seen is made up and marked with TODO.`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			l.name = given[0]
-			return l.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return l.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), env)
 		},
 	}
 	f := cmd.Flags()
 	f.DurationVar(&l.window, "for", 0, "end by itself after this time (default: at an interrupt)")
 	f.StringVar(&l.draft, "draft", "", "write a rack file of what was seen to this path, which must not exist")
-	f.StringVar(&l.rules, "rules", "", "file with rules of your own for recognising devices")
+	rulesFlag(f, &l.rules)
 	f.StringVarP(&l.output, "output", "o", "lines", "lines or json")
 	return cmd
 }
 
-func (l *listen) run(ctx context.Context, out, notes io.Writer) error {
+func (l *listen) run(ctx context.Context, out, notes io.Writer, env func(string) (string, bool)) error {
 	if err := checkLines(l.output); err != nil {
 		return err
 	}
@@ -76,13 +75,14 @@ func (l *listen) run(ctx context.Context, out, notes io.Writer) error {
 				return badInput(fmt.Errorf("--draft: %s is there already: name another path, or delete it", path))
 			}
 		}
-	}
-	var rules *classify.Rules
-	if l.rules != "" {
-		var err error
-		if rules, err = classify.Load(l.rules); err != nil {
-			return badInput(err)
+		// Now, and not after hours of listening.
+		if info, err := os.Stat(filepath.Dir(l.draft)); err != nil || !info.IsDir() {
+			return badInput(fmt.Errorf("--draft: %s is not a directory: make it, or name another path", filepath.Dir(l.draft)))
 		}
+	}
+	rules, _, err := loadRules(l.rules, env)
+	if err != nil {
+		return err
 	}
 	link, err := wire.Inspect(l.name)
 	if err != nil {

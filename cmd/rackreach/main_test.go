@@ -77,6 +77,11 @@ func TestScripts(t *testing.T) {
 			return err
 		}
 		e.Setenv("EXAMPLES", examples)
+		captures, err := filepath.Abs("../../discovery/capture/testdata")
+		if err != nil {
+			return err
+		}
+		e.Setenv("CAPTURES", captures)
 		for name, file := range map[string]string{"RACK4": "rack-4.yaml", "RACK9": "rack-9.yaml"} { // small images
 			path, err := filepath.Abs("testdata/" + file)
 			if err != nil {

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/nstest"
 )
@@ -24,6 +26,7 @@ type onWire struct {
 	t              *testing.T
 	binary, file   string
 	agent, devices *nstest.Host
+	under          []string // a program that runs it
 }
 
 // What the devices of the rack are known by.
@@ -54,10 +57,18 @@ func newOnWire(t *testing.T) *onWire {
 	return w
 }
 
+// command is rackreach with a state of its own.
+func (w *onWire) command(args ...string) *exec.Cmd {
+	line := append(append([]string(nil), w.under...), append([]string{w.binary}, args...)...)
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Env = append(os.Environ(), "RACKREACH_STATE="+filepath.Join(filepath.Dir(w.file), "state"))
+	return cmd
+}
+
 // try runs rackreach on the agent's machine to its end.
 func (w *onWire) try(args ...string) (out string, code int) {
 	w.t.Helper()
-	cmd := exec.Command(w.binary, args...)
+	cmd := w.command(args...)
 	var b []byte
 	w.agent.Do(func() { b, _ = cmd.CombinedOutput() })
 	return string(b), cmd.ProcessState.ExitCode()
@@ -75,7 +86,7 @@ type notices struct {
 // start starts a command that prints notices.
 func (w *onWire) start(args ...string) *notices {
 	w.t.Helper()
-	cmd := exec.Command(w.binary, append(args, "-o", "json")...)
+	cmd := w.command(append(args, "-o", "json")...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		w.t.Fatal(err)
@@ -189,6 +200,33 @@ func TestDiscoverInNamespaces(t *testing.T) {
 	}
 }
 
+// The capabilities of deploy/systemd/rackreach-agent@.service are enough.
+func TestDiscoverWithTheRightsOfTheUnit(t *testing.T) {
+	w := newOnWire(t)
+	unit, err := os.ReadFile("../../deploy/systemd/rackreach-agent@.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(unit), "\nAmbientCapabilities=CAP_NET_RAW CAP_NET_BIND_SERVICE\n") || !strings.Contains(string(unit), "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_PACKET AF_NETLINK\n") {
+		t.Error("the unit grants something else: change this test")
+	}
+	w.agent.Do(func() {
+		if err := w.agent.IPv6("rr0", true); err != nil {
+			t.Error(err)
+		}
+	})
+	w.agent.Address("rr0", "fe80::1/64")
+	const caps = "-all,+net_raw,+net_bind_service"
+	w.under = []string{"setpriv", "--bounding-set", caps, "--inh-caps", caps, "--"}
+	n := w.start("discover", w.file, "--hear", "1s")
+	n.await(rackagent.NoticeService, "DHCP of rack r4 is served")
+	n.awaitAny(rackagent.NoticeService, "are told that there is no router")
+	if out := w.dhcp(pxeClass, "5"); !strings.Contains(out, "lease of 10.0.4.11 obtained") {
+		t.Errorf("the client said:\n%s", out)
+	}
+	n.end()
+}
+
 func TestDiscoverRefuses(t *testing.T) {
 	w := newOnWire(t)
 	w.agent.Default("rr0", "192.168.104.253")
@@ -196,7 +234,7 @@ func TestDiscoverRefuses(t *testing.T) {
 		t.Errorf("%d: %s", code, out)
 	}
 	w.start("discover", w.file, "--allow", "rr0", "--hear", "1s").await(rackagent.NoticeService, "is served on")
-	if out, code := w.try("discover", w.file, "--allow", "rr0", "--hear", "1s"); code != exitError || !strings.Contains(out, "UDP port 67 of interface rr0 is served by rackreach (process ") {
+	if out, code := w.try("discover", w.file, "--allow", "rr0", "--hear", "1s", "--state", t.TempDir()); code != exitError || !strings.Contains(out, "UDP port 67 of interface rr0 is served by rackreach (process ") {
 		t.Errorf("a second server: %d: %s", code, out)
 	}
 }
@@ -236,7 +274,7 @@ func TestDiscoverForeignServer(t *testing.T) {
 	w.udhcpd()
 	w.devices.SetMAC("rr0", "02:00:00:00:00:99") // not ours: the other one gives it an address
 	// Its answer to the second one's question is broadcast, so the first hears it too.
-	out, code := w.try("discover", w.file)
+	out, code := w.try("discover", w.file, "--state", t.TempDir())
 	if code != exitError || !strings.Contains(out, "another DHCP server is on the segment of interface rr0: 192.168.104.77 (MAC 02:00:00:00:00:99), which offered 192.168.104.") || !strings.Contains(out, "--allow 192.168.104.77") {
 		t.Errorf("%d: %s", code, out)
 	}
@@ -250,4 +288,56 @@ func TestDiscoverAllowsAServer(t *testing.T) {
 	w := newOnWire(t)
 	w.udhcpd()
 	w.start("discover", w.file, "--allow", "192.168.104.77").await(rackagent.NoticeService, "is served on")
+}
+
+// BMCs that answer are told with their slot: by the address of the rack file, or by
+// their GUID, which is what their host says of itself in another order of bytes. The
+// neighbour's word is held against the rack file; IPv6 nodes hear that there is no router.
+func TestDiscoverWhatElseThereIs(t *testing.T) {
+	w := newOnWire(t)
+	var ports []string
+	for name, address := range map[string]string{"rr1": "192.168.104.102", "rr2": "192.168.104.33"} { // the rack file's, of server-02; and nobody's
+		board := nstest.New(t)
+		w.devices.Cable(name, board, "rr0")
+		board.Address("rr0", address+"/24")
+		guid := [16]byte{0x22}
+		if name == "rr2" {
+			guid = [16]byte{0x31, 0x32, 0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 9, 10, 11, 12, 13, 14, 15, 16}
+		}
+		board.BMC(address, guid, name == "rr2")
+		ports = append(ports, name)
+	}
+	w.devices.Bridge("rrbr", append(ports, "rr0")...)
+	w.agent.Do(func() {
+		if err := w.agent.IPv6("rr0", true); err != nil {
+			t.Error(err)
+		}
+	})
+	w.agent.Address("rr0", "fe80::1/64")
+	t.Setenv("RACK_BMC", "admin:secret")
+	n := w.start("discover", w.file, "--hear", "1s", "--scan-every", "10s")
+	n.await(rackagent.NoticeService, "DHCP of rack r4 is served")
+	// A host of a slot that its MAC names: its number is the GUID of the BMC, as SMBIOS writes it.
+	say := w.speaker() // past the bridge, to the agent
+	say(dhcpFrame(t, "02:5e:10:00:01:01", false, dhcpv4.WithOption(dhcpv4.OptClassIdentifier(pxeClass)),
+		dhcpv4.WithGeneric(dhcpv4.OptionClientMachineIdentifier, []byte{0, 0x34, 0x33, 0x32, 0x31, 0x36, 0x35, 0x38, 0x37, 9, 10, 11, 12, 13, 14, 15, 16})))
+	say([]byte("\x01\x80\xc2\x00\x00\x0e\x02\x00\x00\x00\x00\x07\x88\xcc\x02\x07\x04\x02\x00\x00\x00\x00\x07\x04\x06\x05swp47\x06\x02\x00\x78\x0a\x06mgmt-1\x00\x00"))
+	if x := n.await(rackagent.NoticeNeighbour, "but the rack file says mgmt-1:48: move the cable"); x.Evidence != "differs" {
+		t.Errorf("%+v", x)
+	}
+	n.awaitAny(rackagent.NoticeService, "are told that there is no router")
+	n.awaitAny(rackagent.NoticeBMC, "its BMC answers at 192.168.104.102")
+	n.awaitAny(rackagent.NoticeBMC, "its BMC answers at 192.168.104.33")
+	for _, x := range n.seen {
+		if x.Kind != rackagent.NoticeBMC {
+			continue
+		}
+		switch {
+		case x.Address == "192.168.104.102" && (x.Device != "server-02" || x.By != "address" || !strings.Contains(x.Text, "let us in")):
+			t.Errorf("%+v", x)
+		case x.Address == "192.168.104.33" && (x.Device != "server-01" || x.By != "uuid" || !strings.Contains(x.Text, "the rack file says 192.168.104.101")):
+			t.Errorf("%+v", x)
+		}
+	}
+	n.end()
 }

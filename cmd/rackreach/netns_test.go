@@ -1,4 +1,4 @@
-//go:build netns
+//go:build netns || bench
 
 package main
 
@@ -51,8 +51,16 @@ var (
 	oldNS  = regexp.MustCompile(`^rr([0-9]+)-`)
 )
 
-// newWorld makes the bridge.
+// newWorld builds the binary and makes the bridge.
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := emptyWorld(t)
+	w.build(w.binary, ".")
+	return w
+}
+
+// emptyWorld makes the bridge.
+func emptyWorld(t *testing.T) *world {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("network namespaces need root: run make netns as root")
@@ -77,7 +85,6 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	w.sweep()
-	w.build(w.binary, ".")
 	w.namespace(w.lan())
 	w.ip("-n", w.lan(), "link", "add", "lan", "type", "bridge")
 	w.ip("-n", w.lan(), "link", "set", "lan", "up")
@@ -99,11 +106,22 @@ func (w *world) namespace(name string) {
 	w.t.Helper()
 	w.ip("netns", "add", name)
 	w.t.Cleanup(func() {
+		w.clear(name)
 		if out, err := exec.Command("ip", "netns", "del", name).CombinedOutput(); err != nil {
 			w.t.Errorf("remove the namespace %s: %v: %s", name, err, out)
 		}
 	})
 	w.ip("-n", name, "link", "set", "lo", "up")
+}
+
+// clear ends everything that runs in a namespace.
+func (w *world) clear(namespace string) {
+	w.t.Helper()
+	for p := range strings.FieldsSeq(w.ip("netns", "pids", namespace)) {
+		if n, err := strconv.Atoi(p); err == nil {
+			_ = syscall.Kill(n, syscall.SIGKILL) // it may have ended meanwhile
+		}
+	}
 }
 
 func (w *world) ip(args ...string) string {
@@ -122,11 +140,7 @@ func (w *world) sweep() {
 			continue
 		}
 		name := strings.Fields(line)[0]
-		for p := range strings.FieldsSeq(w.ip("netns", "pids", name)) {
-			if n, err := strconv.Atoi(p); err == nil {
-				_ = syscall.Kill(n, syscall.SIGKILL) // it may have ended meanwhile
-			}
-		}
+		w.clear(name)
 		w.ip("netns", "del", name)
 	}
 	entries, err := os.ReadDir(os.TempDir())
@@ -167,19 +181,27 @@ type host struct {
 	home    state.Home
 }
 
-// host makes a machine.
-func (w *world) host(name, address string) *host {
+// machine makes a machine without a cable.
+func (w *world) machine(name string) *host {
 	w.t.Helper()
-	h := &host{w: w, name: name, address: address, in: w.name + "-" + name, home: state.Home(filepath.Join(w.dir, name))}
+	h := &host{w: w, name: name, in: w.name + "-" + name, home: state.Home(filepath.Join(w.dir, name))}
 	if err := os.Mkdir(string(h.home), 0o700); err != nil {
 		w.t.Fatal(err)
 	}
 	w.namespace(h.in)
+	w.hosts[name] = h
+	return h
+}
+
+// host makes a machine that is cabled to the bridge.
+func (w *world) host(name, address string) *host {
+	w.t.Helper()
+	h := w.machine(name)
+	h.address = address
 	w.ip("-n", w.lan(), "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", h.in)
 	w.ip("-n", w.lan(), "link", "set", name, "master", "lan", "up")
 	w.ip("-n", h.in, "addr", "add", address+"/24", "dev", "eth0")
 	w.ip("-n", h.in, "link", "set", "eth0", "up")
-	w.hosts[name] = h
 	return h
 }
 
@@ -250,6 +272,7 @@ func (h *host) command(ctx context.Context, program string, args ...string) *exe
 func (h *host) start(program string, args ...string) *process {
 	h.w.t.Helper()
 	p := &process{h: h, what: h.name + " " + args[0], cmd: h.command(context.Background(), program, args...), ended: make(chan struct{})}
+	p.cmd.WaitDelay = time.Second // a child of it that lives on may hold its output
 	p.out.w, p.out.who = h.w, p.what
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {

@@ -78,8 +78,14 @@ func reach(ctx context.Context, flag string, env func(string) (string, bool), na
 		case named:
 			return nil, badInput(fmt.Errorf("the coordinator has no rack %.80q: rackreach status shows those that it has", name))
 		}
+		client.Close()
 	}
-	return reachHere(ctx, flag, env, name)
+	c, err := reachHere(ctx, flag, env, name)
+	var bad *exit
+	if errors.As(err, &bad) && bad.code == exitInput && client != nil && name != "" {
+		return nil, badInput(fmt.Errorf("%w\nThe coordinator on this machine has no rack %.80q either: rackreach status shows those that it has", err, name))
+	}
+	return c, err
 }
 
 // reachThrough finds a rack of a coordinator. Its rack is empty when there is none

@@ -201,6 +201,8 @@ func TestWhatIsNoCapture(t *testing.T) {
 	good := pcap(t, layers.LinkTypeEthernet, whole, whole)
 	long := slices.Clone(good)
 	binary.LittleEndian.PutUint32(long[24+8:], 1<<30)
+	claimed := slices.Clone(long) // and the file says that its records may be as long
+	binary.LittleEndian.PutUint32(claimed[16:], 1<<31)
 	for _, x := range []struct {
 		name, want string
 		file       []byte
@@ -212,7 +214,8 @@ func TestWhatIsNoCapture(t *testing.T) {
 		{"compressed", "it is compressed: zcat FILE | rackreach classify --pcap -", []byte("\x1f\x8b\x08\x00"), 0},
 		{"a broken pcapng", "it is no pcapng file that can be read: ", []byte("\x0a\x0d\x0d\x0a\x00\x00\x00\x00\x01\x02\x03\x04"), 0},
 		{"cut off", "packet 2 cannot be read: ", good[:len(good)-10], 1},
-		{"a record that is too long", "packet 1 cannot be read: ", long, 0},
+		{"a record that is too long", "packet 1 cannot be read: capture length exceeds snap length", long, 0},
+		{"a file of records that are too long", "packet 1 cannot be read: capture length exceeds snap length", claimed, 0},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			_, sum, err := read(t, bytes.NewReader(x.file))

@@ -35,7 +35,7 @@ type Rules struct {
 	asText  uint64    // bit i: a rule looks at the text of source i
 	byArch  condition // what Classify itself takes from option 93
 	archs   map[int]string
-	ouis    map[[3]byte]string
+	ouis    map[oui]string
 }
 
 // rule is one row of a rules file.
@@ -98,9 +98,16 @@ func (r *Rules) decide(p Packet, tell bool) (out Class, steps []Step) {
 			steps = append(steps, rule.did(r, &v, &before, &out))
 		}
 	}
+	before := out
 	r.addArch(&out, &v, &said)
-	oui := r.addOUI(&out, p.MAC)
-	out.Evidence = said.text(r, oui)
+	if tell && out.Arch != before.Arch {
+		steps = append(steps, tableStep(architectures, "93="+strconv.Itoa(arch(v.values[r.byArch.from])), Said{"arch", out.Arch, "93"}))
+	}
+	prefix := r.addOUI(&out, p.MAC)
+	if tell && prefix != nil {
+		steps = append(steps, tableStep(ouis, "oui="+hex.EncodeToString(prefix), Said{"vendor", out.Vendor, "MAC"}))
+	}
+	out.Evidence = said.text(r, prefix)
 	return out, steps
 }
 
@@ -192,7 +199,7 @@ func (r *Rules) addOUI(out *Class, mac []byte) []byte {
 	if out.Vendor != "" || len(mac) != 6 {
 		return nil
 	}
-	vendor, ok := r.ouis[[3]byte(mac)]
+	vendor, ok := r.ouis[ouiOf(mac)]
 	if !ok {
 		return nil
 	}
@@ -226,7 +233,7 @@ func (e *evidence) add(c *condition, value []byte) {
 }
 
 // text is the options and their values, for people.
-func (e *evidence) text(r *Rules, oui []byte) string {
+func (e *evidence) text(r *Rules, prefix []byte) string {
 	var buf [2 * maxEvidence]byte
 	b := buf[:0]
 	for i := range e.said[:e.count] {
@@ -239,11 +246,11 @@ func (e *evidence) text(r *Rules, oui []byte) string {
 		by := e.said[i].by
 		b = by.appendSaid(b, r.sources[by.from], e.said[i].value)
 	}
-	if oui != nil {
+	if prefix != nil {
 		if len(b) > 0 {
 			b = append(b, ' ')
 		}
-		b = hex.AppendEncode(append(b, "oui="...), oui)
+		b = hex.AppendEncode(append(b, "oui="...), prefix)
 	}
 	if len(b) > maxEvidence {
 		b = append(b[:maxEvidence-len(cutMark)], cutMark...)

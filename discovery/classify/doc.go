@@ -28,5 +28,5 @@
 //   - file.go, file_condition.go: a rules file, each problem with its line
 //   - shadow.go: rules that can never say anything
 //   - load.go: the embedded rules and the user's
-//   - explain.go: how a decision came about
+//   - explain.go, sent.go: how a decision came about, and what the packet said
 package classify

@@ -4,6 +4,12 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
+// The tables, as a Step names them. No rule has such a name.
+const (
+	architectures = "architectures"
+	ouis          = "ouis"
+)
+
 // Explanation is a decision and how it came about.
 type Explanation struct {
 	Class Class
@@ -14,10 +20,10 @@ type Explanation struct {
 	Missed []Miss
 }
 
-// Step is what one rule said.
+// Step is what one rule, or one of the tables, said.
 type Step struct {
 	Rule    string
-	File    string
+	File    string // "" for a table
 	Line    int
 	Source  string // where the strings are from
 	Mark    string // V captured, S source code, D other documents, R standard
@@ -72,6 +78,11 @@ func (r *Rules) Explain(p Packet) Explanation {
 		}
 	}
 	return out
+}
+
+// tableStep is the step of a table.
+func tableStep(name, matched string, gave Said) Step {
+	return Step{Rule: name, Matched: []string{matched}, Gave: []Said{gave}}
 }
 
 func (rule *rule) step(r *Rules, v *view) Step {

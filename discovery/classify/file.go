@@ -48,7 +48,7 @@ var (
 type set struct {
 	rules []written
 	archs map[int]string
-	ouis  map[[3]byte]string
+	ouis  map[oui]string
 }
 
 // written is a rule whose conditions name their sources, which have no index yet.
@@ -74,7 +74,7 @@ func parse(name string, data []byte) (*set, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{Reader: strictyaml.Reader{File: name}, set: set{archs: map[int]string{}, ouis: map[[3]byte]string{}}}
+	r := &reader{Reader: strictyaml.Reader{File: name}, set: set{archs: map[int]string{}, ouis: map[oui]string{}}}
 	r.top(root)
 	if len(r.Problems) == 0 {
 		r.shadowed()
@@ -208,7 +208,7 @@ func (r *reader) name(at, n *yaml.Node) string {
 		return ""
 	}
 	s, ok := r.Scalar(n, "name", fix)
-	if ok && (len(s) > 40 || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "") {
+	if ok && (len(s) > 40 || s == architectures || s == ouis || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "") {
 		r.Say(n.Line, fix, "%s is not a name", strictyaml.Shown(s))
 	}
 	return s
@@ -284,7 +284,7 @@ func (r *reader) oui(n *yaml.Node) {
 			r.Say(x.Line, fix, "%s is not the beginning of a MAC", strictyaml.Shown(s))
 			continue
 		}
-		if other, twice := r.set.ouis[[3]byte(b)]; twice {
+		if other, twice := r.set.ouis[ouiOf(b)]; twice {
 			r.Say(x.Line, "it once", "prefix %s stands there twice, also for %s", strictyaml.Shown(s), other)
 			continue
 		}
@@ -292,7 +292,7 @@ func (r *reader) oui(n *yaml.Node) {
 			r.Say(x.Line, fmt.Sprintf("at most %d", maxOUIs), "there are too many prefixes")
 			return
 		}
-		r.set.ouis[[3]byte(b)] = vendor
+		r.set.ouis[ouiOf(b)] = vendor
 	}
 }
 

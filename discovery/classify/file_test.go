@@ -30,6 +30,7 @@ func TestWhatARulesFileMayNotSay(t *testing.T) {
 		{"unknown key", oneRule("when: {60: x}\nvendor: X\nstep: nos"), `r:7: unknown key "step" in a rule; write: one of name, when, read, class, stage, vendor, model, arch, source, mark`},
 		{"no name", head + "rules:\n  - when: {60: x}\n    vendor: X", "r:4: name is missing; write: name: and a name such as acme-switch, of small letters, digits and hyphens"},
 		{"a bad name", head + "rules:\n  - name: Acme Switch\n    when: {60: x}\n    vendor: X", `r:4: "Acme Switch" is not a name; write: name: and a name such as acme-switch, of small letters, digits and hyphens`},
+		{"the name of a table", head + "rules:\n  - name: ouis\n    when: {60: x}\n    vendor: X", `r:4: "ouis" is not a name; write: name: and a name such as acme-switch, of small letters, digits and hyphens`},
 		{"a name twice", oneRule("when: {60: x}\nvendor: X") + "\n  - name: x\n    when: {60: y}\n    vendor: X", "r:7: a rule named x stands before it; write: another name"},
 		{"no when", oneRule("vendor: X"), "r:4: when is missing: the rule would apply to everything; write: " + when},
 		{"an empty when", oneRule("when: {}\nvendor: X"), `r:5: when is empty; write: an option and its text: {60: "Vendor;{model}"}`},
@@ -228,6 +229,8 @@ func TestEveryWay(t *testing.T) {
 		{`60: {separator: " ", equals: "=", fields: {SN: "{serial}", TY: "A{model}"}}`, discover().str(60, "X TY=B TY=A1  SN=2"), true},
 		{`60: {separator: " ", equals: "=", fields: {SN: "{serial}", TY: "A{model}"}}`, discover().str(60, "TY=A1"), false},
 		{`124/9: abc`, discover().opt(124, 0, 0, 0, 8, 1, 'x', 0, 0, 0, 9, 4, 3, 'a', 'b', 'c'), true},
+		{`77: "\x02b"`, discover().opt(77, 2, 'b'), true},
+		{`125/9/1: abc`, discover().opt(125, 0, 0, 0, 8, 3, 1, 1, 'x', 0, 0, 0, 9, 5, 1, 3, 'a', 'b', 'c'), true},
 		{`124/9: abc`, discover().opt(124, 0, 0, 0, 9, 9, 'a', 'b', 'c'), false},
 	} {
 		r, err := Parse("r", []byte(head+"rules: [{name: x, when: {"+x.when+"}, vendor: X}]"))

@@ -45,10 +45,15 @@ func checkDecision(t *testing.T, r *Rules, p Packet) {
 	shown := []string{got.Vendor, got.Model, got.Serial, got.Arch, got.Evidence}
 	for _, s := range e.Steps {
 		shown = append(append(shown, s.Matched...), s.Passed)
-		if (s.Passed == "") != (len(s.Gave) > 0) {
+		if (s.Passed == "") != (len(s.Gave) > 0) || s.Rule == "" || len(s.Matched) == 0 {
 			t.Fatalf("%+v", s)
 		}
 	}
+	sent := p.Sent()
+	if len(sent) > maxSent {
+		t.Fatalf("%d options", len(sent))
+	}
+	shown = append(shown, sent...)
 	for _, m := range e.Missed {
 		shown = append(shown, m.Why)
 	}

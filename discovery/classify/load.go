@@ -84,7 +84,7 @@ func Parse(name string, data []byte) (*Rules, error) {
 
 // build joins sets of rules; what comes first counts.
 func build(sets []*set) (*Rules, error) {
-	out := &Rules{archs: map[int]string{}, ouis: map[[3]byte]string{}}
+	out := &Rules{archs: map[int]string{}, ouis: map[oui]string{}}
 	var all []written
 	seen := map[string]bool{}
 	for _, s := range sets {

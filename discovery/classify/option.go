@@ -13,17 +13,18 @@ const (
 
 // The options that are read in a way of their own. All others are bytes.
 const (
-	optionHostName    = 12
-	optionRequested   = 55
-	optionClass       = 60
-	optionUserClass   = 77  // RFC 3004, or raw
-	optionRelay       = 82  // the relay's word, not the device's
-	optionArch        = 93  // RFC 4578 section 2.1
-	optionUNDI        = 94  // RFC 4578 section 2.2
-	optionMachineID   = 97  // RFC 4578 section 2.3
-	optionVendorClass = 124 // RFC 3925 section 3
-	optionVendorInfo  = 125 // RFC 3925 section 4
-	optionEtherboot   = 175 // iPXE
+	optionHostName       = 12
+	optionVendorSpecific = 43
+	optionRequested      = 55
+	optionClass          = 60
+	optionUserClass      = 77  // RFC 3004, or raw
+	optionRelay          = 82  // the relay's word, not the device's
+	optionArch           = 93  // RFC 4578 section 2.1
+	optionUNDI           = 94  // RFC 4578 section 2.2
+	optionMachineID      = 97  // RFC 4578 section 2.3
+	optionVendorClass    = 124 // RFC 3925 section 3
+	optionVendorInfo     = 125 // RFC 3925 section 4
+	optionEtherboot      = 175 // iPXE
 )
 
 // EnterpriseOCP is the enterprise number of the Open Compute Project, under which
@@ -81,16 +82,16 @@ func userClasses(v []byte, into *[maxUserClasses][]byte) int {
 	return n
 }
 
-// block is the data of one enterprise in option 124 or 125: a number of 4 bytes, a
-// length of one, data (RFC 3925 sections 3 and 4). What follows a block that runs
-// past the end is passed over.
-func block(v []byte, enterprise uint32, f func(data []byte) (more bool)) {
+// blocks calls f for what each enterprise says in option 124 or 125: a number of 4
+// bytes, a length of one, data (RFC 3925 sections 3 and 4). What follows a block
+// that runs past the end is passed over.
+func blocks(v []byte, f func(enterprise uint32, data []byte) (more bool)) {
 	for i := 0; len(v) >= 5 && i < maxBlocks; i++ {
 		n := 5 + int(v[4])
 		if n > len(v) {
 			return
 		}
-		if binary.BigEndian.Uint32(v) == enterprise && !f(v[5:n:n]) {
+		if !f(binary.BigEndian.Uint32(v), v[5:n:n]) {
 			return
 		}
 		v = v[n:]

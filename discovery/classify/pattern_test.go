@@ -143,6 +143,7 @@ func TestContains(t *testing.T) {
 		{"a{}", "a", true}, {"a{}", "ab{}", true}, {"ab{}", "a{}", false}, {"a", "a{}", false}, {"{}", "{model}-{serial}", true},
 		{"a{}c", "a{}bc", true}, {"a{}c", "a{}b", false}, {"{}-{}", "{model*}-{serial}", true}, {"a{}b{}", "ab", true}, {"a{}b{}c", "abc{}", false},
 		{"J-{model*}-{}", "J-{model*}-{}", true}, {"J-{model*}-{}x", "J-a-bx", false}, {"a{}b{}b", "ab", false},
+		{"a-b", "a{}b", false}, {"-", "{}", false},
 	} {
 		p, errP := parsePattern(x.p)
 		q, errQ := parsePattern(x.q)

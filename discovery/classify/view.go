@@ -146,9 +146,9 @@ func uuid(raw []byte, asText bool) []byte {
 // vendorClass is what an enterprise says in option 124: its first item when the
 // data is a list of length-prefixed items (RFC 3925 section 3), else all of it.
 func vendorClass(raw []byte, enterprise uint32) (out []byte) {
-	block(raw, enterprise, func(data []byte) bool {
+	blocks(raw, func(number uint32, data []byte) bool {
 		var parts [maxUserClasses][]byte
-		if len(data) > 0 {
+		if number == enterprise && len(data) > 0 {
 			userClasses(data, &parts)
 			out = parts[0]
 		}
@@ -160,7 +160,10 @@ func vendorClass(raw []byte, enterprise uint32) (out []byte) {
 // vendorInfo is a sub-option that an enterprise sends in option 125, or all of its
 // data.
 func vendorInfo(raw []byte, enterprise uint32, sub int) (out []byte) {
-	block(raw, enterprise, func(data []byte) bool {
+	blocks(raw, func(number uint32, data []byte) bool {
+		if number != enterprise {
+			return true
+		}
 		if out = data; sub >= 0 {
 			out = subOption(data, byte(sub))
 		}
@@ -176,3 +179,8 @@ func arch(value []byte) int { return int(binary.BigEndian.Uint16(value)) }
 func (s source) compare(o source) int {
 	return cmp.Or(cmp.Compare(s.code, o.code), cmp.Compare(s.enterprise, o.enterprise), cmp.Compare(s.sub, o.sub))
 }
+
+// oui is the first three bytes of a MAC.
+type oui uint32
+
+func ouiOf(mac []byte) oui { return oui(mac[0])<<16 | oui(mac[1])<<8 | oui(mac[2]) }

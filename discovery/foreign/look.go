@@ -25,7 +25,7 @@ func Look(ctx context.Context, link *wire.Link, window time.Duration) ([]Server,
 	if err != nil {
 		return nil, fmt.Errorf("make a DHCPDISCOVER: %w", err)
 	}
-	tap, err := wire.OpenTap(link.Name, wire.DHCP())
+	tap, err := wire.OpenTap(link.Name, wire.Servers())
 	if err != nil {
 		return nil, err
 	}

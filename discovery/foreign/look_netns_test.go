@@ -79,3 +79,20 @@ func TestLookFindsAServer(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 }
+
+// A server that only says what to boot answers the question of a PXE ROM, and no other,
+// whatever firmware it serves.
+func TestLookFindsAProxy(t *testing.T) {
+	nstest.Needs(t, "dnsmasq", "dnsmasq-base")
+	for _, firmware := range []string{"x86PC", "X86-64_EFI"} {
+		t.Run(firmware, func(t *testing.T) {
+			us, them := hosts(t)
+			them.Start(exec.Command("dnsmasq", "-d", "-C", os.DevNull, "--port=0", "--interface=rr0", "--bind-interfaces", "--user=root", "--dhcp-leasefile="+filepath.Join(t.TempDir(), "leases"),
+				"--dhcp-range=10.0.0.0,proxy", "--pxe-service="+firmware+",boot,file"))
+			found := look(t, us, 3*time.Second)
+			if len(found) != 1 || found[0].Address.String() != "10.0.0.9" || found[0].Offered.IsValid() || found[0].Message != "OFFER" {
+				t.Errorf("%+v", found)
+			}
+		})
+	}
+}

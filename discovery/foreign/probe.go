@@ -1,8 +1,10 @@
 package foreign
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
@@ -19,6 +21,22 @@ func ProbeMAC(own net.HardwareAddr) net.HardwareAddr {
 	m := net.HardwareAddr{0x02, 'r', 'r', 0, 0, 0}
 	copy(m[3:], own[len(own)-3:])
 	return m
+}
+
+// IsProbe reports whether a client, by its MAC as packets say it, is the question of a
+// rackreach. It is answered, and nothing is learnt from it: nobody stands behind it.
+func IsProbe(mac string) bool { return strings.HasPrefix(mac, "02:72:72:") }
+
+// Answer is the message of a server, to be broadcast to port 68, that lets another
+// rackreach hear it: an offer without an address, which no client takes.
+func Answer(probe net.HardwareAddr, own netip.Addr) ([]byte, error) {
+	p, err := dhcpv4.New(dhcpv4.WithHwAddr(probe), dhcpv4.WithMessageType(dhcpv4.MessageTypeOffer), dhcpv4.WithBroadcast(true),
+		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(own.AsSlice())))
+	if err != nil {
+		return nil, fmt.Errorf("make an answer to another rackreach: %w", err)
+	}
+	p.OpCode = dhcpv4.OpcodeBootReply
+	return p.ToBytes(), nil
 }
 
 // probes are the frames that ask who serves. own has 6 bytes.

@@ -24,6 +24,11 @@ const (
 	version = 1
 	// least is how many leases the file holds before outdated ones are cleared away.
 	least = 256
+	// renewed is how many leases one commit takes when a file is written anew.
+	renewed = 4096
+	// leastFile is the least size of a database, its two meta pages. An empty file
+	// would be begun anew by bbolt, which cannot: it only reads.
+	leastFile = 2 * 4096
 	// cleared is how many old records one commit clears away at most.
 	cleared = 4
 )
@@ -63,7 +68,7 @@ type record struct {
 // another process has it, ErrDamaged, one of the file system; each says what to do.
 func Open(path string, o Options) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("create the directory of the lease file: %w", err)
+		return nil, fmt.Errorf("create the directory of the lease file: %w; give a state directory that can be written", err)
 	}
 	s := Memory(o)
 	s.disk = &disk{path: path, lock: flock.New(path + ".lock")}
@@ -87,11 +92,15 @@ func Open(path string, o Options) (*Store, error) {
 
 // read takes over what an old file holds; without one there is nothing to do.
 func (s *Store) read(path string) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	var db *bbolt.DB
-	err := guard(func() (err error) {
+	err = guard(func() (err error) {
+		if info != nil && info.Size() < leastFile {
+			return fmt.Errorf("%w: it has only %d bytes", errRecord, info.Size())
+		}
 		if db, err = bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, ReadOnly: true}); err != nil {
 			return err
 		}
@@ -175,7 +184,7 @@ func (s *Store) renew(path string) error {
 	}
 	db, err := bbolt.Open(fresh, 0o600, &bbolt.Options{Timeout: lockWait})
 	if err != nil {
-		return fmt.Errorf("create %s: %w", fresh, err)
+		return fmt.Errorf("create %s: %w; make room on the disk, or give a state directory that can be written", fresh, err)
 	}
 	d.db = db
 	err = db.Update(func(tx *bbolt.Tx) error {
@@ -190,7 +199,7 @@ func (s *Store) renew(path string) error {
 	for _, e := range s.byAddr {
 		all = append(all, e)
 	}
-	for some := range slices.Chunk(all, least) {
+	for some := range slices.Chunk(all, renewed) {
 		if err == nil {
 			err = d.commit(some, len(all))
 		}
@@ -203,7 +212,7 @@ func (s *Store) renew(path string) error {
 	}
 	d.commits = 0
 	if err != nil {
-		return errors.Join(fmt.Errorf("write %s anew: %w", path, err), db.Close())
+		return errors.Join(fmt.Errorf("write %s anew: %w; make room on the disk, or give a state directory that can be written", path, err), db.Close())
 	}
 	return nil
 }

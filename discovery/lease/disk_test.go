@@ -13,7 +13,7 @@ import (
 
 // The file does not grow with renewals, and nothing is lost while it is cleared.
 func TestFileStaysBounded(t *testing.T) {
-	const clients, rounds, batch = 500, 12, 50
+	const clients, rounds, batch = 500, 24, 50
 	path := filepath.Join(t.TempDir(), "leases.db")
 	s, err := Open(path, Options{})
 	if err != nil {
@@ -25,7 +25,9 @@ func TestFileStaysBounded(t *testing.T) {
 	for round := range rounds {
 		when := now.Add(time.Duration(round) * time.Minute)
 		for i := range clients {
-			bound(t, s, of(stranger(i), offered(t, s, stranger(i), p, none, when), when), when)
+			if round == 0 || i%3 == 0 { // most of them never renew
+				bound(t, s, of(stranger(i), offered(t, s, stranger(i), p, none, when), when), when)
+			}
 			if i%batch == batch-1 {
 				committed(t, s)
 			}
@@ -127,6 +129,44 @@ func TestFailedCommitChangesNothing(t *testing.T) {
 	}
 }
 
+// Who had what before a failed batch has it again, also what the batch did not touch.
+func TestFailedCommitKeepsMemories(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "leases.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := small(2)
+	g, h := stranger(1), stranger(2)
+	z := offered(t, s, g, p, none, t0)
+	bound(t, s, of(g, z, t0), t0)
+	s.Release(g, z, t0)
+	committed(t, s)
+	x := offered(t, s, h, p, none, t0)
+	bound(t, s, of(h, x, t0), t0)
+	s.Decline(of(h, x, t0), t0)
+	committed(t, s)
+	y := offered(t, s, h, p, none, t0) // what g had: nothing else is left
+	if y != z {
+		t.Fatalf("offered %s", y)
+	}
+	mend := broken(t, s)
+	bound(t, s, of(h, y, t0), t0)
+	if s.Commit() == nil {
+		t.Fatal("committed")
+	}
+	s.Withdraw(h)
+	if a, known := s.Of(g, p, t0); a != z || !known {
+		t.Errorf("what it had is forgotten: %s %v", a, known)
+	}
+	if l, _ := s.At(x); l.State != Declined || l.Holder != h {
+		t.Errorf("%+v", l)
+	}
+	mend()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Every flipped byte is either found or harmless: no lease is read that was not
 // written.
 func TestDamagedFile(t *testing.T) {
@@ -186,6 +226,22 @@ func TestDamagedFile(t *testing.T) {
 	if _, err := Open(path, Options{}); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "move it away") {
 		t.Errorf("no database: %v", err)
 	}
+	for _, length := range []int{0, 1, 4096, 8192, 12288, len(whole) / 2} { // cut off
+		if err := os.WriteFile(path, whole[:length], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(path, Options{})
+		if err == nil { // what was cut off held nothing that counts
+			if got := s.Stats().Leases; got != len(want) {
+				t.Errorf("%d bytes: %d leases of %d", length, got, len(want))
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		} else if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "move it away") {
+			t.Errorf("%d bytes: %v", length, err)
+		}
+	}
 }
 
 func TestNewerFile(t *testing.T) {
@@ -231,4 +287,45 @@ func FuzzRecord(f *testing.F) {
 			t.Skip() // a checksum by chance
 		}
 	})
+}
+
+// Of what a holder has and had, the lease that is bound counts after a restart, then
+// the one that ended last, in whatever order they are read.
+func TestNewestAfterARestart(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		a, b Lease
+	}{
+		{"bound", Lease{State: Bound, Ends: t0}, Lease{State: Released, Ends: t0.Add(time.Hour)}},
+		{"ended last", Lease{State: Released, Ends: t0.Add(time.Hour)}, Lease{State: Released, Ends: t0}},
+		{"not declined", Lease{State: Released, Ends: t0}, Lease{State: Declined, Ends: t0.Add(time.Hour)}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			x.a.Address, x.b.Address, x.a.Holder, x.b.Holder = ip("10.0.1.1"), ip("10.0.1.2"), stranger(1), stranger(1)
+			for range 32 { // maps have no order
+				s := Memory(Options{})
+				s.restore(x.a)
+				s.restore(x.b)
+				s.index(t0.Add(-time.Hour))
+				if got := s.byHolder[stranger(1)].Address; got != x.a.Address {
+					t.Fatalf("%s counts", got)
+				}
+			}
+		})
+	}
+}
+
+// Stats counts two syncs of the disk a commit, which is true as long as bbolt is not
+// told to leave any out.
+func TestEveryCommitIsSynced(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "leases.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.disk.db.NoSync || s.disk.db.NoGrowSync || s.disk.db.NoFreelistSync {
+		t.Error("what is acknowledged may be lost by a power cut")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

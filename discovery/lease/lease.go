@@ -25,7 +25,7 @@ func (h Holder) String() string {
 	if h.Slot != "" {
 		return h.Slot + "/" + h.End
 	}
-	return fmt.Sprintf("%x:%x:%x:%x:%x:%x", h.Hardware[0], h.Hardware[1], h.Hardware[2], h.Hardware[3], h.Hardware[4], h.Hardware[5])
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", h.Hardware[0], h.Hardware[1], h.Hardware[2], h.Hardware[3], h.Hardware[4], h.Hardware[5])
 }
 
 // State is what became of a lease. Bound ends by itself when its time is over.

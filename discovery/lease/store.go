@@ -194,6 +194,9 @@ func (s *Store) All(f func(Lease)) {
 // returns ErrTaken for an address of a pool that another holds, was offered or
 // declined, and ErrFull. A pre-determined address is its holder's, whoever had it.
 func (s *Store) Bind(l Lease, now time.Time) error {
+	if !l.Address.Is4() {
+		return ErrTaken
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := number(l.Address)
@@ -266,6 +269,9 @@ func (s *Store) Withdraw(h Holder) {
 // Release ends the lease of an address when it is the holder's, and remembers
 // whose it was (RFC 2131 section 4.3.4). It reports whether there was one.
 func (s *Store) Release(h Holder, a netip.Addr, now time.Time) bool {
+	if !a.Is4() {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.byAddr[number(a)]
@@ -281,6 +287,9 @@ func (s *Store) Release(h Holder, a netip.Addr, now time.Time) bool {
 // nothing happens, or anybody could use a pool up. A pre-determined address is
 // remembered as declined, for the engine to tell of: who owns it never changes.
 func (s *Store) Decline(l Lease, now time.Time) bool {
+	if !l.Address.Is4() {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := number(l.Address)

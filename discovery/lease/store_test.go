@@ -140,7 +140,7 @@ func TestHolderFindsItsAddressAgain(t *testing.T) {
 	s, p := Memory(Options{}), small(9)
 	a := offered(t, s, stranger(1), p, ip("10.0.1.5"), t0)
 	bound(t, s, of(stranger(1), a, t0), t0)
-	if !s.Release(stranger(1), a, t0.Add(time.Minute)) || s.Release(stranger(1), a, t0) || s.Release(stranger(2), a, t0) {
+	if s.Release(stranger(2), a, t0) || !s.Release(stranger(1), a, t0.Add(time.Minute)) || s.Release(stranger(1), a, t0) || s.Release(stranger(2), a, t0) {
 		t.Error("Release does not tell whose it is")
 	}
 	if l, _ := s.At(a); l.State != Released || !l.Ends.Equal(t0.Add(time.Minute)) || l.Holder != stranger(1) {
@@ -225,14 +225,17 @@ func TestOneMachineOneAddress(t *testing.T) {
 	if at(onie).State != Bound {
 		t.Error("a BMC took the installer's address back")
 	}
+	fixed := of(slot("tor-1", "console"), ip("192.168.100.77"), t0)
+	fixed.Pool, fixed.Stage = false, rack.StageONIE
+	bound(t, s, fixed, t0)
 	nos := of(slot("tor-1", "management"), ip("192.168.100.2"), t0)
 	nos.Pool, nos.Stage = false, rack.StageNOS
 	bound(t, s, nos, t0.Add(time.Minute))
 	if l := at(onie); l.State != Released || !l.Ends.Equal(t0.Add(time.Minute)) {
 		t.Errorf("the installer's lease: %+v", l)
 	}
-	if at(bmc).State != Bound {
-		t.Error("the BMC's lease went with it")
+	if at(bmc).State != Bound || at(fixed).State != Bound {
+		t.Error("the BMC's lease or a pre-determined one went with it")
 	}
 	// Another pool, another address: the first one is free.
 	other := Pool{ip("10.0.2.1"), ip("10.0.2.9")}
@@ -269,6 +272,12 @@ func TestBounds(t *testing.T) {
 	}
 	if s.Decline(Lease{Address: ip("10.0.1.9"), Holder: slot("x", "")}, t0) {
 		t.Error("a declined one too many")
+	}
+	if s.Release(stranger(1), netip.Addr{}, t0) || s.Decline(Lease{}, t0) || s.Bind(Lease{Address: ip("::1")}, t0) == nil {
+		t.Error("no IPv4 address is somebody's")
+	}
+	if _, ok := s.At(netip.Addr{}); ok {
+		t.Error("no address has a lease")
 	}
 	for _, bad := range []Pool{{}, {ip("10.0.0.2"), ip("10.0.0.1")}, {ip("10.0.0.0"), ip("10.1.0.0")}, {ip("::1"), ip("::2")}} {
 		if _, err := s.Offer(stranger(1), bad, none, t0); bad.IsValid() || bad.Size() != 0 || !errors.Is(err, ErrExhausted) {

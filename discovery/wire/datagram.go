@@ -16,8 +16,9 @@ type Datagram struct {
 	Peer netip.AddrPort
 
 	// Local is the address and the port of this machine that it was sent to; the
-	// address may be a broadcast. Invalid: the wire cannot tell. Of a message that
-	// goes, only the port counts: it leaves from there. Zero: the first port.
+	// address may be a broadcast. Invalid: the wire cannot tell. A message that goes
+	// comes from this address if the interface has it, and else from the wire's own;
+	// its port is always the wire's.
 	Local netip.AddrPort
 
 	// Hardware is set on a message to a client that has no address yet: the frame

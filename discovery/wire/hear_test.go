@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rackreach/rackreach/discovery/wire"
@@ -13,11 +14,11 @@ import (
 // script is frames and errors in an order.
 type script struct {
 	says   []any
-	closed int
+	closed atomic.Int32
 }
 
 func (s *script) Read() ([]byte, error) {
-	if len(s.says) == 0 || s.closed > 0 {
+	if len(s.says) == 0 || s.closed.Load() > 0 {
 		return nil, net.ErrClosed
 	}
 	x := s.says[0]
@@ -28,7 +29,7 @@ func (s *script) Read() ([]byte, error) {
 	return []byte(x.(string)), nil
 }
 
-func (s *script) Close() error { s.closed++; return nil }
+func (s *script) Close() error { s.closed.Add(1); return nil }
 
 func TestHear(t *testing.T) {
 	down := errors.New("the network is down")
@@ -46,14 +47,14 @@ func TestHear(t *testing.T) {
 			s := &script{says: c.says}
 			var got []string
 			err := wire.Hear(t.Context(), s, func(f []byte) { got = append(got, string(f)) })
-			if !errors.Is(err, c.err) || !slices.Equal(got, c.want) || s.closed != 1 {
-				t.Errorf("%q %v, closed %d times", got, err, s.closed)
+			if !errors.Is(err, c.err) || !slices.Equal(got, c.want) || s.closed.Load() != 1 {
+				t.Errorf("%q %v, closed %d times", got, err, s.closed.Load())
 			}
 		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &script{says: []any{"a", "b"}}
-	if err := wire.Hear(ctx, s, func([]byte) { cancel() }); err != nil || s.closed != 1 {
-		t.Errorf("%v, closed %d times", err, s.closed)
+	if err := wire.Hear(ctx, s, func([]byte) { cancel() }); err != nil || s.closed.Load() != 1 {
+		t.Errorf("%v, closed %d times", err, s.closed.Load())
 	}
 }

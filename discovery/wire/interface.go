@@ -20,14 +20,14 @@ const DefaultBuffer = 8 << 20
 // MaxBatch is how many messages one read or write hands over at most.
 const MaxBatch = 64
 
-// Options of an Interface. The zero value serves port 67.
+// Options of an Interface.
 type Options struct {
 	// Address is the source of what is sent: this machine's own IPv4 address on
 	// the interface. Invalid: the first that the interface has.
 	Address netip.Addr
 
-	// Proxy also serves port 4011.
-	Proxy bool
+	// Port is the UDP port that is served. 0: ServerPort.
+	Port uint16
 
 	// Buffer is asked of the kernel for messages that wait, in bytes; it may grant
 	// less. 0: DefaultBuffer.

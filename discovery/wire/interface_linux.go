@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -12,7 +13,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/mdlayher/packet"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
@@ -24,42 +24,27 @@ type Interface struct {
 	mac     net.HardwareAddr
 	mtu     int
 	address netip.Addr
-	ports   []*port
-	raw     *packet.Conn // frames to clients without an address; hears nothing
+	port    uint16
 
-	merged chan handed   // what is read, if there are two ports
-	gone   chan struct{} // closed by Close
-	once   sync.Once
-	reads  sync.WaitGroup
-
-	mu    sync.Mutex // of what a write uses
-	frame []byte
-}
-
-// port is one UDP socket.
-type port struct {
-	number uint16
 	conn   net.PacketConn
 	batch  *ipv4.PacketConn
-	buffer int // granted, bytes
+	raw    *Sender // frames to clients without an address
+	buffer int     // granted, bytes
+	// control messages that name a source address, by each that the interface has
+	sources map[netip.Addr][]byte
 
-	in, out []ipv4.Message
-	outAddr []net.UDPAddr
-	outAt   []int  // which datagram each message of out is
-	source  []byte // control message that names our source address
+	in      []ipv4.Message // of the one that reads
 	dropped atomic.Uint32
+
+	mu      sync.Mutex // of what a write uses:
+	out     []ipv4.Message
+	outAddr []net.UDPAddr
+	outAt   []int // which datagram each message of out is
+	frame   []byte
 }
 
-// handed is what a reader of one of two ports hands over.
-type handed struct {
-	ds    []Datagram
-	err   error
-	taken chan struct{}
-}
-
-// Open binds UDP port 67 of a network interface, and 4011 if that is asked for.
-// The sockets are not shared: a second server on the same interface is refused,
-// whichever of the two came first.
+// Open binds a UDP port of a network interface. The socket is not shared: a second
+// server on the same interface is refused, whichever of the two came first.
 //
 // Errors: a *TakenError; permission (CAP_NET_RAW, CAP_NET_BIND_SERVICE); no such
 // interface.
@@ -71,48 +56,48 @@ func Open(name string, o Options) (*Interface, error) {
 	if len(link.HardwareAddr) != 6 {
 		return nil, fmt.Errorf("open interface %s for DHCP: it has no MAC address: take one of Ethernet", name)
 	}
-	if o.Buffer <= 0 {
-		o.Buffer = DefaultBuffer
-	}
-	i := &Interface{name: name, mac: link.HardwareAddr, mtu: link.MTU, address: o.Address, gone: make(chan struct{})}
+	i := &Interface{name: name, mac: link.HardwareAddr, mtu: link.MTU, address: o.Address, port: cmp.Or(o.Port, ServerPort)}
 	if !i.address.IsValid() {
-		i.address = firstIPv4(link)
+		if own := allIPv4(link); len(own) > 0 {
+			i.address = own[0]
+		}
 	}
 	if !i.address.Is4() {
 		return nil, fmt.Errorf("open interface %s for DHCP: it has no IPv4 address: ip addr add ADDRESS/LENGTH dev %s", name, name)
 	}
-	numbers := []uint16{ServerPort}
-	if o.Proxy {
-		numbers = append(numbers, ProxyPort)
+	i.sources = map[netip.Addr][]byte{}
+	for _, a := range append(allIPv4(link), i.address) {
+		i.sources[a] = (&ipv4.ControlMessage{Src: net.IP(a.AsSlice())}).Marshal()
 	}
-	for _, n := range numbers {
-		p, err := i.bind(n, o.Buffer)
-		if err != nil {
-			return nil, errors.Join(err, i.Close())
-		}
-		i.ports = append(i.ports, p)
+	if err := i.bind(cmp.Or(max(o.Buffer, 0), DefaultBuffer)); err != nil {
+		return nil, err
 	}
-	// Protocol 0: this socket is for sending, nothing is queued on it.
-	if i.raw, err = packet.Listen(link, packet.Raw, 0, nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("open interface %s for frames: %w", name, permitted(err)), i.Close())
-	}
-	if len(i.ports) > 1 {
-		i.merge()
+	if i.raw, err = OpenSender(name); err != nil {
+		return nil, errors.Join(err, i.conn.Close())
 	}
 	return i, nil
 }
 
-func firstIPv4(link *net.Interface) netip.Addr {
+func allIPv4(link *net.Interface) (own []netip.Addr) {
 	addrs, err := link.Addrs()
 	if err != nil {
-		return netip.Addr{}
+		return nil
 	}
 	for _, a := range addrs {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
-			return p.Addr()
+			own = append(own, p.Addr())
 		}
 	}
-	return netip.Addr{}
+	return own
+}
+
+// from is the address that a message comes from: a client that asked one of ours
+// must not be answered by another.
+func (i *Interface) from(d *Datagram) netip.Addr {
+	if _, ours := i.sources[d.Local.Addr()]; ours {
+		return d.Local.Addr()
+	}
+	return i.address
 }
 
 // permitted says what a program lacks that is not allowed to.
@@ -123,27 +108,26 @@ func permitted(err error) error {
 	return err
 }
 
-// bind makes the socket of one port.
-func (i *Interface) bind(number uint16, buffer int) (*port, error) {
+// bind makes the socket.
+func (i *Interface) bind(buffer int) error {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var set error
 		err := c.Control(func(fd uintptr) { set = i.prepare(int(fd), buffer) })
 		return errors.Join(err, set)
 	}}
-	conn, err := lc.ListenPacket(context.Background(), "udp4", fmt.Sprintf("0.0.0.0:%d", number))
+	conn, err := lc.ListenPacket(context.Background(), "udp4", fmt.Sprintf("0.0.0.0:%d", i.port))
 	if errors.Is(err, unix.EADDRINUSE) {
-		return nil, &TakenError{Interface: i.name, Port: number, Holders: Holders("udp", number), Err: err}
+		return &TakenError{Interface: i.name, Port: i.port, Holders: Holders("udp", i.port), Err: err}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("bind UDP port %d of interface %s: %w", number, i.name, permitted(err))
+		return fmt.Errorf("bind UDP port %d of interface %s: %w", i.port, i.name, permitted(err))
 	}
-	p := &port{number: number, conn: conn, batch: ipv4.NewPacketConn(conn)}
-	if err := p.batch.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true); err != nil {
-		return nil, errors.Join(fmt.Errorf("ask for the target of messages: %w", err), conn.Close())
+	i.conn, i.batch = conn, ipv4.NewPacketConn(conn)
+	if err := i.batch.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true); err != nil {
+		return errors.Join(fmt.Errorf("ask for the target of messages: %w", err), conn.Close())
 	}
-	p.source = (&ipv4.ControlMessage{Src: net.IP(i.address.AsSlice())}).Marshal()
-	p.buffer = granted(conn.(*net.UDPConn))
-	return p, nil
+	i.buffer = granted(conn.(*net.UDPConn))
+	return nil
 }
 
 // prepare sets what must be set before the socket is bound.
@@ -181,83 +165,31 @@ func (i *Interface) Name() string { return i.name }
 // Address is where answers come from.
 func (i *Interface) Address() netip.Addr { return i.address }
 
-// Buffer is the room for messages that wait to be read on port 67, in bytes.
-func (i *Interface) Buffer() int { return i.ports[0].buffer }
+// Buffer is the room for messages that wait to be read, in bytes.
+func (i *Interface) Buffer() int { return i.buffer }
 
 // Dropped counts the messages that the kernel threw away because nobody read them
 // in time. What is dropped becomes known with the next message that is not.
-func (i *Interface) Dropped() uint64 {
-	var n uint64
-	for _, p := range i.ports {
-		n += uint64(p.dropped.Load())
-	}
-	return n
-}
+func (i *Interface) Dropped() uint64 { return uint64(i.dropped.Load()) }
 
 // Read waits for messages and puts up to MaxBatch of them into ds. It returns
 // net.ErrClosed, wrapped, after Close; another error need not be the end. One
 // goroutine reads.
 func (i *Interface) Read(ds []Datagram) (int, error) {
-	if i.merged == nil {
-		return i.ports[0].read(ds)
-	}
-	select {
-	case h := <-i.merged:
-		defer close(h.taken)
-		if h.err != nil {
-			return 0, h.err
-		}
-		n := min(len(ds), len(h.ds))
-		for k := range n {
-			m := copy(ds[k].Payload, h.ds[k].Payload)
-			ds[k].Payload, ds[k].Peer, ds[k].Local, ds[k].Hardware = ds[k].Payload[:m], h.ds[k].Peer, h.ds[k].Local, nil
-		}
-		return n, nil
-	case <-i.gone:
-		return 0, fmt.Errorf("read from interface %s: %w", i.name, net.ErrClosed)
-	}
-}
-
-// merge reads both ports, each on a goroutine of its own that ends with Close. They
-// read one message at a time: the second port is for a few clients.
-func (i *Interface) merge() {
-	i.merged = make(chan handed)
-	for _, p := range i.ports {
-		i.reads.Go(func() {
-			room := make([]byte, 1<<16)
-			for {
-				ds := []Datagram{{Payload: room}}
-				n, err := p.read(ds)
-				if errors.Is(err, net.ErrClosed) {
-					return
-				}
-				h := handed{ds[:n], err, make(chan struct{})}
-				select {
-				case i.merged <- h:
-					<-h.taken
-				case <-i.gone:
-					return
-				}
-			}
-		})
-	}
-}
-
-func (p *port) read(ds []Datagram) (int, error) {
 	const room = 64 // bytes of control messages: IP_PKTINFO and SO_RXQ_OVFL take 56
 	ds = ds[:min(len(ds), MaxBatch)]
-	for len(p.in) < len(ds) {
-		p.in = append(p.in, ipv4.Message{Buffers: make([][]byte, 1), OOB: make([]byte, room)})
+	for len(i.in) < len(ds) {
+		i.in = append(i.in, ipv4.Message{Buffers: make([][]byte, 1), OOB: make([]byte, room)})
 	}
 	for k := range ds {
-		p.in[k].Buffers[0], p.in[k].OOB = ds[k].Payload, p.in[k].OOB[:room]
+		i.in[k].Buffers[0], i.in[k].OOB = ds[k].Payload, i.in[k].OOB[:room]
 	}
-	n, err := p.batch.ReadBatch(p.in[:len(ds)], 0)
+	n, err := i.batch.ReadBatch(i.in[:len(ds)], 0)
 	if err != nil {
 		return 0, err
 	}
 	for k := range n {
-		m := &p.in[k]
+		m := &i.in[k]
 		d := &ds[k]
 		d.Payload, d.Hardware = d.Payload[:m.N], nil
 		d.Peer = netip.AddrPort{}
@@ -265,14 +197,14 @@ func (p *port) read(ds []Datagram) (int, error) {
 			a := u.AddrPort()
 			d.Peer = netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 		}
-		d.Local = netip.AddrPortFrom(p.control(m.OOB[:m.NN]), p.number)
+		d.Local = netip.AddrPortFrom(i.control(m.OOB[:m.NN]), i.port)
 	}
 	return n, nil
 }
 
 // control reads the control messages of one message: the address that it was sent
 // to, and how many messages were dropped so far.
-func (p *port) control(b []byte) (to netip.Addr) {
+func (i *Interface) control(b []byte) (to netip.Addr) {
 	for len(b) >= unix.SizeofCmsghdr {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(b)
 		if err != nil {
@@ -282,15 +214,15 @@ func (p *port) control(b []byte) (to netip.Addr) {
 		case h.Level == unix.SOL_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
 			to = netip.AddrFrom4([4]byte(data[8:12])) // ip(7): in_pktinfo.ipi_addr
 		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
-			p.dropped.Store(binary.NativeEndian.Uint32(data))
+			i.dropped.Store(binary.NativeEndian.Uint32(data))
 		}
 		b = rest
 	}
 	return to
 }
 
-// Write sends messages: those with Hardware as frames, the others through their
-// port, many at once. failed is called for each that did not leave.
+// Write sends messages: those with Hardware as frames, the others many at once.
+// failed is called for each that did not leave.
 func (i *Interface) Write(ds []Datagram, failed func(k int, err error)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -301,50 +233,42 @@ func (i *Interface) Write(ds []Datagram, failed func(k int, err error)) {
 			}
 			continue
 		}
-		p := i.ports[0]
-		for _, other := range i.ports[1:] {
-			if ds[k].Local.Port() == other.number {
-				p = other
-			}
-		}
-		p.queue(&ds[k], k)
-		if len(p.outAt) == MaxBatch {
-			p.flush(failed)
+		i.queue(&ds[k], k)
+		if len(i.outAt) == MaxBatch {
+			i.flush(failed)
 		}
 	}
-	for _, p := range i.ports {
-		p.flush(failed)
-	}
+	i.flush(failed)
 }
 
 // queue makes a message of a datagram.
-func (p *port) queue(d *Datagram, k int) {
-	n := len(p.outAt)
-	if n == len(p.out) {
-		p.out = append(p.out, ipv4.Message{Buffers: make([][]byte, 1)})
-		p.outAddr = append(p.outAddr, net.UDPAddr{IP: make(net.IP, 4)})
+func (i *Interface) queue(d *Datagram, k int) {
+	n := len(i.outAt)
+	if n == len(i.out) {
+		i.out = append(i.out, ipv4.Message{Buffers: make([][]byte, 1)})
+		i.outAddr = append(i.outAddr, net.UDPAddr{IP: make(net.IP, 4)})
 	}
 	a := d.Peer.Addr().Unmap().As4()
-	copy(p.outAddr[n].IP, a[:])
-	p.outAddr[n].Port = int(d.Peer.Port())
-	p.out[n].Buffers[0], p.out[n].OOB = d.Payload, p.source
-	p.outAt = append(p.outAt, k)
+	copy(i.outAddr[n].IP, a[:])
+	i.outAddr[n].Port = int(d.Peer.Port())
+	i.out[n].Buffers[0], i.out[n].OOB = d.Payload, i.sources[i.from(d)]
+	i.outAt = append(i.outAt, k)
 }
 
 // flush sends what was queued. A message that cannot be sent does not keep back
 // those behind it.
-func (p *port) flush(failed func(int, error)) {
-	for n := range p.outAt { // the addresses may have moved while the slice grew
-		p.out[n].Addr = &p.outAddr[n]
+func (i *Interface) flush(failed func(int, error)) {
+	for n := range i.outAt { // the addresses may have moved while the slice grew
+		i.out[n].Addr = &i.outAddr[n]
 	}
-	for at := 0; at < len(p.outAt); {
-		n, err := p.batch.WriteBatch(p.out[at:len(p.outAt)], 0)
-		if at += max(n, 0); err != nil && at < len(p.outAt) {
-			failed(p.outAt[at], err)
+	for at := 0; at < len(i.outAt); {
+		n, err := i.batch.WriteBatch(i.out[at:len(i.outAt)], 0)
+		if at += max(n, 0); err != nil && at < len(i.outAt) {
+			failed(i.outAt[at], err)
 			at++
 		}
 	}
-	p.outAt = p.outAt[:0]
+	i.outAt = i.outAt[:0]
 }
 
 // writeFrame sends one message without asking who has its address.
@@ -352,29 +276,18 @@ func (i *Interface) writeFrame(d *Datagram) (err error) {
 	if udpHeader+ipv4Header+len(d.Payload) > i.mtu {
 		return fmt.Errorf("the message of %d bytes does not fit a frame of interface %s, whose MTU is %d", len(d.Payload), i.name, i.mtu)
 	}
-	from := d.Local.Port()
-	if from == 0 {
-		from = ServerPort
-	}
-	u := UDP{From: i.mac, To: d.Hardware, Source: netip.AddrPortFrom(i.address, from), Target: d.Peer, Payload: d.Payload}
+	u := UDP{From: i.mac, To: d.Hardware, Source: netip.AddrPortFrom(i.from(d), i.port), Target: d.Peer, Payload: d.Payload}
 	if i.frame, err = u.AppendFrame(i.frame[:0]); err != nil {
 		return err
 	}
-	_, err = i.raw.WriteTo(i.frame, &packet.Addr{HardwareAddr: d.Hardware})
-	return err
+	return i.raw.Send(i.frame)
 }
 
-// Close ends a Read that waits, and gives the ports back.
-func (i *Interface) Close() (err error) {
-	i.once.Do(func() {
-		close(i.gone)
-		for _, p := range i.ports {
-			err = errors.Join(err, p.conn.Close())
-		}
-		if i.raw != nil {
-			err = errors.Join(err, i.raw.Close())
-		}
-		i.reads.Wait()
-	})
+// Close ends a Read that waits, and gives the port back.
+func (i *Interface) Close() error {
+	err := errors.Join(i.conn.Close(), i.raw.Close())
+	if errors.Is(err, net.ErrClosed) {
+		return nil // it was closed before
+	}
 	return err
 }

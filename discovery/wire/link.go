@@ -24,6 +24,13 @@ type Link struct {
 	DefaultRoutes []string
 }
 
+// MissingError says that there is no interface of that name.
+type MissingError struct{ Interface string }
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("there is no interface %s on this machine: ip -brief link shows those that there are", e.Interface)
+}
+
 // Trouble is a reason not to serve DHCP on an interface, and what to do about it.
 type Trouble struct {
 	What, Next string

@@ -13,7 +13,7 @@ import (
 func Inspect(name string) (*Link, error) {
 	link, err := netlink.LinkByName(name)
 	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil, fmt.Errorf("there is no interface %s on this machine: ip -brief link shows those that there are", name)
+		return nil, &MissingError{name}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look at interface %s: %w", name, err)

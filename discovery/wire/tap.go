@@ -13,6 +13,7 @@ const MaxFrame = 9 << 10
 type Heard struct {
 	EtherType uint16
 	UDP       []uint16         // only UDP datagrams over IPv4 from or to one of these ports; empty: all
+	Direct    bool             // no DHCP requests that a relay has passed on: on a busy server they are most of all
 	Group     net.HardwareAddr // a group to join on the card; nil: none
 	// Others also hands over what is meant for other machines, as far as it comes
 	// by: on a mirror port, everything.
@@ -22,6 +23,13 @@ type Heard struct {
 // DHCP are the messages of DHCP, in both directions.
 func DHCP() Heard {
 	return Heard{EtherType: EtherTypeIPv4, UDP: []uint16{ServerPort, ClientPort, ProxyPort}}
+}
+
+// Servers are the messages of DHCP servers, and of clients on the segment itself.
+func Servers() Heard {
+	h := DHCP()
+	h.Direct = true
+	return h
 }
 
 // LLDP are the announcements of the neighbour on the cable (IEEE 802.1AB-2016
@@ -53,10 +61,22 @@ func (h Heard) filter() []bpf.Instruction {
 		bpf.RetConstant{Val: drop},
 		bpf.LoadMemShift{Off: ethernetHeader}, // X: length of the IPv4 header
 	)
+	end := []bpf.Instruction{bpf.RetConstant{Val: keep}}
+	if h.Direct {
+		const bootRequest, op, giaddr = 1, ethernetHeader + udpHeader, ethernetHeader + udpHeader + 24 // RFC 2131 section 2
+		end = []bpf.Instruction{
+			bpf.LoadIndirect{Off: op, Size: 1},
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: bootRequest, SkipTrue: 2},
+			bpf.LoadIndirect{Off: giaddr, Size: 4},
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: 0, SkipTrue: 1},
+			bpf.RetConstant{Val: keep},
+			bpf.RetConstant{Val: drop},
+		}
+	}
 	for _, offset := range []uint32{0, 2} { // source port, target port
-		p = append(p, bpf.LoadIndirect{Off: ethernetHeader + offset, Size: 2})
 		for _, port := range h.UDP {
-			p = append(p, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(port), SkipTrue: 1}, bpf.RetConstant{Val: keep})
+			p = append(p, bpf.LoadIndirect{Off: ethernetHeader + offset, Size: 2}, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(port), SkipTrue: uint8(len(end))})
+			p = append(p, end...)
 		}
 	}
 	return append(p, bpf.RetConstant{Val: drop})

@@ -21,6 +21,13 @@ func TestFilter(t *testing.T) {
 		}
 		return b
 	}
+	message := func(op, giaddr byte) func([]byte) []byte {
+		return func(b []byte) []byte {
+			b = append(b[:42:42], make([]byte, 240)...)
+			b[42], b[42+27] = op, giaddr
+			return b
+		}
+	}
 	etherType := func(hi, lo byte) []byte {
 		b := make([]byte, 60)
 		b[12], b[13] = hi, lo
@@ -45,6 +52,12 @@ func TestFilter(t *testing.T) {
 			b[14] = 0x46
 			return append(b[:34:34], append([]byte{0, 0, 0, 0, 0, 68, 0, 67}, b[38:]...)...)
 		}), true},
+		{"request on the segment", Servers(), udp(68, 67, message(1, 0)), true},
+		{"relayed request", Servers(), udp(67, 67, message(1, 9)), false},
+		{"relayed reply", Servers(), udp(67, 67, message(2, 9)), true},
+		{"reply", Servers(), udp(67, 68, message(2, 0)), true},
+		{"reply of a proxy", Servers(), udp(4011, 68, message(2, 0)), true},
+		{"other ports, with a message", Servers(), udp(53, 53, message(2, 0)), false},
 		{"cut short", DHCP(), udp(68, 67, nil)[:30], false},
 		{"LLDP", DHCP(), etherType(0x88, 0xcc), false},
 		{"LLDP", LLDP(), etherType(0x88, 0xcc), true},

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,44 +15,39 @@ import (
 
 const module = "github.com/rackreach/rackreach/"
 
-// rows are the packages from the top to the bottom. A package imports packages
-// of lower rows only, never one of its own row.
-var rows = [][]string{
-	{"cmd/rackreach"},
-	{"agents/rack", "agents/coordinator", "internal/sim", "examples"},
-	{"actors", "internal/api"},
-	{"discovery", "internal/rackfile", "internal/boot", "internal/power", "internal/deviceapi", "internal/journal", "internal/platform", "internal/simimage", "internal/simulate", "internal/state", "internal/audit", "internal/bus", "internal/fleetlog", "internal/pki", "internal/access", "internal/bundle", "internal/depot"},
-	{"discovery/foreign", "discovery/lldp", "internal/blob"},
-	{"discovery/capture", "discovery/classify", "discovery/lease", "discovery/wire", "internal/durable", "internal/frames", "messages/messagesconnect"},
-	{"messages"},
-	{"internal/fleet"},
-	{"internal/rack", "internal/strictyaml"},
-}
-
-// apart import no package of the project at all: they judge it.
-var apart = []string{"internal/ordercheck", "internal/archtest", "deploy/promtest", "internal/nstest"}
+// apart is the row of packages that import no package of the project at all: they
+// judge it.
+const apart = -1
 
 // pure packages import nothing but the standard library.
 var pure = []string{"internal/rack", "internal/fleet"}
 
-func row(pkg string) int {
-	for i, r := range rows {
-		for _, p := range r {
-			if p == pkg {
-				return i
-			}
-		}
-	}
-	return -1
-}
+// line is one row of the table of ARCHITECTURE.md: | row | `package` | what for |.
+var line = regexp.MustCompile("^\\| ([0-9]+|–) \\| `([^`]+)` \\| .+ \\|$")
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
+// rows are the packages of ARCHITECTURE.md with their rows. A package imports
+// packages of lower rows, with higher numbers, only.
+func rows(t *testing.T) map[string]int {
+	t.Helper()
+	page, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]int{}
+	for l := range strings.Lines(string(page)) {
+		m := line.FindStringSubmatch(strings.TrimSuffix(l, "\n"))
+		if m == nil {
+			continue
+		}
+		if _, twice := out[m[2]]; twice {
+			t.Errorf("ARCHITECTURE.md has %s in two rows", m[2])
+		}
+		out[m[2]] = apart
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			out[m[2]] = n
 		}
 	}
-	return false
+	return out
 }
 
 // packages are the project's packages and the Go files of each that are not tests.
@@ -87,14 +84,21 @@ func packages(t *testing.T) map[string][]string {
 }
 
 func TestImportsPointDown(t *testing.T) {
-	for pkg, files := range packages(t) {
-		if row(pkg) < 0 && !contains(apart, pkg) {
-			t.Errorf("%s stands in no row: add it to rows here and to ARCHITECTURE.md", pkg)
+	rows, found := rows(t), packages(t)
+	for pkg, files := range found {
+		if _, ok := rows[pkg]; !ok {
+			t.Errorf("ARCHITECTURE.md has no row for %s", pkg)
+			continue
 		}
 		for _, file := range files {
 			for _, imported := range imports(t, file) {
-				judge(t, pkg, imported)
+				judge(t, rows, pkg, imported)
 			}
+		}
+	}
+	for pkg := range rows {
+		if len(found[pkg]) == 0 {
+			t.Errorf("ARCHITECTURE.md has a row for %s, which is no package", pkg)
 		}
 	}
 }
@@ -115,17 +119,17 @@ func imports(t *testing.T, file string) (out []string) {
 	return out
 }
 
-func judge(t *testing.T, pkg, imported string) {
+func judge(t *testing.T, rows map[string]int, pkg, imported string) {
 	t.Helper()
 	own, inside := strings.CutPrefix(imported, module)
 	switch {
 	case !inside:
-		if contains(pure, pkg) && strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") {
+		if slices.Contains(pure, pkg) && strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") {
 			t.Errorf("%s imports %s: the core imports nothing but the standard library", pkg, imported)
 		}
-	case contains(apart, pkg):
+	case rows[pkg] == apart:
 		t.Errorf("%s imports %s: it judges the product and must not share its code", pkg, own)
-	case row(own) <= row(pkg):
+	case rows[own] <= rows[pkg]:
 		t.Errorf("%s imports %s, which is not in a lower row", pkg, own)
 	}
 }
@@ -142,18 +146,6 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 		}
 		if !said {
 			t.Errorf("package %s has no doc comment", pkg)
-		}
-	}
-}
-
-func TestArchitectureNamesEveryPackage(t *testing.T) {
-	page, err := os.ReadFile("../../ARCHITECTURE.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for pkg := range packages(t) {
-		if !strings.Contains(string(page), "`"+pkg+"`") {
-			t.Errorf("ARCHITECTURE.md does not name `%s`", pkg)
 		}
 	}
 }

@@ -41,6 +41,35 @@ func TestEventsGoUpInOrder(t *testing.T) {
 	until(t, "a heartbeat", func() bool { l := c.line("r1"); l.mu.Lock(); defer l.mu.Unlock(); return l.beats > 2 })
 }
 
+// TestABurstGoesTogether: events wait for others, but not when there are many, and
+// not when somebody may wait for the answer to an order.
+func TestABurstGoesTogether(t *testing.T) {
+	log, j := newRecord(), newOwn()
+	c := newCoordinator(t, log)
+	a := newAgent(t, c.server.URL, j, func(o *UplinkOptions) { o.GatherFor = time.Hour })
+	until(t, "it is connected", func() bool { return c.line("r1") != nil })
+	appends := func() int { log.mu.Lock(); defer log.mu.Unlock(); return log.appends }
+	beats := func() int { l := c.line("r1"); l.mu.Lock(); defer l.mu.Unlock(); return l.beats }
+	for range enough - 1 {
+		j.add(1)
+	}
+	now := beats()
+	until(t, "two heartbeats", func() bool { return beats() > now+2 })
+	if n := log.seq("r1"); n != 0 {
+		t.Errorf("%d events did not wait for others", n)
+	}
+	j.add(1)
+	until(t, "enough events are up", func() bool { return log.seq("r1") == enough })
+	if n := appends(); n != 1 {
+		t.Errorf("they went in %d messages", n)
+	}
+	c.line("r1").orders <- &messages.Order{Id: "a", Rack: "r1", Verb: "halt"}
+	until(t, "the order is obeyed", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return len(a.obeyed) == 1 })
+	j.add(1)
+	until(t, "its answer is up", func() bool { return log.seq("r1") == enough+1 })
+	same(t, log, j)
+}
+
 func TestACoordinatorThatWasAway(t *testing.T) {
 	log, j := newRecord(), newOwn()
 	c := newCoordinator(t, log)
@@ -136,7 +165,8 @@ func TestOrders(t *testing.T) {
 	log, j := newRecord(), newOwn()
 	c := newCoordinator(t, log)
 	obeying, release := make(chan string, 8), make(chan struct{})
-	newAgent(t, c.server.URL, j, func(o *UplinkOptions) {
+	a := newAgent(t, c.server.URL, j, func(o *UplinkOptions) {
+		o.HeartbeatEvery = time.Second // no connection ends but that which the test ends
 		o.Obey = func(_ context.Context, o *messages.Order) {
 			obeying <- o.GetId()
 			<-release
@@ -157,9 +187,9 @@ func TestOrders(t *testing.T) {
 	first.kick(errors.New("on purpose"))
 	until(t, "it is connected anew", func() bool { return c.line("r1") != first })
 	give(c.line("r1"), "a", "b", "c")
-	until(t, "they came down", func() bool { return len(c.line("r1").orders) == 0 })
-	c.line("r1").orders <- &messages.Order{Id: "x", Rack: "r1"}
-	until(t, "they came down", func() bool { return len(c.line("r1").orders) == 0 })
+	give(c.line("r1"), "x")
+	// The last of them has arrived, and so have those before it.
+	until(t, "they came down", func() bool { a.uplink.mu.Lock(); defer a.uplink.mu.Unlock(); return a.uplink.known["x"] })
 	close(release)
 	for _, want := range []string{"b", "c", "x"} {
 		select {

@@ -30,10 +30,11 @@ import (
 const (
 	// MaxMessage bounds a message, which may carry the plan of a rack.
 	MaxMessage     = 20 << 20  // bytes
-	maxBatch       = 256       // events of one message
-	maxBytes       = 256 << 10 // bytes of one message, but for an event that is larger by itself
+	maxBatch       = 128       // events of one message
+	maxBytes       = 32 << 10  // bytes of one message, but for an event that is larger by itself; each end keeps room for one
 	maxHello       = 4 << 10   // bytes
 	maxBeat        = 256 << 10 // bytes: a rack has some hundred devices
+	enough         = 64        // events that wait for no further ones
 	ordersInFlight = 64        // orders that wait for those before them
 	silenceOf      = 3         // heartbeats that may be missing
 	helloLimit     = 10 * time.Second
@@ -41,6 +42,14 @@ const (
 
 // HeartbeatEvery is the default time between two heartbeats.
 const HeartbeatEvery = 5 * time.Second
+
+// GatherFor is by default how long an event waits for others to go with. What happens
+// in a rack happens in bursts, and a message costs the coordinator more than the
+// events in it. Nothing of the rack waits for it, and no answer to an order.
+const GatherFor = 200 * time.Millisecond
+
+// orderedFor is how long after an order nothing waits for others to go with.
+const orderedFor = 5 * time.Second
 
 // Errors that a Log returns. They may be wrapped.
 var (

@@ -145,6 +145,7 @@ type connection struct {
 	hello  *messages.Hello
 	epoch  uint64
 	acked  uint64
+	said   time.Time // when it was said last what is acknowledged
 }
 
 // greet hears the hello and says welcome.
@@ -286,6 +287,9 @@ func (c *connection) serve(ctx context.Context, a Attachment) error {
 			if _, err := c.d.who(ctx, c.rack); err != nil {
 				return err
 			}
+			if time.Since(c.said) < c.d.o.KeepaliveEvery/2 {
+				continue // the agent has heard
+			}
 			if err := c.ack(); err != nil {
 				return err
 			}
@@ -302,6 +306,7 @@ func (c *connection) serve(ctx context.Context, a Attachment) error {
 }
 
 func (c *connection) ack() error {
+	c.said = time.Now()
 	return c.stream.Send(&messages.ConnectResponse{Message: &messages.ConnectResponse_Ack{Ack: &messages.EventAck{Seq: c.acked}}})
 }
 

@@ -50,16 +50,40 @@ func TestOneAgentOwnsARack(t *testing.T) {
 	if len(got) != 7 {
 		t.Fatalf("%d events", len(got))
 	}
+	if c.kicks != 1 {
+		t.Errorf("the old agent was told %d times", c.kicks)
+	}
+	a.ends("the old agent ends, also when it has nothing to say")
+	if !errors.As(a.err, &s) || s.By.GetJournal() != "j2" || s.By.GetEpoch() != 2 {
+		t.Fatalf("the old agent: %v", a.err)
+	}
+	if err := Adopt(t.Context(), client, "r9", "j2", true, take); err == nil || !strings.Contains(err.Error(), "without --adopt") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestARackThatAnotherCoordinatorGaveAway: the log says so, once its agent writes.
+func TestARackThatAnotherCoordinatorGaveAway(t *testing.T) {
+	log, j := newRecord(), newOwn()
+	c := newCoordinator(t, log)
+	j.add(7)
+	a := newAgent(t, c.server.URL, j, nil)
+	until(t, "all is up", func() bool { return log.seq("r1") == 7 })
+	head, err := log.Head(t.Context(), "r1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := log.Claim(t.Context(), "r1", "j2", head); err != nil {
+		t.Fatal(err)
+	}
 	j.add(1)
-	<-a.done
+	a.ends("the old agent is told")
+	var s *Superseded
 	if !errors.As(a.err, &s) || s.By.GetJournal() != "j2" || s.By.GetEpoch() != 2 {
 		t.Fatalf("the old agent: %v", a.err)
 	}
 	if log.seq("r1") != 7 {
 		t.Error("the old agent wrote")
-	}
-	if err := Adopt(t.Context(), client, "r9", "j2", true, take); err == nil || !strings.Contains(err.Error(), "without --adopt") {
-		t.Errorf("%v", err)
 	}
 }
 

@@ -161,6 +161,7 @@ type coordinator struct {
 	lines map[string][]*line
 	plans [][]byte
 	wants bool
+	kicks int
 }
 
 func newCoordinator(t testing.TB, log *record) *coordinator {
@@ -181,6 +182,9 @@ func newCoordinator(t testing.TB, log *record) *coordinator {
 			return nil
 		},
 		Kick: func(rack string, why error) {
+			c.mu.Lock()
+			c.kicks++
+			c.mu.Unlock()
 			if l := c.line(rack); l != nil {
 				l.kick(why)
 			}
@@ -285,6 +289,7 @@ type agent struct {
 	t       testing.TB
 	journal *own
 	o       UplinkOptions
+	uplink  *Uplink
 	cancel  context.CancelFunc
 	done    chan struct{}
 	err     error
@@ -316,13 +321,26 @@ func newAgent(t testing.TB, url string, j *own, change func(*UplinkOptions)) *ag
 		change(&a.o)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	a.cancel = cancel
+	a.cancel, a.uplink = cancel, NewUplink(a.o)
 	go func() {
 		defer close(a.done)
-		a.err = NewUplink(a.o).Run(ctx)
+		a.err = a.uplink.Run(ctx)
 	}()
 	t.Cleanup(func() { a.stop(); client.Close() })
 	return a
+}
+
+// ends waits until the Uplink has ended by itself.
+func (a *agent) ends(what string) {
+	a.t.Helper()
+	until(a.t, what, func() bool {
+		select {
+		case <-a.done:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 func (a *agent) stop() { a.cancel(); <-a.done }

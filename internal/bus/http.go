@@ -19,14 +19,19 @@ const (
 	dialLimit = 10 * time.Second
 	pingAfter = 15 * time.Second // of silence
 	pingLimit = 15 * time.Second
+	maxFrame  = 16 << 10 // bytes, the least that HTTP/2 knows: each connection keeps room for the largest that came
 )
 
 // ServerHTTP2 is how a server of the Door speaks HTTP/2: a peer that does not
 // answer a ping is given up.
 func ServerHTTP2() *http.HTTP2Config {
-	return &http.HTTP2Config{MaxConcurrentStreams: 250, SendPingTimeout: pingAfter, PingTimeout: pingLimit,
+	return &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReadFrameSize: maxFrame, SendPingTimeout: pingAfter, PingTimeout: pingLimit,
 		MaxReceiveBufferPerStream: 512 << 10, MaxReceiveBufferPerConnection: 2 << 20}
 }
+
+// Unpacked is an option of a handler of the Door: nothing is packed. Acknowledgements
+// are small, and a packer for each of a thousand streams is not.
+func Unpacked() connect.HandlerOption { return connect.WithCompression("gzip", nil, nil) }
 
 // Client is a client of a Door.
 type Client struct {
@@ -60,7 +65,7 @@ func Dial(target string, config *tls.Config) (*Client, error) {
 		return nil, fmt.Errorf("%.200q is not the URL of a coordinator: write https://HOST:PORT, or unix:///PATH of its socket", target)
 	}
 	h := &http.Client{Transport: t}
-	return &Client{messagesconnect.NewBusServiceClient(h, strings.TrimRight(target, "/"), connect.WithReadMaxBytes(MaxMessage), connect.WithGRPC()), t}, nil
+	return &Client{messagesconnect.NewBusServiceClient(h, strings.TrimRight(target, "/"), connect.WithReadMaxBytes(MaxMessage), connect.WithGRPC(), connect.WithAcceptCompression("gzip", nil, nil)), t}, nil
 }
 
 // Close lets go of idle connections.

@@ -62,6 +62,7 @@ type UplinkOptions struct {
 	Explain func(ctx context.Context, err error) error
 
 	HeartbeatEvery time.Duration // 0: HeartbeatEvery
+	GatherFor      time.Duration // 0: GatherFor
 	BackoffMin     time.Duration // 0: 500 ms
 	BackoffMax     time.Duration // 0: 30 s
 	State          func(State)   // told of every change; nil: nobody is
@@ -76,16 +77,20 @@ type Uplink struct {
 	o      UplinkOptions
 	orders chan *messages.Order
 
-	mu    sync.Mutex
-	known map[string]bool // ids that wait, or are being carried out
-	state State
-	said  bool // that the coordinator is away; of Run alone
+	mu      sync.Mutex
+	ordered time.Time       // when the last order came
+	known   map[string]bool // ids that wait, or are being carried out
+	state   State
+	said    bool // that the coordinator is away; of Run alone
 }
 
 // NewUplink makes an Uplink.
 func NewUplink(o UplinkOptions) *Uplink {
 	if o.HeartbeatEvery == 0 {
 		o.HeartbeatEvery = HeartbeatEvery
+	}
+	if o.GatherFor == 0 {
+		o.GatherFor = GatherFor
 	}
 	if o.BackoffMin == 0 {
 		o.BackoffMin = 500 * time.Millisecond
@@ -207,6 +212,7 @@ func (u *Uplink) obey(ctx context.Context) {
 func (u *Uplink) take(o *messages.Order) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.ordered = time.Now()
 	if u.known[o.GetId()] {
 		return
 	}
@@ -365,10 +371,21 @@ func (u *Uplink) send(ctx context.Context, stream *clientStream, acked uint64, a
 	if err := u.beat(stream); err != nil {
 		return err
 	}
+	gathered := time.NewTimer(u.o.GatherFor)
+	gathered.Stop()
+	defer gathered.Stop()
+	gathering, due := false, false
 	// One batch is on its way at a time: what comes meanwhile goes with the next one,
 	// so that a log that is slow is written less often, not more.
 	for sent := acked; ; {
-		if sent == acked && sent < u.o.Journal.Last() {
+		last := u.o.Journal.Last()
+		if last > sent && !gathering && !due {
+			gathering = true
+			gathered.Reset(u.o.GatherFor)
+		}
+		if sent == acked && last > sent && (due || last-sent >= enough || u.awaited()) {
+			gathered.Stop()
+			gathering, due = false, false
 			events, err := u.batch(sent + 1)
 			if err != nil {
 				return &fatalError{fmt.Errorf("read the journal: %w", err)}
@@ -383,6 +400,8 @@ func (u *Uplink) send(ctx context.Context, stream *clientStream, acked uint64, a
 			u.acked(acked)
 			sent = max(sent, acked)
 		case <-grown:
+		case <-gathered.C:
+			gathering, due = false, true
 		case <-beat.C:
 			if err := u.beat(stream); err != nil {
 				return err
@@ -391,6 +410,14 @@ func (u *Uplink) send(ctx context.Context, stream *clientStream, acked uint64, a
 			return ctx.Err()
 		}
 	}
+}
+
+// awaited reports whether somebody may wait for what is journalled now: the answer
+// to an order.
+func (u *Uplink) awaited() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.known) > 0 || time.Since(u.ordered) < orderedFor
 }
 
 func (u *Uplink) acked(seq uint64) {

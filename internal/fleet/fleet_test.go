@@ -216,6 +216,9 @@ func TestValidate(t *testing.T) {
 		{"in use", func(r1, _ *rack.Rack) {
 			r1.Links = []rack.Link{{A: port("tor-1", "49"), B: port("external", "datacenter")}}
 		}, "uses for another cable"},
+		{"in use, at the other end", func(r1, _ *rack.Rack) {
+			r1.Links = []rack.Link{{A: port("mgmt-1", "50"), B: port("tor-1", "49")}}
+		}, "uses for another cable"},
 		{"a server's data end", func(r1, _ *rack.Rack) { r1.Devices[2].Data = []rack.Port{port("tor-1", "1"), port("tor-1", "49")} }, "to which rack r1 has cabled server-01"},
 		{"a management end", func(r1, _ *rack.Rack) { r1.Devices[2].Management = port("tor-1", "49") }, "to which rack r1 has cabled server-01"},
 		{"named by both", func(r1, _ *rack.Rack) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -26,6 +27,15 @@ const (
 const (
 	maxGroup      = 500     // messages
 	maxGroupBytes = 2 << 20 // of their bodies
+	// fewAlone is how many messages an embedded server stores one by one: each costs
+	// a sync and 0.2 ms of CPU. A group, which it stores in files of its own first,
+	// costs some five syncs and 2.4 ms, however few are in it (measured, 2.15). Of a
+	// cluster each message costs a round among its servers, so that two are a group.
+	fewAlone = 8
+	// pace is the least time between the begins of two groups, when more than one
+	// rack writes: a busy log is written in fewer, larger groups, and all that reads
+	// it reads more at once.
+	pace = 50 * time.Millisecond
 )
 
 // write is one message that waits to be durable.
@@ -49,6 +59,7 @@ type committer struct {
 	conn  *nats.Conn
 	js    jetstream.JetStream
 	group bool // the server knows atomic batches
+	few   int  // messages that are no group
 
 	// suspect: the last write failed, and not because it was refused. What the server
 	// lets read may be in its memory only, until it has written something again.
@@ -62,8 +73,8 @@ type committer struct {
 	ended sync.WaitGroup
 }
 
-func newCommitter(conn *nats.Conn, js jetstream.JetStream, group bool, broken func(error)) *committer {
-	c := &committer{conn: conn, js: js, group: group, broken: broken, queue: make(chan *write, 2*maxGroup)}
+func newCommitter(conn *nats.Conn, js jetstream.JetStream, group bool, few int, broken func(error)) *committer {
+	c := &committer{conn: conn, js: js, group: group, few: few, broken: broken, queue: make(chan *write, 2*maxGroup)}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.ended.Go(c.run)
 	return c
@@ -95,10 +106,23 @@ func (c *committer) close() {
 }
 
 func (c *committer) run() {
+	rested := time.NewTimer(0) // fires once the pace allows the next group
+	defer rested.Stop()
 	for {
 		select {
+		case <-rested.C:
+		case <-c.life.Done():
+			return
+		}
+		select {
 		case w := <-c.queue:
-			c.commit(c.gather(w))
+			group := c.gather(w)
+			next := time.Duration(0)
+			if len(group) > 1 {
+				next = pace
+			}
+			rested.Reset(next)
+			c.commit(group)
 		case <-c.life.Done():
 			return
 		}
@@ -129,23 +153,10 @@ func (c *committer) commit(group []*write) {
 		}
 		live = append(live, w)
 	}
-	switch len(live) {
-	case 0:
-		return
-	case 1:
-		w := live[0]
-		for _, h := range []string{batchID, batchSequence, batchCommit} { // of a group that was refused
-			w.m.Header.Del(h)
+	if len(live) <= max(c.few, 1) {
+		for _, w := range live {
+			w.done <- c.alone(w)
 		}
-		ctx, cancel := context.WithTimeout(c.life, writeLimit)
-		defer cancel()
-		ack, err := c.js.PublishMsg(ctx, w.m, jetstream.WithExpectLastSequencePerSubject(w.place), jetstream.WithRetryAttempts(0))
-		c.note(err)
-		if err != nil {
-			w.done <- written{err: err}
-			return
-		}
-		w.done <- written{place: ack.Sequence}
 		return
 	}
 	last, err := c.publish(live)
@@ -158,6 +169,21 @@ func (c *committer) commit(group []*write) {
 	for i, w := range live {
 		w.done <- written{place: last - uint64(len(live)-1-i), err: err}
 	}
+}
+
+// alone stores one message.
+func (c *committer) alone(w *write) written {
+	for _, h := range []string{batchID, batchSequence, batchCommit} { // of a group that was refused
+		w.m.Header.Del(h)
+	}
+	ctx, cancel := context.WithTimeout(c.life, writeLimit)
+	defer cancel()
+	ack, err := c.js.PublishMsg(ctx, w.m, jetstream.WithExpectLastSequencePerSubject(w.place), jetstream.WithRetryAttempts(0))
+	c.note(err)
+	if err != nil {
+		return written{err: err}
+	}
+	return written{place: ack.Sequence}
 }
 
 func (c *committer) note(err error) {

@@ -15,35 +15,37 @@ import (
 func TestOneLateWriterOfAGroup(t *testing.T) {
 	t.Parallel()
 	everywhere(t, func(t *testing.T, l *Log) {
-		const racks = 40
-		late := func(r int) bool { return r%9 == 4 }
 		if !l.committer.group {
 			t.Fatal("the server knows no atomic batches")
 		}
-		var group []*write
-		for r := range racks {
-			m := nats.NewMsg(eventsSubject(fmt.Sprintf("r%d", r)))
-			m.Header.Set(headerEpoch, "1")
-			m.Header.Set(headerLast, "0")
-			w := &write{ctx: t.Context(), m: m, done: make(chan written, 1)}
-			if late(r) {
-				w.place = 7 // there is none
+		late := func(r int) bool { return r%9 == 4 }
+		for name, x := range map[string]struct{ racks, few int }{"large": {40, fewAlone}, "small": {fewAlone, 1}, "none": {fewAlone, fewAlone}} {
+			rack := func(r int) string { return fmt.Sprintf("%s-%d", name, r) }
+			var group []*write
+			for r := range x.racks {
+				m := nats.NewMsg(eventsSubject(rack(r)))
+				m.Header.Set(headerEpoch, "1")
+				m.Header.Set(headerLast, "0")
+				w := &write{ctx: t.Context(), m: m, done: make(chan written, 1)}
+				if late(r) {
+					w.place = 7777 // there is none
+				}
+				group = append(group, w)
 			}
-			group = append(group, w)
-		}
-		other := committer{conn: l.conn, js: l.js, group: true, life: t.Context()}
-		other.commit(group)
-		for r, w := range group {
-			got := <-w.done
-			if late(r) != isWrongSequence(got.err) || !late(r) && got.err != nil {
-				t.Errorf("rack %d: %+v", r, got)
-			}
-			if late(r) {
-				continue
-			}
-			m, err := l.events.GetLastMsgForSubject(t.Context(), eventsSubject(fmt.Sprintf("r%d", r)))
-			if err != nil || m.Sequence != got.place {
-				t.Errorf("rack %d was said to be message %d: %v %v", r, got.place, m, err)
+			other := committer{conn: l.conn, js: l.js, group: true, few: x.few, life: t.Context()}
+			other.commit(group)
+			for r, w := range group {
+				got := <-w.done
+				if late(r) != isWrongSequence(got.err) || !late(r) && got.err != nil {
+					t.Errorf("%s: %+v", rack(r), got)
+				}
+				if late(r) {
+					continue
+				}
+				m, err := l.events.GetLastMsgForSubject(t.Context(), eventsSubject(rack(r)))
+				if err != nil || m.Sequence != got.place {
+					t.Errorf("%s was said to be message %d: %v %v", rack(r), got.place, m, err)
+				}
 			}
 		}
 	})

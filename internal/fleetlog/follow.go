@@ -11,9 +11,9 @@ import (
 
 // Bounds of following.
 const (
-	followBatch   = 256  // messages that fn gets at once
-	followRequest = 1024 // messages that are asked for at once
-	followRead    = 4    // batches that are read and wait for fn
+	followBatch   = 256 // messages that fn gets at once
+	followRequest = 512 // messages that are asked for at once
+	followRead    = 2   // batches that are read and wait for fn
 )
 
 // FollowOption is a wish of who follows.

@@ -113,7 +113,11 @@ func Open(ctx context.Context, o Options) (_ *Log, err error) {
 			return nil, err
 		}
 	}
-	l.committer = newCommitter(l.conn, l.js, l.events.CachedInfo().Config.AllowAtomicPublish, l.broken)
+	few := 1
+	if l.server != nil {
+		few = fewAlone
+	}
+	l.committer = newCommitter(l.conn, l.js, l.events.CachedInfo().Config.AllowAtomicPublish, few, l.broken)
 	l.opened = true
 	return l, nil
 }

@@ -2,6 +2,7 @@ package fleetlog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -42,6 +43,25 @@ func (l *Log) Answered(ctx context.Context, rack, id string) error {
 		return fmt.Errorf("drop order %s of rack %s: %w", id, rack, err)
 	}
 	return nil
+}
+
+// Orders are the orders that are kept now. They may be many fewer than the messages
+// that the queue ever held: each is asked for.
+func (l *Log) Orders(ctx context.Context) (out []*messages.Order, err error) {
+	for place := uint64(1); ; {
+		m, err := l.orders.GetMsg(ctx, place, jetstream.WithGetMsgSubject(orderSubject("*", "*")))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the queue of orders: %w", err)
+		}
+		var o messages.Order
+		if err := proto.Unmarshal(m.Data, &o); err != nil {
+			return nil, fmt.Errorf("read an order of the queue: %w", err)
+		}
+		out, place = append(out, &o), m.Sequence+1
+	}
 }
 
 // FollowOrders calls fn with every order that is kept, and with those that come,

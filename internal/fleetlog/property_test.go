@@ -127,7 +127,7 @@ func everywhereTwice(t *testing.T, fn func(t *testing.T, logs [2]*Log)) {
 // secondUser is another user of an embedded server.
 func secondUser(t *testing.T, of *Log) *Log {
 	b := &Log{o: of.o, conn: of.conn, js: of.js, events: of.events, orders: of.orders, tails: map[string]*tail{}, hints: hints{at: map[hint]uint64{}},
-		committer: newCommitter(of.conn, of.js, of.committer.group, func(error) {})}
+		committer: newCommitter(of.conn, of.js, of.committer.group, 1, func(error) {})} // two are a group
 	t.Cleanup(b.committer.close)
 	return b
 }

@@ -23,6 +23,7 @@ type Entry struct {
 	Epoch    uint64
 	Journal  string // of a claim; empty for events
 	Events   []*messages.Event
+	Bytes    int       // of the events
 	Time     time.Time // when the log took it, by its server's clock
 }
 
@@ -42,7 +43,7 @@ func entry(subject string, h nats.Header, body []byte, place uint64, at time.Tim
 	if err := proto.Unmarshal(body, &b); err != nil {
 		return e, fmt.Errorf("read message %d of the log: %w: %w", place, ErrDamaged, err)
 	}
-	e.Events = b.GetEvents()
+	e.Events, e.Bytes = b.GetEvents(), len(body)
 	return e, nil
 }
 

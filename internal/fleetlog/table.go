@@ -149,8 +149,15 @@ func (t *Table) Keys(ctx context.Context) ([]string, error) {
 
 // Watch calls fn with every value, and with each that is written or deleted (then
 // value is nil), until ctx ends; that is an error, as is one of fn.
-func (t *Table) Watch(ctx context.Context, fn func(key string, value []byte, revision uint64) error) (err error) {
-	w, err := t.kv.WatchAll(ctx)
+func (t *Table) Watch(ctx context.Context, fn func(key string, value []byte, revision uint64) error) error {
+	return t.WatchKeys(ctx, ">", fn, func() {})
+}
+
+// WatchKeys is Watch of the keys that a pattern says: "*" stands for what is between
+// two dots, ">" for all that follows. told is called once, when what was there has
+// been told.
+func (t *Table) WatchKeys(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64) error, told func()) (err error) {
+	w, err := t.kv.Watch(ctx, pattern)
 	if err != nil {
 		return t.wrap("watch", "the keys", err)
 	}
@@ -164,7 +171,8 @@ func (t *Table) Watch(ctx context.Context, fn func(key string, value []byte, rev
 			case !ok:
 				return fmt.Errorf("the table %s cannot be followed any more", t.name)
 			case e == nil:
-				continue // what was there has been told
+				told()
+				continue
 			}
 			var value []byte
 			if e.Operation() == jetstream.KeyValuePut {

@@ -35,6 +35,8 @@ const (
 	ByUUID   How = "uuid"
 	BySerial How = "serial"
 	ByClass  How = "class"
+
+	ByAddress How = "address" // of a BMC: the rack file gives it that address
 )
 
 // Binding is the slot that a packet belongs to, and the end of it that spoke.
@@ -60,10 +62,10 @@ type Binder struct {
 	rack      *Rack
 	platforms map[string]Platform
 	mac       map[string]string // MAC → slot: inventory, and what was learned by port
-	uuid      map[string]string // UUID → slot
+	uuid      map[string]string // machineKey of the UUID → slot
 	serial    map[string]string // serial → slot: inventory, and what operators bound
 	replaced  map[string]bool   // slots whose inventory is of hardware that is gone
-	port      map[Port]cableEnd
+	cabling   *Cabling
 	bound     map[boundEnd]bool // ends that something was bound to
 }
 
@@ -73,15 +75,14 @@ type boundEnd struct {
 	bmc    bool
 }
 
-type cableEnd struct {
-	device  string
-	network Network
-}
-
 // NewBinder builds the binder of a rack that was validated.
 func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
+	return newBinder(r, platforms, NewCabling(r))
+}
+
+func newBinder(r *Rack, platforms map[string]Platform, cabling *Cabling) *Binder {
 	b := &Binder{rack: r, platforms: platforms, mac: map[string]string{}, uuid: map[string]string{}, serial: map[string]string{}, replaced: map[string]bool{},
-		port: map[Port]cableEnd{}, bound: map[boundEnd]bool{}}
+		cabling: cabling, bound: map[boundEnd]bool{}}
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		for _, m := range d.MACs {
@@ -89,12 +90,6 @@ func NewBinder(r *Rack, platforms map[string]Platform) *Binder {
 		}
 		if d.Serial != "" {
 			b.serial[d.Serial] = d.Name
-		}
-		if !d.Management.IsZero() {
-			b.port[d.Management] = cableEnd{d.Name, Management}
-		}
-		for _, p := range d.Data {
-			b.port[p] = cableEnd{d.Name, Data}
 		}
 	}
 	return b
@@ -153,7 +148,8 @@ func (b *Binder) Learned(o *Observation) *Binder {
 		return b
 	}
 	newMAC := o.MAC != "" && b.mac[o.MAC] == ""
-	newUUID := o.UUID != "" && b.uuid[o.UUID] == ""
+	uuid := machineKey(o.UUID)
+	newUUID := uuid != "" && b.uuid[uuid] == ""
 	end := boundEnd{o.Device, o.Stage == StageBMC || o.Source == FromBMC}
 	if !newMAC && !newUUID && b.bound[end] {
 		return b
@@ -164,7 +160,7 @@ func (b *Binder) Learned(o *Observation) *Binder {
 		n.mac = cloneWith(b.mac, o.MAC, o.Device)
 	}
 	if newUUID {
-		n.uuid = cloneWith(b.uuid, o.UUID, o.Device)
+		n.uuid = cloneWith(b.uuid, uuid, o.Device)
 	}
 	return &n
 }
@@ -183,39 +179,19 @@ func cloneWith[K comparable, V any](m map[K]V, k K, v V) map[K]V {
 // that class remains (design §3). It returns ErrUnknown or ErrAmbiguous,
 // wrapped.
 func (b *Binder) Bind(k Keys) (Binding, error) {
-	found := map[How]string{}
-	end, byPort := b.port[k.Via]
-	switch {
-	case byPort:
-		found[ByPort] = end.device
-	case !k.Via.IsZero():
-		if _, ours := b.rack.Device(k.Via.Device); !ours {
-			return Binding{}, fmt.Errorf("%w: relayed by %q, which is not a switch of %s", ErrUnknown, k.Via.Device, b.rack.Name)
-		}
+	found, end, err := b.known(k)
+	if err != nil {
+		return Binding{}, err
 	}
-	if d, ok := b.mac[k.MAC]; ok {
-		found[ByMAC] = d
+	out := Binding{Network: end.Network}
+	if k.Via.Device != "" {
+		out.Link = k.Via
 	}
-	if d, ok := b.uuid[k.UUID]; ok {
-		found[ByUUID] = d
-	}
-	if d, ok := b.serial[k.Serial]; ok && k.Serial != "" {
-		found[BySerial] = d
-	}
-	out := Binding{Link: k.Via, Network: end.network}
 	if k.Direct {
 		out.Network = Management
 	}
-	for _, how := range []How{ByMAC, ByPort, ByUUID, BySerial} {
-		d, ok := found[how]
-		if !ok {
-			continue
-		}
-		if out.Device == "" {
-			out.Device, out.How = d, how
-		} else if out.Device != d {
-			return Binding{}, fmt.Errorf("%w: its %s says %s, its %s says %s", ErrAmbiguous, out.How, out.Device, how, d)
-		}
+	if out.Device, out.How, err = agreed(found); err != nil {
+		return Binding{}, err
 	}
 	if out.Device == "" {
 		d, err := b.byClass(k)
@@ -228,6 +204,76 @@ func (b *Binder) Bind(k Keys) (Binding, error) {
 		return Binding{}, err
 	}
 	return out, nil
+}
+
+// known looks up the keys that name a slot, and the cable that the packet came through.
+func (b *Binder) known(k Keys) (found map[How]string, end Cable, err error) {
+	found = map[How]string{}
+	end, byPort := b.cabling.At(k.Via)
+	switch {
+	case byPort:
+		found[ByPort] = end.Device
+	case k.Via.Device != "": // many relays name the port alone: that speaks neither for nor against
+		if _, ours := b.rack.Device(k.Via.Device); !ours {
+			return nil, end, fmt.Errorf("%w: relayed by %q, which is not a switch of %s", ErrUnknown, k.Via.Device, b.rack.Name)
+		}
+	}
+	if d, ok := b.mac[k.MAC]; ok {
+		found[ByMAC] = d
+	}
+	if d, ok := b.uuid[machineKey(k.UUID)]; ok {
+		found[ByUUID] = d
+	}
+	if d, ok := b.serial[k.Serial]; ok && k.Serial != "" {
+		found[BySerial] = d
+	}
+	return found, end, nil
+}
+
+// agreed is the slot that all keys name, and the strongest of them; "" when there
+// are none. It returns ErrAmbiguous, wrapped, when they contradict each other.
+func agreed(found map[How]string) (device string, by How, err error) {
+	for _, how := range []How{ByMAC, ByPort, ByUUID, BySerial, ByAddress} {
+		d, ok := found[how]
+		if !ok {
+			continue
+		}
+		if device == "" {
+			device, by = d, how
+		} else if device != d {
+			return "", "", fmt.Errorf("%w: its %s says %s, its %s says %s", ErrAmbiguous, by, device, how, d)
+		}
+	}
+	return device, by, nil
+}
+
+// BindBMC finds the slot of a BMC that answered at an address: by its MAC, by the
+// port that the switch has it at, by its GUID, which is its host's option 97, or by
+// the address that the rack file gives it; they must not contradict each other. It is
+// not bound by being the only one left: what answers on the management network may be
+// the BMC of something that is no device of the rack. It returns ErrUnknown or
+// ErrAmbiguous, wrapped.
+func (b *Binder) BindBMC(k Keys, at netip.Addr) (Binding, error) {
+	found, _, err := b.known(k)
+	if err != nil {
+		return Binding{}, err
+	}
+	for i := range b.rack.Devices {
+		if d := &b.rack.Devices[i]; d.BMC != nil && d.BMC.Address == at {
+			found[ByAddress] = d.Name
+		}
+	}
+	device, by, err := agreed(found)
+	if err != nil {
+		return Binding{}, err
+	}
+	if device == "" {
+		return Binding{}, fmt.Errorf("%w: neither its MAC nor its port nor its GUID nor its address is known", ErrUnknown)
+	}
+	if d, ok := b.rack.Device(device); ok && d.BMC == nil {
+		return Binding{}, fmt.Errorf("%w: its %s says %s, which has no BMC in the rack file", ErrAmbiguous, by, device)
+	}
+	return Binding{Device: device, Network: Management, Link: k.Via, How: by}, nil
 }
 
 // byClass binds by boot stage and machine when only one unbound slot remains

@@ -47,7 +47,7 @@ func port(t *testing.T, s string) rack.Port {
 
 func TestBind(t *testing.T) {
 	const tor, spine = "sim_tor48", "sim_spine32"
-	learned := []rack.Observation{{Device: "mgmt-1", Source: rack.FromBMC, UUID: "aa"}, {Device: "mgmt-1", Stage: rack.StageIPXE}, {Device: "server-02", MAC: "52:54:00:00:00:02"}}
+	learned := []rack.Observation{{Device: "mgmt-1", Source: rack.FromBMC, UUID: "4c4c4544004235108052b4c04f4e3132"}, {Device: "mgmt-1", Stage: rack.StageIPXE}, {Device: "server-02", MAC: "52:54:00:00:00:02"}}
 	for _, c := range []struct {
 		name    string
 		keys    rack.Keys
@@ -68,7 +68,7 @@ func TestBind(t *testing.T) {
 			err: rack.ErrAmbiguous, says: "its mac says server-01, its port says server-02"},
 		{name: "a MAC that was learned by port", keys: rack.Keys{MAC: "52:54:00:00:00:02", Stage: rack.StageOS}, learned: true,
 			want: rack.Binding{Device: "server-02", How: rack.ByMAC}},
-		{name: "the BMC's GUID is the host's UUID", keys: rack.Keys{UUID: "aa", Direct: true, Stage: rack.StageIPXE}, learned: true,
+		{name: "the BMC's GUID is the host's UUID, in another order of bytes", keys: rack.Keys{UUID: "44454c4c420010358052b4c04f4e3132", Direct: true, Stage: rack.StageIPXE}, learned: true,
 			want: rack.Binding{Device: "mgmt-1", Network: rack.Management, How: rack.ByUUID}},
 		{name: "the agent's own cable leads to the management switch only", keys: rack.Keys{Direct: true, Stage: rack.StageIPXE},
 			want: rack.Binding{Device: "mgmt-1", Network: rack.Management, How: rack.ByClass}},
@@ -83,6 +83,9 @@ func TestBind(t *testing.T) {
 		{name: "no keys at all", keys: rack.Keys{Stage: rack.StageUnknown}, err: rack.ErrUnknown},
 		{name: "a port that nothing is cabled to", keys: rack.Keys{Via: port(t, "mgmt-1:30"), Stage: rack.StageONIE, Model: spine}, err: rack.ErrUnknown, says: "mgmt-1:30"},
 		{name: "another rack's switch", keys: rack.Keys{Via: port(t, "r9-tor:1"), Stage: rack.StageOS}, err: rack.ErrUnknown, says: "not a switch of r2"},
+		{name: "a relay that names its port and not itself says nothing", keys: rack.Keys{MAC: "52:54:00:00:00:01", Via: rack.Port{Name: "swp1"}, Stage: rack.StageOS},
+			want: rack.Binding{Device: "server-01", How: rack.ByMAC}},
+		{name: "nor does it make a stranger known by its class", keys: rack.Keys{Via: rack.Port{Name: "swp1"}, Stage: rack.StageONIE, Model: spine}, err: rack.ErrUnknown, says: "swp1"},
 		{name: "another rack's switch relays a MAC of ours", keys: rack.Keys{MAC: "52:54:00:00:00:01", Via: port(t, "r9-tor:1")}, err: rack.ErrUnknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -211,5 +214,42 @@ func TestOnFailure(t *testing.T) {
 				t.Errorf("%s of a %s: %s, want %s", kind, role, got, want)
 			}
 		}
+	}
+}
+
+func TestBindBMC(t *testing.T) {
+	r := &rack.Rack{Name: "r1", Devices: []rack.Device{
+		{Name: "mgmt-1", Role: rack.ManagementSwitch, BMC: &rack.BMC{Address: netip.MustParseAddr("10.0.0.100")}},
+		{Name: "tor-1", Role: rack.ToRSwitch, Management: rack.Port{Device: "mgmt-1", Name: "45"}},
+		{Name: "server-01", Role: rack.Server, MACs: []string{"02:00:00:00:00:01"}, Management: rack.Port{Device: "mgmt-1", Name: "1"}, BMC: &rack.BMC{Address: netip.MustParseAddr("10.0.0.101")}},
+		{Name: "server-02", Role: rack.Server, Management: rack.Port{Device: "mgmt-1", Name: "2"}, BMC: &rack.BMC{Address: netip.MustParseAddr("10.0.0.102")}},
+	}}
+	b := rack.NewBinder(r, platform.All()).Learned(&rack.Observation{Device: "server-02", UUID: "4c4c4544004235108052b4c04f4e3132"})
+	port := func(name string) rack.Port { return rack.Port{Device: "mgmt-1", Name: name} }
+	for _, c := range []struct {
+		name   string
+		keys   rack.Keys
+		at     string
+		device string
+		how    rack.How
+		err    error
+	}{
+		{"GUID", rack.Keys{UUID: "32314e4fc0b452801035420044454c4c"}, "10.0.0.77", "server-02", rack.ByUUID, nil},
+		{"MAC", rack.Keys{MAC: "02:00:00:00:00:01"}, "10.0.0.77", "server-01", rack.ByMAC, nil},
+		{"port", rack.Keys{Via: port("2")}, "10.0.0.77", "server-02", rack.ByPort, nil},
+		{"address", rack.Keys{}, "10.0.0.100", "mgmt-1", rack.ByAddress, nil},
+		{"all of one", rack.Keys{Via: port("2"), UUID: "44454c4c420010358052b4c04f4e3132"}, "10.0.0.102", "server-02", rack.ByPort, nil},
+		{"at the address of another", rack.Keys{Via: port("2")}, "10.0.0.101", "", "", rack.ErrAmbiguous},
+		{"with the GUID of another", rack.Keys{MAC: "02:00:00:00:00:01", UUID: "44454c4c420010358052b4c04f4e3132"}, "10.0.0.77", "", "", rack.ErrAmbiguous},
+		{"at a switch that has none", rack.Keys{Via: port("45")}, "10.0.0.77", "", "", rack.ErrAmbiguous},
+		{"nothing is known", rack.Keys{MAC: "02:00:00:00:00:09", UUID: "00000000000000000000000000000000"}, "10.0.0.77", "", "", rack.ErrUnknown},
+		{"of another rack", rack.Keys{Via: rack.Port{Device: "mgmt-9", Name: "1"}}, "10.0.0.101", "", "", rack.ErrUnknown},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := b.BindBMC(c.keys, netip.MustParseAddr(c.at))
+			if !errors.Is(err, c.err) || got.Device != c.device || got.How != c.how || err == nil && got.Network != rack.Management {
+				t.Errorf("%+v %v", got, err)
+			}
+		})
 	}
 }

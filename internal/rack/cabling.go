@@ -1,6 +1,10 @@
 package rack
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
 
 // Cable is one cable that ends at a device: the switch port at its near end,
 // seen from the agent, and the device at its far end.
@@ -13,48 +17,52 @@ type Cable struct {
 
 // Cabling is the graph of a rack: which cables end where, and which switches
 // stand between the agent's port and a cable. It tolerates racks that were not
-// validated: what cannot be resolved has no route.
+// validated: what cannot be resolved has no route. A coordinator holds one for
+// every rack: a cable stands in it once.
 type Cabling struct {
 	mgmt   string
 	cables []Cable
-	ends   map[string][]Cable
-	byNear map[Port]Cable
-	routes map[Port][]string
+	ends   map[string][]Cable  // parts of cables
+	byNear []int32             // indices of cables, sorted by their near ends; of equal ones the first stands first
+	paths  map[string][]string // of a switch on the data network: the switches to it, itself included
 }
 
 // NewCabling builds the graph. The routes are the shortest by number of
 // switches; among equals the one whose switches stand first in the rack file.
 func NewCabling(r *Rack) *Cabling {
-	c := &Cabling{mgmt: r.ManagementSwitchName(), ends: map[string][]Cable{}, byNear: map[Port]Cable{}, routes: map[Port][]string{}}
-	add := func(x Cable) {
-		c.cables = append(c.cables, x)
-		c.ends[x.Device] = append(c.ends[x.Device], x)
-		if _, twice := c.byNear[x.Near]; !twice {
-			c.byNear[x.Near] = x
-		}
+	n := 0
+	for i := range r.Devices {
+		n += 1 + len(r.Devices[i].Data)
 	}
+	c := &Cabling{mgmt: r.ManagementSwitchName(), cables: make([]Cable, 0, n), ends: make(map[string][]Cable, len(r.Devices))}
 	for i := range r.Devices {
 		d := &r.Devices[i]
+		first := len(c.cables)
 		if !d.Management.IsZero() {
-			add(Cable{Near: d.Management, Device: d.Name, Network: Management})
+			c.cables = append(c.cables, Cable{Near: d.Management, Device: d.Name, Network: Management})
 		}
 		for n, p := range d.Data {
-			add(Cable{Near: p, Device: d.Name, Network: Data, NIC: n})
+			c.cables = append(c.cables, Cable{Near: p, Device: d.Name, Network: Data, NIC: n})
+		}
+		own := slices.Clip(c.cables[first:])
+		if before, twice := c.ends[d.Name]; twice {
+			own = append(before, own...)
+		}
+		if len(own) > 0 {
+			c.ends[d.Name] = own
 		}
 	}
-	paths := dataPaths(r, c.mgmt)
-	for _, x := range c.cables {
-		switch {
-		case c.mgmt == "":
-		case x.Network == Management && x.Near.Device == c.mgmt:
-			c.routes[x.Near] = []string{c.mgmt}
-		case x.Network == Data:
-			if p, ok := paths[x.Near.Device]; ok {
-				c.routes[x.Near] = p
-			}
-		}
+	c.byNear = make([]int32, len(c.cables))
+	for i := range c.byNear {
+		c.byNear[i] = int32(i)
 	}
+	slices.SortStableFunc(c.byNear, func(a, b int32) int { return comparePorts(c.cables[a].Near, c.cables[b].Near) })
+	c.paths = dataPaths(r, c.mgmt)
 	return c
+}
+
+func comparePorts(a, b Port) int {
+	return cmp.Or(strings.Compare(a.Device, b.Device), strings.Compare(a.Name, b.Name))
 }
 
 // dataPaths finds, for every switch, the switches from the agent's port to it
@@ -104,13 +112,33 @@ func (c *Cabling) Ends(device string) []Cable { return c.ends[device] }
 
 // At is the cable whose near end is that port.
 func (c *Cabling) At(near Port) (Cable, bool) {
-	x, ok := c.byNear[near]
-	return x, ok
+	i := c.index(near)
+	if i < 0 {
+		return Cable{}, false
+	}
+	return c.cables[i], true
+}
+
+// index is the place of a cable among all, by its near end; -1: there is none.
+func (c *Cabling) index(near Port) int {
+	at, ok := slices.BinarySearchFunc(c.byNear, near, func(i int32, p Port) int { return comparePorts(c.cables[i].Near, p) })
+	if !ok {
+		return -1
+	}
+	return int(c.byNear[at])
 }
 
 // Route lists the switches between the agent and the device at the cable's
 // end, in order, the near one last; false when no route can exist.
 func (c *Cabling) Route(x Cable) ([]string, bool) {
-	p, ok := c.routes[x.Near]
-	return p, ok
+	switch {
+	case c.mgmt == "":
+		return nil, false
+	case x.Network == Data:
+		p, ok := c.paths[x.Near.Device]
+		return p, ok
+	case x.Network == Management && x.Near.Device == c.mgmt:
+		return c.paths[c.mgmt], true
+	}
+	return nil, false
 }

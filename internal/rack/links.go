@@ -8,7 +8,7 @@ import (
 
 func (r *Run) setLink(link string, s LinkState) {
 	if p, err := ParsePort(link); err == nil {
-		r.links[p] = s
+		r.links.set(p, s)
 	}
 }
 
@@ -48,7 +48,7 @@ func (r *Run) Gates(device string) map[Gate]bool {
 	g[ManagementOpen] = d.Role == ManagementSwitch
 	g[ManagementReady] = d.Role == ManagementSwitch
 	for _, c := range r.Cabling.Ends(device) {
-		switch s := r.links[c.Near]; {
+		switch s := r.links.of(c.Near); {
 		case s == LinkIsClosed:
 		case c.Network == Management:
 			g[ManagementReady] = true
@@ -67,7 +67,7 @@ func (r *Run) LinksToReady(readySwitch string) []Cable {
 	var out []Cable
 	for _, c := range r.Cabling.Cables() {
 		route, _ := r.Cabling.Route(c)
-		if slices.Contains(route, readySwitch) && r.links[c.Near] == LinkIsClosed && !r.dropped[c.Near] && r.routeReady(c) {
+		if slices.Contains(route, readySwitch) && r.links.of(c.Near) == LinkIsClosed && !r.dropped[c.Near] && r.routeReady(c) {
 			out = append(out, c)
 		}
 	}
@@ -90,13 +90,13 @@ func (r *Run) LinksOpenedBy(o *Observation) []Port {
 		return nil
 	}
 	var out []Port
-	if r.links[c.Near] == LinkIsReady {
+	if r.links.of(c.Near) == LinkIsReady {
 		out = append(out, c.Near)
 	}
 	route, _ := r.Cabling.Route(c)
 	for i := 1; i < len(route); i++ {
 		for _, x := range r.Cabling.Ends(route[i]) {
-			if x.Network == c.Network && x.Near.Device == route[i-1] && r.links[x.Near] == LinkIsReady && r.only(x) {
+			if x.Network == c.Network && x.Near.Device == route[i-1] && r.links.of(x.Near) == LinkIsReady && r.only(x) {
 				out = append(out, x.Near)
 			}
 		}
@@ -132,7 +132,7 @@ func (r *Run) LinksClosedBy(o *Observation) []Port {
 	}
 	var out []Port
 	for _, c := range r.through(o.Device) {
-		if r.links[c.Near] != LinkIsClosed {
+		if r.links.of(c.Near) != LinkIsClosed {
 			out = append(out, c.Near)
 		}
 	}
@@ -161,7 +161,7 @@ func (r *Run) Reachable(device string) bool {
 		return r.Status == Imaging
 	}
 	for _, c := range r.Cabling.Ends(device) {
-		if c.Network == Management && r.links[c.Near] != LinkIsClosed {
+		if c.Network == Management && r.links.of(c.Near) != LinkIsClosed {
 			return true
 		}
 	}

@@ -79,7 +79,7 @@ func (r *Run) forgetNeighbours(device string) {
 // closeThrough closes what lies behind a switch that starts over.
 func (r *Run) closeThrough(device string) {
 	for _, c := range r.through(device) {
-		r.links[c.Near] = LinkIsClosed
+		r.links.set(c.Near, LinkIsClosed)
 		delete(r.dropped, c.Near)
 	}
 }

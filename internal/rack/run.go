@@ -52,37 +52,37 @@ func DeviceStatuses() []DeviceStatus {
 
 // TicketState is the right of a device to one destructive job.
 type TicketState struct {
-	ID   string
-	Open bool
+	ID   string `json:",omitzero"`
+	Open bool   `json:",omitzero"`
 	// Live: what the ticket stands for may be served. Only steps that wait for
 	// the device make a ticket live: while its power or its boot device is
 	// changed nothing is served, so that a power command, also one that is
 	// repeated after a crash, never meets a device that writes.
-	Live       bool
-	Delivered  bool   // the whole image went out under it: it serves no second attempt
-	Overwrites string // what the device holds that may be overwritten, as Observation.Holds
+	Live       bool   `json:",omitzero"`
+	Delivered  bool   `json:",omitzero"` // the whole image went out under it: it serves no second attempt
+	Overwrites string `json:",omitzero"` // what the device holds that may be overwritten, as Observation.Holds
 }
 
 // DeviceState is what a run knows about one device.
 type DeviceState struct {
-	Status   DeviceStatus
-	Seen     bool
-	Stage    Stage // that its host was last heard in
-	Phase    Phase // last one started
-	Step     string
-	Attempt  int
-	Since    uint64 // sequence of the step's start
-	Held     string // why it waits; empty when it does not
-	Error    string // the last failure
-	Ticket   TicketState
-	Progress float64 // 0 to 1: weights of the completed steps
+	Status   DeviceStatus `json:",omitzero"`
+	Seen     bool         `json:",omitzero"`
+	Stage    Stage        `json:",omitzero"` // that its host was last heard in
+	Phase    Phase        `json:",omitzero"` // last one started
+	Step     string       `json:",omitzero"`
+	Attempt  int          `json:",omitzero"`
+	Since    uint64       `json:",omitzero"` // sequence of the step's start
+	Held     string       `json:",omitzero"` // why it waits; empty when it does not
+	Error    string       `json:",omitzero"` // the last failure
+	Ticket   TicketState  `json:",omitzero"`
+	Progress float64      `json:",omitzero"` // 0 to 1: weights of the completed steps
 
-	Writing    bool   // it failed while it may have been writing: nobody knows
-	Refused    bool   // its installer refused to overwrite what its disk holds
-	Holds      string // what its disk holds: as it refused, or as this run installed it; empty: not known
-	Overwrites string // what its next tickets may overwrite, as ordered
-	Ordered    string // the last order for it, in words
-	Retried    bool   // that was to go on after a failure
+	Writing    bool   `json:",omitzero"` // it failed while it may have been writing: nobody knows
+	Refused    bool   `json:",omitzero"` // its installer refused to overwrite what its disk holds
+	Holds      string `json:",omitzero"` // what its disk holds: as it refused, or as this run installed it; empty: not known
+	Overwrites string `json:",omitzero"` // what its next tickets may overwrite, as ordered
+	Ordered    string `json:",omitzero"` // the last order for it, in words
+	Retried    bool   `json:",omitzero"` // that was to go on after a failure
 	ordered    uint64 // sequence of that
 	findings   int    // device-finding events
 	proven     bool   // something had been heard through each of its data links when it became ready
@@ -111,7 +111,7 @@ type Run struct {
 	Salvaged uint64
 
 	devices map[string]*DeviceState
-	links   map[Port]LinkState
+	links   linkStates
 	seq     uint64        // last event applied
 	dropped map[Port]bool // closed again after their route was ready
 	binder  *Binder
@@ -122,14 +122,12 @@ type Run struct {
 
 // NewRun is the state before the first event of a validated rack.
 func NewRun(r *Rack, platforms map[string]Platform) *Run {
-	run := &Run{Rack: r, Platforms: platforms, Cabling: NewCabling(r), Status: Idle,
-		devices: map[string]*DeviceState{}, links: map[Port]LinkState{}, dropped: map[Port]bool{}, binder: NewBinder(r, platforms),
+	cabling := NewCabling(r)
+	run := &Run{Rack: r, Platforms: platforms, Cabling: cabling, Status: Idle,
+		devices: make(map[string]*DeviceState, len(r.Devices)), links: newLinkStates(cabling), dropped: map[Port]bool{}, binder: newBinder(r, platforms, cabling),
 		answered: map[string]bool{}, neighbours: map[Port]string{}}
 	for i := range r.Devices {
 		run.devices[r.Devices[i].Name] = &DeviceState{Status: Waiting}
-	}
-	for _, c := range run.Cabling.Cables() {
-		run.links[c.Near] = LinkIsClosed
 	}
 	return run
 }
@@ -143,7 +141,7 @@ func (r *Run) Device(name string) DeviceState {
 }
 
 // Link is the state of the cable at that near end.
-func (r *Run) Link(near Port) LinkState { return r.links[near] }
+func (r *Run) Link(near Port) LinkState { return r.links.of(near) }
 
 // Neighbour is what stands at the far end of a switch's port, "RACK/DEVICE:PORT",
 // as the switch heard last; empty: nothing.
@@ -203,8 +201,8 @@ func (r *Run) Apply(e Event) bool {
 			r.neighbours[e.Detail.Seen.Via] = e.Detail.Seen.Message
 		}
 	case LinkReady:
-		if p, err := ParsePort(e.Detail.Link); err == nil && r.links[p] == LinkIsClosed {
-			r.links[p] = LinkIsReady // one that is open already stays open
+		if p, err := ParsePort(e.Detail.Link); err == nil && r.links.of(p) == LinkIsClosed {
+			r.links.set(p, LinkIsReady) // one that is open already stays open
 		}
 	case LinkOpen:
 		r.setLink(e.Detail.Link, LinkIsOpen)
@@ -364,7 +362,7 @@ func (r *Run) Found(device string) bool { return r.devices[device].findings > 0 
 // quiet lists the data links of a device that are not open.
 func (r *Run) quiet(device string) (quiet []string) {
 	for _, c := range r.Cabling.Ends(device) {
-		if c.Network == Data && r.links[c.Near] != LinkIsOpen {
+		if c.Network == Data && r.links.of(c.Near) != LinkIsOpen {
 			quiet = append(quiet, c.Near.String())
 		}
 	}

@@ -279,6 +279,7 @@ func TestRunProperties(t *testing.T) {
 			l.invariants()
 		}
 		l.replayed()
+		l.snapshot()
 		ready, _ := l.run.Tally()
 		furthest = max(furthest, ready)
 	})
@@ -336,4 +337,11 @@ func (l *living) replayed() {
 			l.Errorf("%s: the replayed machine decides %v, the one that lived %v", d.Name, b, a)
 		}
 	}
+}
+
+// snapshot compares what is made of a snapshot and the events behind it with what
+// is made of all events.
+func (l *living) snapshot() {
+	cut := rapid.IntRange(0, len(l.events)).Draw(l.T, "cut")
+	sameFromSnapshot(l.T, small(), l.events, cut)
 }

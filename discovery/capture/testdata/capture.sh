@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes clients.pcap and relayed.pcap again, with real clients in network
-# namespaces that are removed at the end. Needs root and Debian's packages iproute2,
+# Makes clients.pcap, relayed.pcap and the example acme.pcap again, with real clients
+# in network namespaces that are removed at the end. Needs root and Debian's packages iproute2,
 # tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base and isc-dhcp-relay. Nobody answers
 # the clients.
 set -euo pipefail
@@ -45,6 +45,15 @@ in_client $udhcpc -i c0 -V onie_vendor:x86_64-accton_as7726_32x-r0 \
 	-x 0x4d:146f6e69655f646863705f757365725f636c617373 -x 0x3d:00$(printf AAK1234567 | od -An -tx1 | tr -d ' \n') \
 	-x 0x7d:0000a67f1e0311$(printf accton_as7726_32x | od -An -tx1 | tr -d ' \n')0406$(printf x86_64 | od -An -tx1 | tr -d ' \n')050130
 in_client $udhcpc -i c0 -V "cumulus-linux x86_64" -O 239
+done_capture
+
+# The imaginary vendor of docs/discovery.md: a switch, and a BMC.
+capture $relay r0 ../../../examples/acme.pcap
+ip -n $client link set c0 address 02:ac:3e:00:00:01
+in_client $udhcpc -i c0 -V "ACME|AX-48|B2|SN0042"
+ip -n $client link set c0 address 02:ac:3e:00:00:02
+in_client $udhcpc -i c0 -x hostname:acme-bmc-SN0043
+ip -n $client link set c0 address 52:54:00:00:0a:01
 done_capture
 
 ip netns exec $relay dhcrelay -4 -d -a -i r0 -i r1 10.8.0.2 >/dev/null 2>&1 &

@@ -1,0 +1,41 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// FleetPlan is what the run of a rack carries out.
+type FleetPlan struct {
+	Rack      *rack.Rack
+	Platforms map[string]rack.Platform
+	JSON      []byte // as the agent takes it
+}
+
+// FleetOptions are what a Fleet is built from. All fields without a word of
+// their being nil must be set.
+type FleetOptions struct {
+	// Read is at most limit events of a rack in the log, from a sequence on.
+	Read func(ctx context.Context, rackName string, from uint64, limit int) ([]*messages.Event, error)
+	// Plan is the plan of a rack with that hash.
+	Plan func(ctx context.Context, rackName, hash string) (*FleetPlan, error)
+	// Order keeps an order for the agent of its rack. One with the same id is kept once.
+	Order func(ctx context.Context, o *messages.Order) error
+	// Answered drops an order that was answered.
+	Answered func(ctx context.Context, rackName, id string) error
+	// Halted keeps that the fleet of that id was halted, and why.
+	Halted func(ctx context.Context, id, cause string) error
+	// Save keeps where a rack stands, for the next coordinator; Saved is the run of
+	// what was saved. Both may be nil: then nothing is saved.
+	Save   func(s *Saved) error
+	Saved  func(s *Saved) (*rack.Snapshot, error)
+	Now    func() time.Time
+	Logger *slog.Logger
+
+	loads chan struct{} // bounds how many racks are loaded at once
+	saves chan struct{} // and how many are saved at once
+}

@@ -1,0 +1,66 @@
+package coordinator
+
+import (
+	"testing"
+
+	"connectrpc.com/connect"
+
+	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/messages"
+)
+
+// TestWhatIsDesiredIsChangedByEverybody: nobody's word is lost to another's that
+// came at the same time, and none is taken for another fleet.
+func TestWhatIsDesiredIsChangedByEverybody(t *testing.T) {
+	s := serve(t, home(t, false), "", "127.0.0.1:0")
+	d, ctx := s.c.desired, t.Context()
+	now := func() *actors.Desired {
+		t.Helper()
+		x, _, err := d.read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	if err := d.halt(ctx, "a fleet that nobody applied", "x"); err != nil || now() != nil {
+		t.Errorf("%v: %+v", err, now())
+	}
+	q := &messages.ApplyFleetRequest{Name: "f", HaltAfter: 1, Racks: []*messages.ApplyRackRequest{{Name: "racks/r1", PlanHash: s.put("r1")}}}
+	if _, err := s.admin.Fleet.ApplyFleet(ctx, connect.NewRequest(q)); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	if err := d.change(ctx, func(old *actors.Desired) (*actors.Desired, error) {
+		if calls++; calls == 1 { // another coordinator is quicker
+			if err := d.halt(ctx, old.ID, "smoke"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		x := *old
+		x.By = "ada"
+		return &x, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if x := now(); calls != 2 || x.By != "ada" || x.Halted != "smoke" {
+		t.Errorf("after %d tries: %+v", calls, x)
+	}
+	if err := d.resume(ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	if x := now(); x.Halted != "" || x.Spec.HaltAfter != 3 {
+		t.Errorf("resumed behind two that had halted: %+v", x)
+	}
+	if err := d.halt(ctx, "the fleet before", "late word"); err != nil {
+		t.Fatal(err)
+	}
+	if x := now(); x.Halted != "" {
+		t.Errorf("it was halted for another fleet's sake: %+v", x)
+	}
+	if err := d.halt(ctx, now().ID, "first"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.halt(ctx, now().ID, "second"); err != nil || now().Halted != "first" {
+		t.Errorf("%v: %+v", err, now())
+	}
+}

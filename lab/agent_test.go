@@ -1,0 +1,284 @@
+//go:build lab
+
+package lab
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pin/tftp/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/discovery/ra"
+	"github.com/rackreach/rackreach/discovery/wire"
+	"github.com/rackreach/rackreach/internal/boot"
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+const (
+	loaderFile = "/usr/lib/ipxe/ipxe.efi"  // what UEFI firmware loads: it takes no script
+	biosImage  = "/usr/lib/ipxe/ipxe.lkrn" // looks like a Linux kernel, and speaks on the console
+	uefiImage  = "/usr/lib/ipxe/ipxe.efi"
+)
+
+// agentConfig tells the agent's process what its one ticket is for.
+type agentConfig struct {
+	Image string // a file
+}
+
+// agentEnv holds the configuration of the process that is the agent.
+const agentEnv = "RACKREACH_LAB_AGENT"
+
+func TestMain(m *testing.M) {
+	text, ok := os.LookupEnv(agentEnv)
+	if !ok {
+		os.Exit(m.Run())
+	}
+	var c agentConfig
+	err := json.Unmarshal([]byte(text), &c)
+	if err == nil {
+		err = serve(c)
+	}
+	if err != nil {
+		fmt.Println("agent:", err)
+		os.Exit(1)
+	}
+}
+
+// said is what a process said.
+type said struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// agent starts the agent, and returns what it says: a line for each thing that a
+// machine does.
+func (s *segment) agent(c agentConfig) *said {
+	s.t.Helper()
+	text, err := json.Marshal(c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), agentEnv+"="+string(text))
+	out := &said{}
+	cmd.Stdout, cmd.Stderr = out, out
+	s.start(cmd)
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("the agent said:\n%s", out)
+		}
+	})
+	out.await(s.t, 20*time.Second, "serving\n")
+	return out
+}
+
+// serve is the agent: the services of the product with one open ticket, and the site's
+// own server of boot loaders, which the rack's firmware is sent to.
+func serve(c agentConfig) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	image, err := os.ReadFile(c.Image)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256(image)
+	ticket := boot.Ticket{
+		ID: "run/server-01/1", Token: boot.Token([]byte("lab"), "run/server-01/1"), Rack: "lab", Run: "run", Device: "server-01", Role: rack.Server, Platform: "lab", Open: true,
+		Image: rack.Image{Name: filepath.Base(c.Image), Digest: "sha256:" + hex.EncodeToString(digest[:]), Size: int64(len(image))},
+	}
+	web, err := net.Listen("tcp4", agentIP+":80")
+	if err != nil {
+		return err
+	}
+	files, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(agentIP), Port: 69})
+	if err != nil {
+		return err
+	}
+	services, err := boot.New(boot.Options{
+		HTTP: web, TFTP: files, BaseURL: "http://" + agentIP, Images: oneImage{ticket.Image, image},
+		Report:  func(context.Context, boot.Report) error { return nil },
+		Fetched: func(_ boot.Ticket, e rack.Evidence) { fmt.Println("fetched", e) },
+		Log:     slog.New(slog.NewTextHandler(os.Stdout, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	if err := services.SetTickets([]boot.Ticket{ticket}); err != nil {
+		return err
+	}
+	dhcp, err := dhcp(&table{script: services.BootFile(ticket)})
+	if err != nil {
+		return err
+	}
+	advertiser, err := advertise(ctx)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return services.Serve(ctx) })
+	group.Go(func() error { return dhcp.Serve(ctx) })
+	group.Go(func() error { return advertiser.Run(ctx) })
+	group.Go(func() error { return siteTFTP(ctx) })
+	group.Go(func() error { return siteHTTP(ctx) })
+	fmt.Println("serving")
+	return group.Wait()
+}
+
+// dhcp is the engine on the agent's cable.
+func dhcp(t *table) (*discovery.Server, error) {
+	own := netip.MustParseAddr(agentIP)
+	w, err := wire.Open(nic, wire.Options{Address: own})
+	if err != nil {
+		return nil, err
+	}
+	return discovery.New(discovery.Options{
+		Wire: w, ServerID: own, Table: func() discovery.Table { return t },
+		OnSeen: func(s discovery.Seen) {
+			fmt.Printf("seen %s %s by %s: %s\n", s.Message, s.Observation.Stage, s.Binding.How, s.Evidence)
+			if s.Address != "" {
+				fmt.Printf("gave %s to %s\n", s.Address, s.Observation.Stage)
+			}
+		},
+	})
+}
+
+// advertise opens the agent's interface for router advertisements, once the kernel
+// has found that nobody else has its IPv6 address: that takes a second or two.
+func advertise(ctx context.Context) (a *ra.Advertiser, err error) {
+	again := time.NewTicker(tick)
+	defer again.Stop()
+	late := time.NewTimer(10 * time.Second)
+	defer late.Stop()
+	for {
+		if a, err = ra.Open(nic); err == nil {
+			return a, nil
+		}
+		select {
+		case <-again.C:
+		case <-late.C:
+			return nil, err
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// table knows one machine, by its MAC.
+type table struct{ script string } // TFTP path of the ticket's script
+
+// Lookup implements discovery.Table. Firmware that runs no script is sent to the
+// site's own server, for a loader that does.
+func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
+	if k.MAC != machineMAC {
+		return discovery.Entry{}, rack.Binding{}, fmt.Errorf("%w: %s", rack.ErrUnknown, k.MAC)
+	}
+	return discovery.Entry{
+		Device: "server-01", End: "data", Hostname: "server-01", Address: netip.MustParseAddr(machineIP), Prefix: netip.MustParsePrefix("10.77.0.0/16"),
+		BootFile: filepath.Base(loaderFile), NextServer: netip.MustParseAddr(siteIP),
+		BootURL:   "http://" + siteIP + "/" + filepath.Base(loaderFile),
+		ScriptURL: "tftp://" + agentIP + "/" + t.script,
+	}, rack.Binding{Device: "server-01", How: rack.ByMAC}, nil
+}
+
+// oneImage is a store with one image in memory.
+type oneImage struct {
+	image rack.Image
+	bytes []byte
+}
+
+func (o oneImage) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
+	if name != o.image.Name {
+		return nil, rack.Image{}, fmt.Errorf("no image %q", name)
+	}
+	return struct {
+		io.ReadSeeker
+		io.Closer
+	}{bytes.NewReader(o.bytes), io.NopCloser(nil)}, o.image, nil
+}
+
+// siteTFTP serves the boot loader to PXE firmware.
+func siteTFTP(ctx context.Context) error {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(siteIP), Port: 69})
+	if err != nil {
+		return err
+	}
+	server := tftp.NewServer(func(name string, to io.ReaderFrom) error {
+		if strings.TrimPrefix(name, "/") != filepath.Base(loaderFile) {
+			fmt.Printf("asked for %q\n", name)
+			return os.ErrNotExist
+		}
+		b, err := os.ReadFile(loaderFile)
+		if err != nil {
+			return err
+		}
+		if out, ok := to.(tftp.OutgoingTransfer); ok {
+			out.SetSize(int64(len(b))) // EDK2 asks for the size first
+		}
+		n, err := to.ReadFrom(bytes.NewReader(b))
+		fmt.Printf("loader by tftp: %d bytes of %d: %v\n", n, len(b), err)
+		return err
+	}, nil)
+	stop := context.AfterFunc(ctx, server.Shutdown)
+	defer stop()
+	return server.Serve(conn)
+}
+
+// siteHTTP serves it to HTTP boot.
+func siteHTTP(ctx context.Context) error {
+	l, err := net.Listen("tcp4", siteIP+":80")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Printf("loader by http: %s %s\n", r.Method, r.URL.Path)
+		if r.URL.Path != "/"+filepath.Base(loaderFile) {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/efi")
+		http.ServeFile(w, r, loaderFile)
+	})}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
