@@ -63,6 +63,10 @@ lab-firmware: ## machines with real firmware in QEMU boot from our services (nee
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
 	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
 
+.PHONY: bundles
+bundles: ## bundles to and from Debian's docker-registry, and on a full disk (needs that package, and root)
+	$(GO) test -tags system -count=1 -run 'RealRegistry|FullDisk' -timeout 5m ./internal/bundle
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
@@ -73,6 +77,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
 	$(GO) vet -tags bench ./actors
 	$(GO) vet -tags proof ./internal/bus
+	$(GO) vet -tags system ./internal/bundle
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff

@@ -236,7 +236,7 @@ func (a *Agent) goOn(c actor.Context) bool {
 	}
 	a.supervisor = rs
 	if a.run.Status == rack.Idle {
-		a.journal(a.event(rack.RackStarted, rack.Detail{PlanHash: a.o.PlanHash, Run: a.o.RunID, Only: a.o.Only}))
+		a.journal(a.event(rack.RackStarted, rack.Detail{PlanHash: a.o.PlanHash, Run: a.o.RunID, Only: a.o.Only, Bundle: a.o.Bundle, SignedBy: a.o.SignedBy}))
 	}
 	a.completed()
 	a.leave(c)

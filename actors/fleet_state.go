@@ -74,7 +74,7 @@ func (p *rackProxy) standing() *stands {
 		t := p.tally.of(p.run)
 		s.devices, s.ends = t.counts, t.ends
 		m.Ready, m.Failed, m.Skipped, m.Progress, m.Devices = t.ready, t.failed, t.skipped, t.progress, uint32(len(t.rows))
-		m.Cause = p.run.Cause
+		m.Cause, m.Bundle, m.SignedBy = p.run.Cause, p.run.Bundle, p.run.SignedBy
 		if p.run.PlanHash != "" {
 			m.PlanHash = p.run.PlanHash
 		}

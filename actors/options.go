@@ -16,6 +16,8 @@ type Options struct {
 	Platforms map[string]rack.Platform
 	Images    map[string]rack.Image // by slot, as the plan says
 	PlanHash  string
+	Bundle    string // where the images come from; SignedBy: who vouches for them (rack.Detail)
+	SignedBy  string
 	RunID     string // of a run that starts; one that goes on has its own
 
 	Executor Executor

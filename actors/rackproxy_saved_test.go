@@ -234,7 +234,7 @@ func TestWhatDoesNotFit(t *testing.T) {
 		"it cannot be read":       func(s *savedRuns, _ *Saved) { s.fail = errors.New("a bad block") },
 		"its plan is not known":   func(_ *savedRuns, x *Saved) { x.PlanHash = "bb" },
 		"it is of another core":   func(s *savedRuns, _ *Saved) { s.runs["r1"] = []byte(`{"Version":0}`) },
-		"it is of something else": func(s *savedRuns, _ *Saved) { s.runs["r1"] = []byte(`{"Version":1,"Status":"idle"}`) },
+		"it is of something else": func(s *savedRuns, _ *Saved) { s.runs["r1"] = []byte(`{"Version":2,"Status":"idle"}`) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -22,6 +22,7 @@ func FromEvent(e rack.Event) *Event {
 			Final: d.Final, Delay: delay(d.Delay), Link: d.Link, Path: d.Path, Ticket: d.Ticket,
 			Image: d.Image, Digest: d.Digest, Seen: FromObservation(d.Seen), PlanHash: d.PlanHash,
 			Ready: uint32(d.Ready), Failed: uint32(d.Failed), By: d.By, Overwrites: d.Overwrites, Only: d.Only, Run: d.Run, Writing: d.Writing, Order: d.Order,
+			Bundle: d.Bundle, SignedBy: d.SignedBy,
 		},
 	}
 }
@@ -53,6 +54,7 @@ func ToEvent(m *Event) (rack.Event, error) {
 			Final: d.GetFinal(), Delay: d.GetDelay().AsDuration(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
 			Image: d.GetImage(), Digest: d.GetDigest(), Seen: seen, PlanHash: d.GetPlanHash(),
 			Ready: int(d.GetReady()), Failed: int(d.GetFailed()), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(), Order: d.GetOrder(),
+			Bundle: d.GetBundle(), SignedBy: d.GetSignedBy(),
 		},
 	}, nil
 }
@@ -127,6 +129,8 @@ type lineDetail struct {
 	Run          string    `json:"run,omitempty"`
 	Writing      bool      `json:"writing,omitempty"`
 	Order        string    `json:"order,omitempty"`
+	Bundle       string    `json:"bundle,omitempty"`
+	SignedBy     string    `json:"signedBy,omitempty"`
 }
 
 type lineSeen struct {
@@ -154,6 +158,7 @@ func JSONLine(e rack.Event) ([]byte, error) {
 			Step: d.GetStep(), Attempt: d.GetAttempt(), Error: d.GetError(), Next: d.GetNext(), Reason: d.GetReason(), Final: d.GetFinal(),
 			DelaySeconds: d.GetDelay().AsDuration().Seconds(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
 			Image: d.GetImage(), Digest: d.GetDigest(), PlanHash: d.GetPlanHash(), Ready: d.GetReady(), Failed: d.GetFailed(), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(), Order: d.GetOrder(),
+			Bundle: d.GetBundle(), SignedBy: d.GetSignedBy(),
 		},
 	}
 	if o := d.GetSeen(); o != nil {

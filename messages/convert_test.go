@@ -15,7 +15,7 @@ import (
 func full() rack.Event {
 	return rack.Event{Seq: 17, Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Rack: "r2", Device: "tor-1", Role: rack.ToRSwitch, Kind: rack.StepFailed, Phase: rack.Installation,
 		Detail: rack.Detail{Step: "install", Attempt: 2, Error: "e", Next: "n", Reason: "r", Final: true, Delay: 1500 * time.Millisecond, Link: "mgmt-1:45", Path: "mgmt-1",
-			Ticket: "r2/tor-1/1", Image: "i", Digest: "sha256:00", PlanHash: "h", Ready: 3, Failed: 4, By: "ada", Overwrites: "foreign:ext4", Only: []string{"tor-1"}, Run: "x7", Writing: true, Order: "o1",
+			Ticket: "r2/tor-1/1", Image: "i", Digest: "sha256:00", PlanHash: "h", Ready: 3, Failed: 4, By: "ada", Overwrites: "foreign:ext4", Only: []string{"tor-1"}, Run: "x7", Writing: true, Order: "o1", Bundle: "2026.3@sha256:00", SignedBy: "0123456789abcdef",
 			Seen: &rack.Observation{Source: rack.FromDHCP, Device: "tor-1", MAC: "52:54:00:00:00:01", UUID: "aa", Via: rack.Port{Device: "mgmt-1", Name: "45"}, Stage: rack.StageONIE,
 				Vendor: "v", Model: "m", Serial: "s", Address: "192.168.100.2", Proves: rack.DHCPONIE, Message: "words", Holds: "foreign:ext4"}}}
 }

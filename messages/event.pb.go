@@ -163,7 +163,12 @@ type EventDetail struct {
 	Writing bool `protobuf:"varint,21,opt,name=writing,proto3" json:"writing,omitempty"`
 	// Id of the order that this answers; empty for one that was given on the
 	// agent's own machine, and for what nobody ordered.
-	Order         string `protobuf:"bytes,22,opt,name=order,proto3" json:"order,omitempty"`
+	Order string `protobuf:"bytes,22,opt,name=order,proto3" json:"order,omitempty"`
+	// rack-started: the release that the images are of, "2026.3@sha256:..."; empty:
+	// made up for a simulation.
+	Bundle string `protobuf:"bytes,23,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	// rack-started: the key that signed the bundle, or "nobody".
+	SignedBy      string `protobuf:"bytes,24,opt,name=signed_by,json=signedBy,proto3" json:"signed_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -352,6 +357,20 @@ func (x *EventDetail) GetOrder() string {
 	return ""
 }
 
+func (x *EventDetail) GetBundle() string {
+	if x != nil {
+		return x.Bundle
+	}
+	return ""
+}
+
+func (x *EventDetail) GetSignedBy() string {
+	if x != nil {
+		return x.SignedBy
+	}
+	return ""
+}
+
 // Observation is something seen on the wire about a device. Its strings come
 // from strangers and are bounded and escaped by whoever fills it in.
 type Observation struct {
@@ -513,7 +532,7 @@ const file_rackreach_v1_event_proto_rawDesc = "" +
 	"\x04role\x18\x05 \x01(\tR\x04role\x12\x12\n" +
 	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05phase\x18\a \x01(\tR\x05phase\x121\n" +
-	"\x06detail\x18\b \x01(\v2\x19.rackreach.v1.EventDetailR\x06detail\"\xb2\x04\n" +
+	"\x06detail\x18\b \x01(\v2\x19.rackreach.v1.EventDetailR\x06detail\"\xe7\x04\n" +
 	"\vEventDetail\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -539,7 +558,9 @@ const file_rackreach_v1_event_proto_rawDesc = "" +
 	"\x04only\x18\x13 \x03(\tR\x04only\x12\x10\n" +
 	"\x03run\x18\x14 \x01(\tR\x03run\x12\x18\n" +
 	"\awriting\x18\x15 \x01(\bR\awriting\x12\x14\n" +
-	"\x05order\x18\x16 \x01(\tR\x05order\"\xb3\x02\n" +
+	"\x05order\x18\x16 \x01(\tR\x05order\x12\x16\n" +
+	"\x06bundle\x18\x17 \x01(\tR\x06bundle\x12\x1b\n" +
+	"\tsigned_by\x18\x18 \x01(\tR\bsignedBy\"\xb3\x02\n" +
 	"\vObservation\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x10\n" +

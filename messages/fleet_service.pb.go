@@ -140,7 +140,12 @@ type FleetRack struct {
 	LastSeq  uint64                 `protobuf:"varint,12,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
 	Agent    *AgentState            `protobuf:"bytes,13,opt,name=agent,proto3" json:"agent,omitempty"`
 	// Orders that its agent has not answered yet.
-	Orders        uint32 `protobuf:"varint,14,opt,name=orders,proto3" json:"orders,omitempty"`
+	Orders uint32 `protobuf:"varint,14,opt,name=orders,proto3" json:"orders,omitempty"`
+	// The release that its images are of, "2026.3@sha256:..."; empty: made up for a
+	// simulation.
+	Bundle string `protobuf:"bytes,15,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	// The key that signed the bundle, or "nobody".
+	SignedBy      string `protobuf:"bytes,16,opt,name=signed_by,json=signedBy,proto3" json:"signed_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +276,20 @@ func (x *FleetRack) GetOrders() uint32 {
 		return x.Orders
 	}
 	return 0
+}
+
+func (x *FleetRack) GetBundle() string {
+	if x != nil {
+		return x.Bundle
+	}
+	return ""
+}
+
+func (x *FleetRack) GetSignedBy() string {
+	if x != nil {
+		return x.SignedBy
+	}
+	return ""
 }
 
 // AgentState is what a coordinator knows of a rack's agent.
@@ -1184,7 +1203,7 @@ const file_rackreach_v1_fleet_service_proto_rawDesc = "" +
 	"\n" +
 	"halt_after\x18\x05 \x01(\rR\thaltAfter\x12-\n" +
 	"\x05racks\x18\x06 \x03(\v2\x17.rackreach.v1.FleetRackR\x05racks\x129\n" +
-	"\tbackplane\x18\a \x03(\v2\x1b.rackreach.v1.BackplaneLinkR\tbackplane\"\xb3\x03\n" +
+	"\tbackplane\x18\a \x03(\v2\x1b.rackreach.v1.BackplaneLinkR\tbackplane\"\xe8\x03\n" +
 	"\tFleetRack\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x14\n" +
@@ -1200,7 +1219,9 @@ const file_rackreach_v1_fleet_service_proto_rawDesc = "" +
 	"\tplan_hash\x18\v \x01(\tR\bplanHash\x12\x19\n" +
 	"\blast_seq\x18\f \x01(\x04R\alastSeq\x12.\n" +
 	"\x05agent\x18\r \x01(\v2\x18.rackreach.v1.AgentStateR\x05agent\x12\x16\n" +
-	"\x06orders\x18\x0e \x01(\rR\x06orders\"\xe8\x01\n" +
+	"\x06orders\x18\x0e \x01(\rR\x06orders\x12\x16\n" +
+	"\x06bundle\x18\x0f \x01(\tR\x06bundle\x12\x1b\n" +
+	"\tsigned_by\x18\x10 \x01(\tR\bsignedBy\"\xe8\x01\n" +
 	"\n" +
 	"AgentState\x12\x1c\n" +
 	"\tconnected\x18\x01 \x01(\bR\tconnected\x129\n" +

@@ -46,7 +46,12 @@ type Rack struct {
 	// How many times faster than real hardware its devices are; 1 for a real rack.
 	Speed float64 `protobuf:"fixed64,12,opt,name=speed,proto3" json:"speed,omitempty"`
 	// Its agent, when a coordinator tells of it.
-	Agent         *AgentState `protobuf:"bytes,13,opt,name=agent,proto3" json:"agent,omitempty"`
+	Agent *AgentState `protobuf:"bytes,13,opt,name=agent,proto3" json:"agent,omitempty"`
+	// The release that its images are of, "2026.3@sha256:..."; empty: made up for a
+	// simulation.
+	Bundle string `protobuf:"bytes,14,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	// The key that signed the bundle, or "nobody".
+	SignedBy      string `protobuf:"bytes,15,opt,name=signed_by,json=signedBy,proto3" json:"signed_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +175,20 @@ func (x *Rack) GetAgent() *AgentState {
 		return x.Agent
 	}
 	return nil
+}
+
+func (x *Rack) GetBundle() string {
+	if x != nil {
+		return x.Bundle
+	}
+	return ""
+}
+
+func (x *Rack) GetSignedBy() string {
+	if x != nil {
+		return x.SignedBy
+	}
+	return ""
 }
 
 // Device is the state of one device, in the rack file's order.
@@ -1450,7 +1469,7 @@ var File_rackreach_v1_rack_service_proto protoreflect.FileDescriptor
 
 const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1frackreach/v1/rack_service.proto\x12\frackreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18rackreach/v1/event.proto\x1a rackreach/v1/fleet_service.proto\"\x85\x03\n" +
+	"\x1frackreach/v1/rack_service.proto\x12\frackreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18rackreach/v1/event.proto\x1a rackreach/v1/fleet_service.proto\"\xba\x03\n" +
 	"\x04Rack\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\tR\x03run\x12\x1b\n" +
@@ -1465,7 +1484,9 @@ const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	" \x01(\bR\x06driven\x12.\n" +
 	"\adevices\x18\v \x03(\v2\x14.rackreach.v1.DeviceR\adevices\x12\x14\n" +
 	"\x05speed\x18\f \x01(\x01R\x05speed\x12.\n" +
-	"\x05agent\x18\r \x01(\v2\x18.rackreach.v1.AgentStateR\x05agent\"\xe2\x02\n" +
+	"\x05agent\x18\r \x01(\v2\x18.rackreach.v1.AgentStateR\x05agent\x12\x16\n" +
+	"\x06bundle\x18\x0e \x01(\tR\x06bundle\x12\x1b\n" +
+	"\tsigned_by\x18\x0f \x01(\tR\bsignedBy\"\xe2\x02\n" +
 	"\x06Device\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1a\n" +

@@ -9,7 +9,7 @@ func FromRun(run *rack.Run, transferred func(device string) (sent, size int64)) 
 	if transferred == nil {
 		transferred = func(string) (sent, size int64) { return 0, 0 }
 	}
-	out := &Rack{Name: RackName(run.Rack.Name), Run: run.ID, PlanHash: run.PlanHash, Status: string(run.Status), Cause: run.Cause, Blamed: run.Blamed, Only: run.Only}
+	out := &Rack{Name: RackName(run.Rack.Name), Run: run.ID, PlanHash: run.PlanHash, Status: string(run.Status), Cause: run.Cause, Blamed: run.Blamed, Only: run.Only, Bundle: run.Bundle, SignedBy: run.SignedBy}
 	for i := range run.Rack.Devices {
 		dev := &run.Rack.Devices[i]
 		d := run.Device(dev.Name)

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/depot"
 	"github.com/rackreach/rackreach/internal/fleetlog"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -32,6 +33,7 @@ type Options struct {
 	// may be nil.
 	Unix, Network net.Listener
 	Security      Security
+	Depot         string // directory of the bundle that agents fetch images from; it may come to be later. Empty: none
 	Registry      *prometheus.Registry
 	Logger        *slog.Logger // nil: discarded
 	// Ready is called once the API is served.
@@ -49,6 +51,7 @@ type Coordinator struct {
 	desired *desired
 	keeper  *keeper
 	saves   *snapshots
+	depot   *depot.Depot // nil: none
 	unread  atomic.Int32 // of what is read when it starts, how much is not read yet
 }
 
@@ -71,6 +74,9 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 	c := &Coordinator{o: o, log: o.Log, heads: newHeads(), plans: newPlans(planTable)}
 	if c.keeper, err = newKeeper(ctx, o.Security, o.Log, o.Logger); err != nil {
 		return nil, err
+	}
+	if o.Depot != "" {
+		c.depot = depot.New(depot.Options{Dir: o.Depot, Who: agentOf, Allowed: c.keeper.still, Log: o.Logger})
 	}
 	c.saves = &snapshots{dir: o.Snapshots, build: o.Build, logger: o.Logger}
 	c.desired = &desired{fleetTable, c.plans, c.want}

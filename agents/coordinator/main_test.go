@@ -105,7 +105,7 @@ func serve(t testing.TB, dir, nats, listen string) *served {
 		security.Names, security.URL = []string{"127.0.0.1"}, s.url
 	}
 	ready := make(chan struct{})
-	s.o = Options{Log: log, Version: "test", Snapshots: filepath.Join(dir, "snapshots"), Build: "test", Unix: unix, Network: network, Security: security, Registry: s.registry, Ready: func() { close(ready) },
+	s.o = Options{Log: log, Version: "test", Snapshots: filepath.Join(dir, "snapshots"), Build: "test", Unix: unix, Network: network, Security: security, Registry: s.registry, Depot: filepath.Join(dir, "depot"), Ready: func() { close(ready) },
 		Logger: slog.New(slog.DiscardHandler)}
 	if testing.Verbose() {
 		s.o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))

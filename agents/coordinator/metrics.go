@@ -22,6 +22,8 @@ var (
 	descState     = prometheus.NewDesc("rackreach_fleet_rack_state", "1 for where the rack stands, 0 for the others, as the log says.", []string{"rack", "state"}, nil)
 	descStart     = prometheus.NewDesc("rackreach_fleet_run_start_timestamp_seconds", "When the last run of the rack was begun.", []string{"rack"}, nil)
 	descBackplane = prometheus.NewDesc("rackreach_fleet_backplane_links", "Links between racks, by state.", []string{"state"}, nil)
+	descDepot     = prometheus.NewDesc("rackreach_depot_requests", "Requests of agents for blobs: active (being sent) or waiting for their turn.", []string{"state"}, nil)
+	descDepotSent = prometheus.NewDesc("rackreach_depot_sent_bytes_total", "Bytes of blobs that agents were sent.", nil, nil)
 	descExpiry    = prometheus.NewDesc("rackreach_certificate_expiry_timestamp_seconds", "When a certificate of this process expires.", []string{"subject"}, nil)
 	descBuild     = prometheus.NewDesc("rackreach_build_info", "1; what this program is.", []string{"version", "component"}, nil)
 )
@@ -36,7 +38,7 @@ var _ prometheus.Collector = (*metrics)(nil)
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRacks, descDevices, descAgents, descConnected, descHeard, descLag, descOrders, descState, descStart, descRun, descBackplane, descExpiry, descBuild} {
+	for _, d := range []*prometheus.Desc{descRacks, descDevices, descAgents, descConnected, descHeard, descLag, descOrders, descState, descStart, descRun, descBackplane, descDepot, descDepotSent, descExpiry, descBuild} {
 		out <- d
 	}
 }
@@ -49,6 +51,12 @@ func (m *metrics) Collect(out chan<- prometheus.Metric) {
 	gauge(descBuild, 1, m.c.o.Version, "coordinator")
 	if s := m.c.keeper.server; s != nil {
 		gauge(descExpiry, float64(s.Expires().Unix()), "coordinator")
+	}
+	if d := m.c.depot; d != nil {
+		active, waiting, sent := d.Stand()
+		gauge(descDepot, float64(active), "active")
+		gauge(descDepot, float64(waiting), "waiting")
+		out <- prometheus.MustNewConstMetric(descDepotSent, prometheus.CounterValue, float64(sent))
 	}
 	if m.c.fleet == nil {
 		return

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"sync"
 
@@ -216,6 +217,25 @@ func (k *keeper) network(l net.Listener) port {
 
 // believe lets an agent say itself which rack it is of.
 func believe(context.Context) (string, error) { return "", nil }
+
+// agentOf names the agent that asks the depot: by its certificate, or on this machine
+// by its connection.
+func agentOf(q *http.Request) string {
+	name := who(q.Context())
+	if q.TLS == nil {
+		name += " " + q.RemoteAddr
+	}
+	return name
+}
+
+// still says why an agent may fetch nothing more: its certificate may have been revoked
+// since it began.
+func (k *keeper) still(q *http.Request) error {
+	if s, ok := pki.Connection(q.Context()); ok && k.view != nil {
+		return k.view.Check(s)
+	}
+	return nil
+}
 
 // connected puts into the context of a connection who is at its other end.
 func connected(ctx context.Context, c net.Conn) context.Context {

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/access"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/bus"
 	"github.com/rackreach/rackreach/internal/pki"
@@ -90,6 +92,9 @@ func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
 	mux.Handle("GET /metrics", p.gate.Look(promhttp.HandlerFor(c.o.Registry, promhttp.HandlerOpts{})))
 	mux.Handle("GET /sd/agents", p.gate.Look(http.HandlerFunc(c.listAgents)))
 	mux.HandleFunc("GET /healthz", c.health)
+	if c.depot != nil {
+		mux.Handle("GET "+access.Depot, p.gate.Plain(access.Depot, http.StripPrefix(strings.TrimSuffix(access.Depot, "/"), c.depot)))
+	}
 	if p.local {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index) // for whoever may open the socket
 		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

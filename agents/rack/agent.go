@@ -38,6 +38,8 @@ type Options struct {
 	Platforms map[string]rack.Platform
 	Plan      *rack.Plan
 	Images    boot.Images
+	Bundle    string // where the images come from, and SignedBy who vouches for them (rack.Detail)
+	SignedBy  string
 	Log       journal.Log
 
 	// RunID names the run when it starts; a run that goes on keeps the name that
@@ -242,7 +244,7 @@ func (a *Agent) build() *actors.Agent {
 		supervision = *a.o.Supervision
 	}
 	return actors.NewAgent(actors.Options{
-		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: a.images(), PlanHash: a.o.Plan.Hash, RunID: a.o.RunID,
+		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: a.images(), PlanHash: a.o.Plan.Hash, Bundle: a.o.Bundle, SignedBy: a.o.SignedBy, RunID: a.o.RunID,
 		Only: a.o.Only, Salvaged: a.o.Salvaged, Stay: a.o.Stay, At: a.o.At,
 		Executor: a.exec, Scanner: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
 		DiscoveryLimit: a.o.DiscoveryLimit, ScanEvery: a.o.ScanEvery,

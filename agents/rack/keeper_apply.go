@@ -39,8 +39,9 @@ func (k *Keeper) applied(ctx context.Context, o rack.Order, plan []byte) error {
 	if err := k.Kept().Dir.WritePlan(p); err != nil {
 		return err
 	}
+	bundle, signedBy := p.Bundle.Words()
 	_, err = k.carry(p, rack.Event{Rack: k.Name(), Kind: rack.RackStarted,
-		Detail: rack.Detail{PlanHash: p.Plan.Hash, Run: k.Journal().Meta().Run, Only: o.Only, By: o.By, Order: o.ID}})
+		Detail: rack.Detail{PlanHash: p.Plan.Hash, Run: k.Journal().Meta().Run, Only: o.Only, By: o.By, Order: o.ID, Bundle: bundle, SignedBy: signedBy}})
 	return err
 }
 
@@ -56,7 +57,7 @@ func (k *Keeper) check(o rack.Order, plan []byte) (*state.Plan, error) {
 	if err != nil {
 		return no("apply again with a rackreach of the agent's release", "%v", err)
 	}
-	p.Simulated = nil // how the agent reaches its rack is the agent's own matter
+	p.Simulated, p.Bundle = nil, nil // how the agent reaches its rack and its images is the agent's own matter
 	if p.Rack.Name != k.Name() || p.Plan.Rack != k.Name() {
 		return no("give it to the agent of that rack", "the plan is of rack %.80q, and this is the agent of %s", p.Rack.Name, k.Name())
 	}

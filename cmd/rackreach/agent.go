@@ -18,6 +18,7 @@ import (
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/state"
 )
 
 // agent is the process that keeps a rack, as the flags ask for it.
@@ -36,7 +37,12 @@ type agent struct {
 	ca          string
 	metrics     string
 	json        bool
+	images      bundling
+	cache       string // how large it may become
 	env         func(string) (string, bool)
+
+	home state.Home // from run on
+	to   *door      // as well
 }
 
 func newAgent(env func(string) (string, bool)) *cobra.Command {
@@ -56,12 +62,17 @@ with 0 when it is told to stop, and goes on where it was when it is started agai
 coordinator, and devices that were not ready by then are left alone until an
 operator has said what to do with each.
 
+--bundle says where images come from; "depot" is the one of the coordinator. They are
+fetched once, checked, and kept in the state directory of the rack. A bundle that no
+trusted key has signed is refused.
+
 --simulated-rack starts a simulated rack in a process of its own unless one is
 served already. It is ended when the agent is told to stop. When the agent is
 killed it lives on, as real devices would; the next agent joins it, and leaves it
 running. What it says is in simulated.log in the rack's state directory.`,
 		Example: `  rackreach agent --rack r1 --simulate
   rackreach agent --rack r1 --simulated-rack examples/rack-1.yaml
+  rackreach agent --rack r1 --simulate --bundle depot
   rackreach agent --rack r1 --simulate --adopt`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -82,6 +93,8 @@ running. What it says is in simulated.log in the rack's state directory.`,
 	f.StringVar(&a.ca, "ca", "", "file with the authority of the coordinator's certificate")
 	f.BoolVar(&a.adopt, "adopt", false, "take over the rack from an agent that is lost")
 	f.BoolVar(&a.force, "force", false, "with --adopt: although an agent of the rack seems to be alive")
+	a.images.flags(f)
+	f.StringVar(&a.cache, "cache-size", "64GiB", "how much room images may take that come from elsewhere; those of the plan always stay")
 	driveFlags(f, &a.json, &a.metrics)
 	return cmd
 }
@@ -115,6 +128,12 @@ func (a *agent) check() error {
 			return err
 		}
 	}
+	if err := a.images.check(); err != nil {
+		return err
+	}
+	if _, err := parseSize(a.cache); err != nil {
+		return badInput(fmt.Errorf("--cache-size: %w", err))
+	}
 	if _, _, err := net.SplitHostPort(a.metrics); err != nil {
 		return badInput(fmt.Errorf("--metrics-listen %s: write HOST:PORT, or 127.0.0.1:0 for any free port of this machine: %w", a.metrics, err))
 	}
@@ -137,6 +156,7 @@ func (a *agent) run(ctx context.Context, t terminal) (err error) {
 		return err
 	}
 	defer d.Close()
+	a.home, a.to = home, d
 	if a.adopt {
 		if err := a.takeOver(ctx, t, home, d); err != nil {
 			return err

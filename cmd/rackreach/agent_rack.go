@@ -16,7 +16,6 @@ import (
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
-	"github.com/rackreach/rackreach/internal/simimage"
 	"github.com/rackreach/rackreach/internal/state"
 )
 
@@ -26,12 +25,13 @@ const (
 	endLimit  = 10 * time.Second       // for one that is told to end
 )
 
-// can says why this agent cannot carry out a plan; nil: it can.
-func (a *agent) can(*state.Plan) error {
+// can says why this agent cannot carry out a plan; nil: it can. It completes the plan
+// with where its images come from.
+func (a *agent) can(p *state.Plan) error {
 	if !a.simulate {
 		return errors.New("none of its platforms installs on real hardware yet, and the agent was started without --simulate")
 	}
-	return nil
+	return a.bundled(p)
 }
 
 // open waits for the simulated rack and makes a life of the agent in front of it.
@@ -57,12 +57,13 @@ func (a *agent) open(ctx context.Context, t terminal, kept *rackagent.Kept, show
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	images, err := simimage.New(simimage.Specs())
+	images, err := a.served(ctx, s, kept, say)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	bundled, signedBy := p.Bundle.Words()
 	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
-	o := rackagent.Options{Images: images, Secret: secret, RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env), LeaseFile: kept.Dir.Leases()}
+	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env), LeaseFile: kept.Dir.Leases()}
 	registry := prometheus.NewRegistry()
 	if err := s.build(ctx, w, o, registry, t.notes); err != nil {
 		return nil, errors.Join(err, s.close())
@@ -173,7 +174,7 @@ func (a *agent) startRack(ctx context.Context, dir state.Dir, say *printer) (end
 			return fmt.Errorf("the simulated rack, process %d, did not end within %s: %s says why", rack.Process.Pid, endLimit, log)
 		}
 	}
-	if err := a.served(ctx, ended, log); err != nil && ctx.Err() == nil {
+	if err := a.appeared(ctx, ended, log); err != nil && ctx.Err() == nil {
 		return nil, errors.Join(err, finish())
 	}
 	return func() error {
@@ -184,8 +185,8 @@ func (a *agent) startRack(ctx context.Context, dir state.Dir, say *printer) (end
 	}, nil
 }
 
-// served waits until the rack that was started is there.
-func (a *agent) served(ctx context.Context, ended <-chan struct{}, log string) error {
+// appeared waits until the rack that was started is there.
+func (a *agent) appeared(ctx context.Context, ended <-chan struct{}, log string) error {
 	ctx, cancel := context.WithTimeout(ctx, joinSaid)
 	defer cancel()
 	again := time.NewTicker(joinEvery / 10)

@@ -13,7 +13,6 @@ import (
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
-	"github.com/rackreach/rackreach/internal/simimage"
 	"github.com/rackreach/rackreach/internal/state"
 )
 
@@ -28,6 +27,7 @@ type apply struct {
 	detach   bool
 	json     bool
 	metrics  string
+	images   bundling
 	env      func(string) (string, bool)
 }
 
@@ -49,6 +49,7 @@ with "rackreach simulated-rack FILE" and give --simulate.`,
 		Example: `  rackreach apply examples/rack-1.yaml --simulate
   rackreach apply examples/rack-1.yaml --simulate --plan 542d670f2230980a
   rackreach apply examples/rack-1.yaml --simulate --only mgmt-1
+  rackreach apply rack.yaml --simulate --bundle images
   rackreach apply examples/fleet.yaml
   rackreach apply examples/rack-1.yaml --server https://10.0.0.5:7443 --detach`,
 		Args: args(cobra.ExactArgs(1)),
@@ -63,13 +64,14 @@ with "rackreach simulated-rack FILE" and give --simulate.`,
 	f.StringArrayVar(&a.only, "only", nil, "image this device only; may be given more than once")
 	f.BoolVar(&a.simulate, "simulate", false, "image the simulated rack that rackreach simulated-rack runs")
 	f.StringVar(&a.socket, "socket", "", "unix socket of the simulated rack (default: its own default)")
+	a.images.flags(f)
 	f.BoolVar(&a.detach, "detach", false, "with a coordinator: order it, and do not watch")
 	driveFlags(f, &a.json, &a.metrics)
 	return cmd
 }
 
 func (a *apply) run(ctx context.Context, t terminal) (err error) {
-	if err := checkMetricsListen(a.metrics); err != nil {
+	if err := errors.Join(checkMetricsListen(a.metrics), a.images.check()); err != nil {
 		return err
 	}
 	home, err := homeOf(a.state, a.env)
@@ -80,13 +82,19 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if err != nil {
 		return err
 	}
+	from, err := a.images.open(ctx, home, a.images.opener(a.env), nil)
+	if err != nil {
+		return err
+	}
+	// Whoever images opens it again: how long that takes nobody knows.
+	defer func() { err = errors.Join(err, from.close()) }()
 	if fleet != nil {
-		return a.orderFleet(ctx, t, fleet)
+		return a.orderFleet(ctx, t, fleet, from)
 	}
 	if err := checkProtected(r); err != nil {
 		return err
 	}
-	now, err := resolved(r)
+	now, err := from.resolve(r)
 	if err != nil {
 		return err
 	}
@@ -123,7 +131,7 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if k.Run.Status != rack.Idle && len(a.only) > 0 {
 		return badInput(fmt.Errorf("--only: the run of rack %s was begun already. Next: rackreach resume %s --only %s", r.Name, r.Name, a.only[0]))
 	}
-	return drive(ctx, k, t, driving{only: a.only, json: a.json, metrics: a.metrics})
+	return drive(ctx, k, t, driving{only: a.only, json: a.json, metrics: a.metrics, open: a.images.opener(a.env)})
 }
 
 func (a *apply) checkOnly(r *rack.Rack) error {
@@ -162,6 +170,7 @@ type driving struct {
 	only    []string
 	json    bool
 	metrics string
+	open    opener
 }
 
 var applyAdvice = adviser{
@@ -219,16 +228,20 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 	for name, p := range k.Carried.Platforms {
 		s.platforms[name] = p.Scaled(remote.Speed, stepFloor)
 	}
+	from := &carrying{plan: k.Carried, dir: k.Dir, open: d.open, cacheSize: defaultCache}
+	s.closers = append(s.closers, from.close)
+	say := &printer{w: t.notes}
+	images, err := imagesOf(ctx, from, say.line)
+	if err = errors.Join(err, say.err); err != nil {
+		return err
+	}
+	bundled, signedBy := k.Carried.Bundle.Words()
 	l, err := api.Listen(k.Dir.Socket())
 	if err != nil {
 		return err
 	}
-	images, err := simimage.New(simimage.Specs())
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
 	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
-	o := rackagent.Options{Images: images, Secret: secret, RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases()}
+	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases()}
 	if err := s.plug(ctx, w, o, t.notes, d.metrics); err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -16,7 +16,7 @@ import (
 
 // put gives a coordinator the plan of a rack and returns its hash.
 func put(ctx context.Context, client *api.Client, p *state.Plan) (string, error) {
-	p.Simulated = nil // how its agent reaches the rack is the agent's own matter
+	p.Simulated, p.Bundle = nil, nil // how its agent reaches the rack and its images is the agent's own matter
 	b, err := p.Encode()
 	if err != nil {
 		return "", err
@@ -55,7 +55,7 @@ func (a *apply) order(ctx context.Context, t terminal, client *api.Client, p *st
 }
 
 // orderFleet asks a coordinator to image the racks of a fleet file.
-func (a *apply) orderFleet(ctx context.Context, t terminal, f *rackfile.Fleet) error {
+func (a *apply) orderFleet(ctx context.Context, t terminal, f *rackfile.Fleet, from *chosen) error {
 	if a.plan != "" || len(a.only) > 0 || a.simulate {
 		return badInput(fmt.Errorf("apply %s: --plan, --only and --simulate are for one rack; this file is of a fleet", a.file))
 	}
@@ -72,7 +72,7 @@ func (a *apply) orderFleet(ctx context.Context, t terminal, f *rackfile.Fleet) e
 		err := checkProtected(r)
 		var p *state.Plan
 		if err == nil {
-			p, err = resolved(r)
+			p, err = from.resolve(r)
 		}
 		if err != nil {
 			return fmt.Errorf("rack %s: %w", r.Name, err)

@@ -32,6 +32,7 @@ type coordinating struct {
 	replicas    int
 	cert, key   string
 	agentCA     string
+	depot       string
 	env         func(string) (string, bool)
 }
 
@@ -71,6 +72,7 @@ run on it.`,
 	f.StringVar(&k.cert, "tls-cert", "", "file with the coordinator's certificate")
 	f.StringVar(&k.key, "tls-key", "", "file with its key")
 	f.StringVar(&k.agentCA, "agent-ca", "", "file with the authorities of the agents' certificates")
+	f.StringVar(&k.depot, "depot", "", "directory of the bundle that agents fetch images from (default: coordinator/depot in the state directory)")
 	cmd.AddCommand(newCoordinatorInit(env))
 	return cmd
 }
@@ -183,6 +185,9 @@ func (k *coordinating) run(ctx context.Context, t terminal) (err error) {
 	o.Security = coordinator.Security{Dir: home.CoordinatorDir(), Names: names, URL: url}
 	if k.cert != "" {
 		o.Security.Files = &pki.Files{Certificate: k.cert, Key: k.key, AgentCA: k.agentCA}
+	}
+	if o.Depot = k.depot; o.Depot == "" {
+		o.Depot = home.Depot()
 	}
 	p := printer{w: t.out}
 	o.Ready = func() {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
 
@@ -136,6 +137,9 @@ func fleetNote(r *messages.FleetRack) string {
 	var out []string
 	if r.GetCause() != "" {
 		out = append(out, r.GetCause())
+	}
+	if r.GetSignedBy() == rack.Nobody {
+		out = append(out, rack.BundleSentence(r.GetBundle(), rack.Nobody))
 	}
 	if n := r.GetOrders(); n > 0 {
 		out = append(out, fmt.Sprintf("%d orders not answered", n))

@@ -76,6 +76,9 @@ func (s *imaging) outcome(advice adviser, runErr error) outcome {
 	}
 	o.status, o.err = run.Status, runErr
 	o.tell(s.rack, advice, runErr)
+	if run.SignedBy == rack.Nobody {
+		o.last = append(o.last, "  finding: "+rack.BundleSentence(run.Bundle, run.SignedBy))
+	}
 	for i := range s.rack.Devices {
 		if f := findings[s.rack.Devices[i].Name]; f != "" {
 			o.last = append(o.last, fmt.Sprintf("  finding: %s: %s", s.rack.Devices[i].Name, f))

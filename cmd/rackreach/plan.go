@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 func newPlan(env func(string) (string, bool)) *cobra.Command {
 	var output, stateDir string
+	var images bundling
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
 		Short: "Show in which order a rack is imaged, and why",
@@ -24,20 +26,33 @@ func newPlan(env func(string) (string, bool)) *cobra.Command {
 that it waits for and the switches on them, what will be overwritten, and its
 image with its digest. The hash names exactly this plan.`,
 		Example: `  rackreach plan examples/rack-2.yaml
-  rackreach plan examples/rack-2.yaml -o json`,
+  rackreach plan examples/rack-2.yaml -o json
+  rackreach plan rack.yaml --bundle images`,
 		Args: args(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, given []string) error {
+		RunE: func(cmd *cobra.Command, given []string) (err error) {
 			if output != "table" && output != "json" {
 				return badInput(fmt.Errorf("-o %q is not an output: write -o table or -o json", output))
+			}
+			if err := images.check(); err != nil {
+				return err
 			}
 			f, r, err := loadAny(given[0])
 			if err != nil {
 				return err
 			}
-			if f != nil {
-				return planFleet(cmd.OutOrStdout(), given[0], f, output)
+			home, err := homeOf(stateDir, env)
+			if err != nil && images.place != "" {
+				return err
 			}
-			all, err := resolved(r)
+			from, err := images.open(cmd.Context(), home, images.opener(env), nil)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, from.close()) }()
+			if f != nil {
+				return planFleet(cmd.OutOrStdout(), given[0], f, from, output)
+			}
+			all, err := from.resolve(r)
 			if err != nil {
 				return err
 			}
@@ -48,6 +63,7 @@ image with its digest. The hash names exactly this plan.`,
 				}
 			}
 			shown := shownPlan{Plan: all.Plan}
+			shown.Bundle, shown.SignedBy = all.Bundle.Words()
 			if shown.Forecast, err = forecastOf(cmd.Context(), r); err != nil {
 				return err
 			}
@@ -60,6 +76,7 @@ image with its digest. The hash names exactly this plan.`,
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "table or json")
+	images.flags(cmd.Flags())
 	stateFlag(cmd.Flags(), &stateDir)
 	return cmd
 }
@@ -78,6 +95,8 @@ func keepShown(stateDir string, env func(string) (string, bool), p *state.Plan) 
 // the plan: the hash does not cover it.
 type shownPlan struct {
 	*rack.Plan
+	Bundle   string   `json:"bundle,omitempty"`   // where the images come from; the hash covers their digests
+	SignedBy string   `json:"signedBy,omitempty"` // who vouches for them
 	Forecast forecast `json:"forecast"`
 }
 
@@ -109,6 +128,11 @@ func waveTitle(d rack.PlannedDevice) string {
 func printPlan(w io.Writer, p shownPlan, file string) error {
 	if _, err := fmt.Fprintf(w, "plan %s of rack %s\n", p.Hash, p.Rack); err != nil {
 		return err
+	}
+	if s := rack.BundleSentence(p.Bundle, p.SignedBy); s != "" {
+		if _, err := fmt.Fprintln(w, s); err != nil {
+			return err
+		}
 	}
 	wave := 0
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -17,10 +17,10 @@ type plannedRack struct {
 }
 
 // planFleet shows the racks of a fleet in the order in which they are begun.
-func planFleet(w io.Writer, path string, f *rackfile.Fleet, output string) error {
+func planFleet(w io.Writer, path string, f *rackfile.Fleet, from *chosen, output string) error {
 	var racks []plannedRack
 	for _, r := range f.Racks {
-		p, err := resolved(r)
+		p, err := from.resolve(r)
 		if err != nil {
 			return err
 		}

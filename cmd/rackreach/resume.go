@@ -17,6 +17,7 @@ type resume struct {
 	only    []string
 	json    bool
 	metrics string
+	images  network
 }
 
 func newResume(env func(string) (string, bool)) *cobra.Command {
@@ -38,6 +39,7 @@ forgotten: rackreach retry DEVICE.`,
 	f := cmd.Flags()
 	stateFlag(f, &r.state)
 	f.StringArrayVar(&r.only, "only", nil, "image this device only; may be given more than once")
+	r.images.flags(f)
 	driveFlags(f, &r.json, &r.metrics)
 	return cmd
 }
@@ -69,7 +71,7 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 		return errors.Join(err, k.Close())
 	}
 	k.Run = run
-	return errors.Join(drive(ctx, k, t, driving{only: r.only, json: r.json, metrics: r.metrics}), k.Close())
+	return errors.Join(drive(ctx, k, t, driving{only: r.only, json: r.json, metrics: r.metrics, open: r.images.opener(t.env)}), k.Close())
 }
 
 // soAlready says where a rack stands that has nothing to resume.

@@ -24,11 +24,24 @@ func resolved(r *rack.Rack) (*state.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	return carriedOut(r, plan), nil
+}
+
+// resolvedBy is the same with images that describe knows.
+func resolvedBy(r *rack.Rack, describe func(name string) (rack.Image, error)) (*state.Plan, error) {
+	plan, err := rack.NewPlan(r, platform.All(), describe)
+	if err != nil {
+		return nil, badInput(err)
+	}
+	return carriedOut(r, plan), nil
+}
+
+func carriedOut(r *rack.Rack, plan *rack.Plan) *state.Plan {
 	p := &state.Plan{Rack: r, Plan: plan, Platforms: map[string]rack.Platform{}}
 	all := platform.All()
 	for i := range r.Devices {
 		name := r.Devices[i].Platform
 		p.Platforms[name] = all[name]
 	}
-	return p, nil
+	return p
 }

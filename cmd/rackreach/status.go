@@ -199,6 +199,9 @@ func printRack(w io.Writer, r *messages.Rack) error {
 	if len(r.GetOnly()) > 0 {
 		p.line("  only: %s", strings.Join(r.GetOnly(), ", "))
 	}
+	if s := rack.BundleSentence(r.GetBundle(), r.GetSignedBy()); s != "" {
+		p.line("  %s", s)
+	}
 	if r.GetCause() != "" {
 		p.line("  why: %s", strings.TrimSpace(r.GetBlamed()+" "+r.GetCause()))
 	}

@@ -285,3 +285,26 @@ func (g *Gate) Look(next http.Handler) http.Handler {
 		next.ServeHTTP(w, q)
 	})
 }
+
+// Plain lets a handler of plain HTTP be used by those who may call a procedure of the
+// policy. It writes nothing down but refusals. The handler gets the ResponseWriter as
+// it is.
+func (g *Gate) Plain(procedure string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		c, err := g.judge(q.Context(), procedure, q.Header, q.RemoteAddr, q.URL.Path)
+		if err != nil {
+			status := http.StatusUnauthorized
+			if connect.CodeOf(err) == connect.CodePermissionDenied {
+				status = http.StatusForbidden
+			}
+			var refused *connect.Error
+			text := "refused"
+			if errors.As(err, &refused) {
+				text = refused.Message()
+			}
+			http.Error(w, text, status)
+			return
+		}
+		next.ServeHTTP(w, q.WithContext(context.WithValue(q.Context(), callerKey{}, c.by)))
+	})
+}

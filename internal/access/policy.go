@@ -2,6 +2,10 @@ package access
 
 import "github.com/rackreach/rackreach/messages/messagesconnect"
 
+// Depot is what agents fetch blobs from, in the words of the policy: plain HTTP and no
+// procedure.
+const Depot = "/depot/"
+
 // need is what a procedure asks of its caller.
 type need struct {
 	role    Role // of people and programs
@@ -55,6 +59,9 @@ var policy = map[string]need{
 	// trail of those that were given.
 	messagesconnect.EnrollmentServiceEnrollProcedure: {open: true},
 	messagesconnect.EnrollmentServiceRenewProcedure:  {agent: true},
+
+	// What agents fetch is public to each of them; it is read often and changes nothing.
+	Depot: {agent: true, streams: true},
 
 	// Reflection tells what stands in proto/.
 	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":      follows,

@@ -62,7 +62,7 @@ func TestThePolicyIsWhole(t *testing.T) {
 		}
 	}
 	for procedure := range policy {
-		if _, ok := all[procedure]; !ok && !strings.HasPrefix(procedure, "/grpc.reflection.") {
+		if _, ok := all[procedure]; !ok && !strings.HasPrefix(procedure, "/grpc.reflection.") && procedure != Depot {
 			t.Errorf("the policy has %s, which is not there", procedure)
 		}
 	}

@@ -53,6 +53,7 @@ type ledger struct {
 	stop   *rack.Event // rack-draining or rack-halted that holds now
 	only   []string    // devices to be imaged; empty: all
 	began  Moment
+	images string      // rack.BundleSentence
 	taken  Moment      // the last rack-started or rack-resumed
 	odd    *rack.Event // the last component-ambiguous
 	last   Moment
@@ -89,6 +90,7 @@ func (l *ledger) enter(e rack.Event) {
 	switch e.Kind {
 	case rack.RackStarted:
 		l.status, l.only, l.began, l.taken = rack.Imaging, e.Detail.Only, l.last, l.last
+		l.images = rack.BundleSentence(e.Detail.Bundle, e.Detail.SignedBy)
 	case rack.RackResumed:
 		l.status, l.only, l.stop, l.taken = rack.Imaging, e.Detail.Only, nil, l.last
 	case rack.RackDraining:

@@ -51,6 +51,7 @@ type Proof struct {
 	Began  Moment
 	Last   Moment // the last event that was judged
 	Rules  int    // how many rules every event was held against
+	Images string // where the images came from and who vouches for them; empty: made up for a simulation
 
 	// The headline: every switch was ready before any server was touched.
 	SwitchesReady Milestone // when the last switch became ready, for the first time; zero: not yet
@@ -135,7 +136,7 @@ func (p *prover) touches(e rack.Event) string {
 // result is the proof as far as it goes.
 func (p *prover) result() Proof {
 	out := p.proof
-	out.Status, out.Began, out.Last = p.status, p.began, p.last
+	out.Status, out.Began, out.Last, out.Images = p.status, p.began, p.last, p.images
 	for i := range p.rack.Devices {
 		d := p.lives[p.rack.Devices[i].Name]
 		x := DeviceProof{Device: d.device.Name, Role: d.device.Role, Status: d.status}
@@ -163,6 +164,9 @@ func (p Proof) Lines() []string {
 	add := func(format string, a ...any) { out = append(out, fmt.Sprintf(format, a...)) }
 	add("rack %s is %s: %d events from %s to %s UTC, each held against %d rules",
 		p.Rack, p.Status, p.Last.Seq, p.Began.Time.UTC().Format("2006-01-02 "+clock), p.Last.Time.UTC().Format(clock), p.Rules)
+	if p.Images != "" {
+		add("%s", p.Images)
+	}
 	switch ready, first := p.SwitchesReady, p.FirstServer; {
 	case ready.IsZero():
 		add("not all switches are ready yet, and no server was powered, booted or ticketed")

@@ -13,6 +13,9 @@ func Sentence(e rack.Event) string {
 	d := &e.Detail
 	switch e.Kind {
 	case rack.RackStarted:
+		if s := rack.BundleSentence(d.Bundle, d.SignedBy); s != "" {
+			return "imaging starts" + only(d.Only) + ", " + s
+		}
 		return "imaging starts" + only(d.Only)
 	case rack.RackResumed:
 		return "imaging goes on" + only(d.Only) + ordered(d)

@@ -11,7 +11,12 @@ import (
 
 // Write makes a file durable under its name, whole or not at all, readable by
 // its owner only. It makes the directory where there is none.
-func Write(path string, b []byte) (err error) {
+func Write(path string, b []byte) error { return write(path, b, 0o600) }
+
+// WriteShared is Write, of a file that everybody may read.
+func WriteShared(path string, b []byte) error { return write(path, b, 0o644) }
+
+func write(path string, b []byte, mode os.FileMode) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write %s: %w", path, err)
@@ -26,6 +31,9 @@ func Write(path string, b []byte) (err error) {
 		return err
 	}
 	_, err = f.Write(b)
+	if err == nil && mode != 0o600 {
+		err = f.Chmod(mode)
+	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}

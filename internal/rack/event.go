@@ -72,6 +72,8 @@ type Detail struct {
 
 	PlanHash string // rack-started
 	Run      string // rack-started: id of the run; receipts on devices carry it
+	Bundle   string // rack-started: the release that the images are of, "2026.3@sha256:…"; empty: made up for a simulation
+	SignedBy string // rack-started: the key that signed the bundle, or Nobody
 	Ready    int    // rack-completed, rack-halted: devices
 	Failed   int    // rack-completed, rack-halted: devices
 

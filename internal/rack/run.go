@@ -97,6 +97,8 @@ type Run struct {
 
 	ID       string // from rack-started
 	PlanHash string // from rack-started
+	Bundle   string // from rack-started: where the images come from
+	SignedBy string // from rack-started: who vouches for them
 	Status   Status
 	Cause    string   // why it drains or halted
 	Blamed   string   // the device that stopped it; empty: an operator, or rackreach itself
@@ -185,6 +187,7 @@ func (r *Run) Apply(e Event) bool {
 	switch e.Kind {
 	case RackStarted:
 		r.Status, r.ID, r.PlanHash, r.Only = Imaging, e.Detail.Run, e.Detail.PlanHash, e.Detail.Only
+		r.Bundle, r.SignedBy = e.Detail.Bundle, e.Detail.SignedBy
 	case RackResumed:
 		r.resumed(e)
 	case RackDraining:

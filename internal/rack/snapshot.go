@@ -8,7 +8,7 @@ import (
 
 // SnapshotVersion is the form of a Snapshot. It changes with every change of what a
 // Run keeps, or of what an event does to it.
-const SnapshotVersion = 1
+const SnapshotVersion = 2
 
 // Snapshot is what a Run has learned from its events, as plain data: what NewRun
 // does not make out of the rack file. It saves the reading of the events up to Seq,
@@ -23,6 +23,8 @@ type Snapshot struct {
 	Blamed   string   `json:",omitzero"`
 	HaltedBy string   `json:",omitzero"`
 	Only     []string `json:",omitzero"`
+	Bundle   string   `json:",omitzero"`
+	SignedBy string   `json:",omitzero"`
 
 	Devices    []SavedDevice  // in the order of the rack file
 	Links      []SavedLink    // that are not closed, or not of the rack file
@@ -63,7 +65,7 @@ type BinderSnapshot struct {
 
 // Snapshot is what the run has learned so far. Nothing of it changes later.
 func (r *Run) Snapshot() *Snapshot {
-	s := &Snapshot{Version: SnapshotVersion, Seq: r.seq, ID: r.ID, PlanHash: r.PlanHash, Status: r.Status, Cause: r.Cause, Blamed: r.Blamed, HaltedBy: r.HaltedBy,
+	s := &Snapshot{Version: SnapshotVersion, Seq: r.seq, ID: r.ID, PlanHash: r.PlanHash, Status: r.Status, Cause: r.Cause, Blamed: r.Blamed, HaltedBy: r.HaltedBy, Bundle: r.Bundle, SignedBy: r.SignedBy,
 		Only: slices.Clone(r.Only), Dropped: slices.SortedFunc(maps.Keys(r.dropped), comparePorts), Answered: slices.Sorted(maps.Keys(r.answered)), Links: r.links.said(), Binder: r.binder.snapshot()}
 	for i := range r.Rack.Devices {
 		name := r.Rack.Devices[i].Name
@@ -99,6 +101,7 @@ func RunFrom(rk *Rack, platforms map[string]Platform, s *Snapshot) (*Run, error)
 		run.devices[d.Name] = &state
 	}
 	run.seq, run.ID, run.PlanHash, run.Status = s.Seq, s.ID, s.PlanHash, s.Status
+	run.Bundle, run.SignedBy = s.Bundle, s.SignedBy
 	run.Cause, run.Blamed, run.HaltedBy, run.Only = s.Cause, s.Blamed, s.HaltedBy, slices.Clone(s.Only)
 	for _, l := range s.Links {
 		if !slices.Contains(states[:], l.State) {

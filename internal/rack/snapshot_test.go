@@ -67,7 +67,7 @@ func anyEvent(t *rapid.T, r *rack.Rack) rack.Event {
 	e := rack.Event{Rack: r.Name, Device: name.Draw(t, "of"), Kind: rapid.SampledFrom(kinds).Draw(t, "kind"), Phase: rapid.SampledFrom(append(rack.Phases(), "")).Draw(t, "phase")}
 	e.Detail = rack.Detail{Step: word.Draw(t, "step"), Attempt: rapid.IntRange(0, 3).Draw(t, "attempt"), Error: word.Draw(t, "error"), Reason: word.Draw(t, "reason"),
 		Writing: rapid.Bool().Draw(t, "writing"), Link: port.Draw(t, "link").String(), Ticket: word.Draw(t, "ticket"), PlanHash: word.Draw(t, "hash"), Run: word.Draw(t, "run"),
-		By: word.Draw(t, "by"), Order: word.Draw(t, "order"), Overwrites: word.Draw(t, "overwrites"), Only: rapid.SampledFrom([][]string{nil, {"nobody"}, {r.Devices[1].Name}}).Draw(t, "only")}
+		By: word.Draw(t, "by"), Order: word.Draw(t, "order"), Overwrites: word.Draw(t, "overwrites"), Bundle: word.Draw(t, "bundle"), SignedBy: word.Draw(t, "signed by"), Only: rapid.SampledFrom([][]string{nil, {"nobody"}, {r.Devices[1].Name}}).Draw(t, "only")}
 	if steps := platform.All()[r.Devices[1].Platform].Steps; rapid.Bool().Draw(t, "a step") {
 		s := rapid.SampledFrom(steps).Draw(t, "which")
 		e.Detail.Step, e.Phase = s.Name, s.Phase
@@ -102,7 +102,7 @@ func TestASnapshotHoldsAllOfARun(t *testing.T) {
 	run := reflect.TypeFor[rack.Run]()
 	binder, _ := run.FieldByName("binder")
 	devices, _ := run.FieldByName("devices")
-	for is, fields := range map[reflect.Type]int{run: 18, binder.Type.Elem(): 8, devices.Type.Elem().Elem(): 20, reflect.TypeFor[rack.TicketState](): 5} {
+	for is, fields := range map[reflect.Type]int{run: 20, binder.Type.Elem(): 8, devices.Type.Elem().Elem(): 20, reflect.TypeFor[rack.TicketState](): 5} {
 		if is.NumField() != fields {
 			t.Errorf("%s has %d fields, and had %d when Snapshot was written", is, is.NumField(), fields)
 		}

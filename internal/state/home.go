@@ -7,13 +7,16 @@
 //	DIR/racks/RACK/secret       of the tickets' tokens
 //	DIR/racks/RACK/epoch        whose turn it is to write the rack's history, as a coordinator said
 //	DIR/racks/RACK/leases.db    the addresses that its DHCP service acknowledged (discovery/lease)
+//	DIR/racks/RACK/cache/       images that came from elsewhere (internal/blob)
 //	DIR/racks/RACK/api.sock     of the agent that drives the rack (internal/api)
 //	DIR/simulated/RACK.sock     of a simulated rack
 //	DIR/adopting/RACK           the state of a rack that is taken over, until it is whole
 //	DIR/aside/RACK-TIME         the state that stood in the place of one that was taken over
 //	DIR/identities/RACK         key and certificate of the rack's agent (internal/pki)
+//	DIR/trust/*.pub             public keys whose bundles are trusted (internal/bundle)
 //	DIR/coordinator.sock        of a coordinator on this machine
 //	DIR/coordinator/            what a coordinator keeps
+//	DIR/coordinator/depot       the bundle that it hands out to agents (internal/depot)
 //	DIR/plans/HASH.json         plans that were shown, to tell what changed since
 //
 // Every file is written whole or not at all. Only its owner may read it.
@@ -66,6 +69,12 @@ func (h Home) Coordinator() string { return filepath.Join(string(h), "coordinato
 // the rack's own directory is replaced.
 func (h Home) Identity(rack string) string { return filepath.Join(string(h), "identities", rack) }
 
+// Trust is where the public keys are whose bundles are trusted.
+func (h Home) Trust() string { return filepath.Join(string(h), "trust") }
+
+// Depot is the directory of the bundle that a coordinator hands out.
+func (h Home) Depot() string { return filepath.Join(h.CoordinatorDir(), "depot") }
+
 // CoordinatorDir is what a coordinator keeps.
 func (h Home) CoordinatorDir() string { return filepath.Join(string(h), "coordinator") }
 
@@ -96,5 +105,8 @@ func (d Dir) Socket() string { return filepath.Join(string(d), "api.sock") }
 
 // Leases is the path of what its DHCP service has acknowledged.
 func (d Dir) Leases() string { return d.file("leases.db") }
+
+// Cache is where the agent of the rack keeps images that come from elsewhere.
+func (d Dir) Cache() string { return filepath.Join(string(d), "cache") }
 
 func (d Dir) file(name string) string { return filepath.Join(string(d), name) }

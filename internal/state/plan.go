@@ -35,6 +35,28 @@ type Plan struct {
 	Platforms map[string]rack.Platform `json:"platforms"` // with the limits of real hardware
 	Plan      *rack.Plan               `json:"plan"`
 	Simulated *Simulated               `json:"simulated,omitempty"`
+	Bundle    *Bundle                  `json:"bundle,omitempty"` // nil: the images are made up for a simulation
+}
+
+// Bundle is where the images of a run come from.
+type Bundle struct {
+	Place    string   `json:"place"` // path, URL or reference
+	Release  string   `json:"release"`
+	Digest   string   `json:"digest"`             // of the release's manifest
+	Trust    []string `json:"trust,omitempty"`    // paths of the keys that count
+	SignedBy string   `json:"signedBy,omitempty"` // the key that vouches for it; empty: nobody, and the operator allows it
+}
+
+// Words are the bundle and who vouches for it as events say them (rack.Detail); empty
+// for none.
+func (b *Bundle) Words() (bundle, signedBy string) {
+	switch {
+	case b == nil:
+		return "", ""
+	case b.SignedBy == "":
+		return b.Release + "@" + b.Digest, rack.Nobody
+	}
+	return b.Release + "@" + b.Digest, b.SignedBy
 }
 
 // Simulated says that a run images a simulated rack.

@@ -1,0 +1,182 @@
+package bundle
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rackreach/rackreach/internal/blob"
+	"github.com/rackreach/rackreach/internal/depot"
+	"github.com/rackreach/rackreach/internal/frames"
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// planOf plans one device for each of the named images.
+func planOf(t *testing.T, b *Bundle, platform string, names ...string) *rack.Plan {
+	t.Helper()
+	p := &rack.Plan{Rack: "r1"}
+	for _, n := range names {
+		i, err := b.Describe(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Devices = append(p.Devices, rack.PlannedDevice{Name: "on-" + n, Platform: platform, Image: rack.PlannedImage(i)})
+	}
+	return p
+}
+
+func quiet(string, int64) {}
+
+// What a plan needs is served where it is, as files.
+func TestImagesInPlace(t *testing.T) {
+	l := newLayout(t)
+	b := release(t, l, "1")
+	plan := planOf(t, b, "alpha", "debian-13", "sonic")
+	images, err := NewImages(b, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	if err := images.Prepare(t.Context(), plan, func(n string, _ int64) { told = append(told, n) }); err != nil || len(told) != 2 {
+		t.Errorf("%v, told of %v", err, told)
+	}
+	f, i, err := images.Open("sonic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if _, file := f.(*os.File); err != nil || !file || i.Size != int64(len(text)) || string(blob.Of(text)) != i.Digest {
+		t.Errorf("%T %+v %v", f, i, err)
+	}
+	x, err := images.OpenFrames("debian-13")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	index, err := io.ReadAll(x)
+	if y, err2 := frames.Parse(index); errors.Join(err, err2) != nil || len(y.Frames) != 2 {
+		t.Errorf("%v %v", err, err2)
+	}
+	if _, err := images.OpenFrames("sonic"); err == nil {
+		t.Error("frames of what is no disk image")
+	}
+	if _, _, err := images.Open("none"); err == nil || !strings.Contains(err.Error(), "it has debian-13, esxi-8/boot.cfg, sonic. Next: ") {
+		t.Error(err)
+	}
+	a, _ := b.Artifact("sonic")
+	if err := errors.Join(os.Chmod(blobFile(l, a.Digest), 0o600), os.WriteFile(blobFile(l, a.Digest), []byte("#!/bin/sh\nexit 7\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := images.Prepare(t.Context(), plan, quiet); !errors.Is(err, blob.ErrMismatch) || !strings.Contains(err.Error(), "do not use it") {
+		t.Errorf("altered: %v", err)
+	}
+}
+
+// What is elsewhere comes through the cache, once, and stays there while it is planned.
+func TestImagesThroughTheCache(t *testing.T) {
+	l := newLayout(t)
+	b := release(t, l, "1")
+	asked := map[string]int{}
+	d := depot.New(depot.Options{Dir: l.dir, Who: func(*http.Request) string { return "r1" }})
+	url, client := site(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		asked[filepath.Base(q.URL.Path)]++
+		d.ServeHTTP(w, q)
+	}))
+	p, err := OpenWeb(t.Context(), url, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := Find(t.Context(), p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewImages(far, nil); err == nil {
+		t.Error("without a cache")
+	}
+	a, _ := b.Artifact("debian-13")
+	cache, err := blob.OpenStore(t.Context(), t.TempDir(), blob.Options{Limit: a.Size + a.Disk.FramesSize + 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	images, err := NewImages(far, cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := images.Open("sonic"); !errors.Is(err, blob.ErrNone) {
+		t.Errorf("before it is prepared: %v", err)
+	}
+	plan := planOf(t, b, "alpha", "debian-13", "sonic")
+	for range 2 {
+		if err := images.Prepare(t.Context(), plan, quiet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := asked[a.Digest.Hex()]; n != 1 {
+		t.Errorf("fetched %d times", n)
+	}
+	f, _, err := images.Open("debian-13")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	got, err := io.ReadAll(f)
+	want, err2 := os.ReadFile(blobFile(l, a.Digest))
+	if errors.Join(err, err2) != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes, %v %v", len(got), err, err2)
+	}
+	var full *blob.Full
+	if err := cache.Pull(t.Context(), blob.Of(make([]byte, 200)), 200, p); !errors.As(err, &full) {
+		t.Errorf("what is planned made room: %v", err)
+	}
+}
+
+// What a platform boots from is needed as well, of other images only those of the plan.
+func TestNeeds(t *testing.T) {
+	l := newLayout(t)
+	b := release(t, l, "1")
+	for platform, want := range map[string]string{"esxi": "esxi-8/boot.cfg sonic", "alpha": "sonic"} {
+		var names []string
+		for _, a := range b.Needs(planOf(t, b, platform, "sonic")) {
+			names = append(names, a.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s: %s, want %s", platform, got, want)
+		}
+	}
+}
+
+func TestWhichReleaseFits(t *testing.T) {
+	l := newLayout(t)
+	one := release(t, l, "1")
+	plan := planOf(t, one, "esxi", "esxi-8/boot.cfg")
+	two := release(t, l, "2") // its boot.cfg is another
+	for name, want := range map[string]string{"": "1", "1": "1"} {
+		if b, err := Choose(t.Context(), l, name, plan); err != nil || b.Name != want {
+			t.Errorf("%q: %v %v", name, b, err)
+		}
+	}
+	if b, err := Choose(t.Context(), l, "", planOf(t, two, "alpha", "debian-13")); err != nil || b.Name != "2" {
+		t.Errorf("in both: %v %v", b, err) // the newest
+	}
+	for name, tt := range map[string]struct {
+		release string
+		plan    *rack.Plan
+		says    string
+	}{
+		"another content": {"2", plan, "use the bundle that was planned with, or plan again"},
+		"in none":         {"", &rack.Plan{Devices: []rack.PlannedDevice{{Name: "x", Image: rack.PlannedImage{Name: "none"}}}}, "none of its 2 releases fits the plan"},
+		"no such release": {"3", plan, "there is 1, 2"},
+		"platform":        {"", planOf(t, one, "beta", "debian-13"), "debian-13 is for alpha, zeta, and the device is beta"},
+	} {
+		if _, err := Choose(t.Context(), l, tt.release, tt.plan); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
