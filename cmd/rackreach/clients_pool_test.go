@@ -61,7 +61,8 @@ func clientsByTheHundred(t *testing.T, binary string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.acks.received != 200 || x.lost() > 0 || x.offers.duplicates+x.acks.duplicates+x.offers.rejected+x.acks.rejected > 0 {
+	// On a busy machine perfdhcp sends a few more than it was asked to.
+	if x.acks.received < 200 || x.lost() > 0 || x.offers.duplicates+x.acks.duplicates+x.offers.rejected+x.acks.rejected > 0 {
 		t.Errorf("of 200 exchanges of 50 clients: %+v", x)
 	}
 	holder := map[string]string{}
