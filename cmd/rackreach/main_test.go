@@ -5,28 +5,20 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
-	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/ordercheck"
-	"github.com/rackreach/rackreach/internal/sim"
-	"github.com/rackreach/rackreach/internal/state"
-	"github.com/rackreach/rackreach/messages"
 )
 
 // The demos of these tests wait far more than they compute: many at once do not
@@ -34,7 +26,13 @@ import (
 const demosAtOnce = "12"
 
 func TestMain(m *testing.M) {
-	testscript.Main(goleakMain{m}, map[string]func(){"rackreach": main})
+	// Many demos at once, under the race detector: what hangs takes longer to be
+	// noticed, and nothing that only waits for its turn is taken for a failure.
+	stepFloor = 20 * time.Second
+	testscript.Main(goleakMain{m}, map[string]func(){"rackreach": func() {
+		stepFloor = time.Minute
+		main()
+	}})
 }
 
 // goleakMain runs the tests of the package and then demands that nothing is
@@ -55,177 +53,6 @@ func (g goleakMain) Run() int {
 		}
 	}
 	return code
-}
-
-// TestScripts runs every command that the documentation shows, as a user would.
-func TestScripts(t *testing.T) {
-	damage := func(ts *testscript.TestScript, _ bool, args []string) {
-		name := ts.MkAbs(args[0])
-		data, err := os.ReadFile(name)
-		ts.Check(err)
-		hurt := []byte(args[1])
-		if !bytes.Contains(data, hurt) {
-			ts.Fatalf("nothing to damage in %s", name)
-		}
-		hurt[0] ^= 1
-		// Every copy of it: bbolt leaves old pages in the file, and salvage reads them.
-		ts.Check(os.WriteFile(name, bytes.ReplaceAll(data, []byte(args[1]), hurt), 0o600))
-	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "hurt": hurt, "registry": serveRegistry, "simimages": simImages, "served": served, "until": until, "rackis": rackIs, "joined": joined, "asked": asked, "fromfile": fromFile, "serverurl": serverURL, "findca": findCA, "leftover": leftover, "endleftover": endLeftover, "certify": certify, "serving": serving, "says": says}, Setup: func(e *testscript.Env) error {
-		examples, err := filepath.Abs("../../examples")
-		if err != nil {
-			return err
-		}
-		e.Setenv("EXAMPLES", examples)
-		captures, err := filepath.Abs("../../discovery/capture/testdata")
-		if err != nil {
-			return err
-		}
-		e.Setenv("CAPTURES", captures)
-		for name, file := range map[string]string{"RACK4": "rack-4.yaml", "RACK9": "rack-9.yaml"} { // small images
-			path, err := filepath.Abs("testdata/" + file)
-			if err != nil {
-				return err
-			}
-			e.Setenv(name, path)
-		}
-		return nil
-	}})
-}
-
-// patience is for machines that are busy with other tests; nothing is measured.
-const patience = 3 * time.Minute
-
-// served waits until a simulated rack is served at a socket, and holds that it
-// calls itself by the given name.
-func served(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		r, err := sim.Join(ctx, ts.MkAbs(args[0]))
-		if err == nil {
-			ts.Check(r.Close())
-			if r.Rack != args[1] {
-				ts.Fatalf("rack %s is served, want %s", r.Rack, args[1])
-			}
-			return
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			ts.Fatalf("nobody serves: %v", err)
-		}
-	}
-}
-
-// until waits until a device of a rack that an agent drives has a status: STATE
-// RACK DEVICE STATUS.
-func until(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	last := "no agent"
-	for {
-		if c, err := api.Dial(ctx, state.Home(ts.MkAbs(args[0])).Rack(args[1]).Socket()); err == nil {
-			a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(args[1])}))
-			c.Close()
-			if err == nil {
-				for _, d := range a.Msg.GetRack().GetDevices() {
-					if d.GetName() == messages.DeviceName(args[1], args[2]) {
-						last = d.GetStatus()
-					}
-				}
-			}
-		}
-		if last == args[3] {
-			return
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			ts.Fatalf("%s is %s, not %s", args[2], last, args[3])
-		}
-	}
-}
-
-// rackIs waits until an agent says that its rack has a status: STATE RACK STATUS.
-func rackIs(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for last := "without an agent"; last != args[2]; {
-		if c, err := api.Dial(ctx, state.Home(ts.MkAbs(args[0])).Rack(args[1]).Socket()); err == nil {
-			if a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: "racks/" + args[1]})); err == nil {
-				last = a.Msg.GetRack().GetStatus()
-			}
-			c.Close()
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			ts.Fatalf("rack %s is %s, not %s", args[1], last, args[2])
-		}
-	}
-}
-
-// joined waits until an agent is at work on the simulated rack at a socket.
-func joined(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		if r, err := sim.Look(ctx, ts.MkAbs(args[0])); err == nil && r.Agent != 0 {
-			return
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			ts.Fatalf("no agent joined the simulated rack at %s", args[0])
-		}
-	}
-}
-
-// leftover remembers the process of the simulated rack that the agent whose
-// output is at hand started, and left running. It is ended with the test.
-func leftover(ts *testscript.TestScript, _ bool, _ []string) {
-	said := regexp.MustCompile(`the simulated rack is process ([0-9]+)`).FindStringSubmatch(ts.ReadFile("stdout"))
-	if said == nil {
-		ts.Fatalf("the agent did not say which process its simulated rack is")
-	}
-	ts.Setenv("LEFTOVER", said[1])
-	ts.Defer(func() { endLeftover(ts, false, nil) })
-}
-
-// endLeftover ends that process, and waits until nobody serves the socket that is
-// given.
-func endLeftover(ts *testscript.TestScript, _ bool, args []string) {
-	pid, err := strconv.Atoi(ts.Getenv("LEFTOVER"))
-	if err != nil {
-		return // it was ended
-	}
-	ts.Setenv("LEFTOVER", "")
-	p, err := os.FindProcess(pid)
-	ts.Check(err)
-	ts.Check(p.Signal(os.Interrupt))
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for len(args) > 0 {
-		if _, err := sim.Look(ctx, ts.MkAbs(args[0])); errors.Is(err, sim.ErrNobody) {
-			return
-		}
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			ts.Fatalf("the simulated rack, process %d, does not end", pid)
-		}
-	}
 }
 
 // event is one line of --json, read without the product's own types.
