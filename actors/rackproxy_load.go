@@ -24,7 +24,7 @@ func (p *rackProxy) follow(events []*messages.Event) {
 		var plan *FleetPlan
 		m.err = unlessPanic(func() (err error) {
 			if plan, err = p.o.Plan(p.ctx, name, planned); err == nil {
-				m.run = rack.NewRun(plan.Rack, plan.Platforms)
+				m.run = rack.NewFollower(plan.Rack, plan.Platforms)
 			}
 			return err
 		})
@@ -88,7 +88,7 @@ func (p *rackProxy) replayed(ctx context.Context, name, planned string, l *life)
 	if err != nil {
 		return nil, "", err
 	}
-	run := rack.NewRun(plan.Rack, plan.Platforms)
+	run := rack.NewFollower(plan.Rack, plan.Platforms)
 	return run, planned, p.replay(ctx, name, run, l)
 }
 

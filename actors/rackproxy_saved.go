@@ -111,7 +111,7 @@ func (p *rackProxy) runFrom(ctx context.Context, s *Saved) (*rack.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rack.RunFrom(plan.Rack, plan.Platforms, snapshot)
+	return rack.FollowerFrom(plan.Rack, plan.Platforms, snapshot)
 }
 
 // saved is where the rack stands, to be kept; nil: it is not known, or was kept.

@@ -38,7 +38,7 @@ type coordinating struct {
 
 // gcPercent trades CPU time, of which a coordinator uses little, for memory, which it
 // holds for every rack (make bench-fleet).
-const gcPercent = 40
+const gcPercent = 30
 
 func newCoordinator(env func(string) (string, bool)) *cobra.Command {
 	k := coordinating{env: env}

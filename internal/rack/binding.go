@@ -67,6 +67,7 @@ type Binder struct {
 	replaced  map[string]bool   // slots whose inventory is of hardware that is gone
 	cabling   *Cabling
 	bound     map[boundEnd]bool // ends that something was bound to
+	deaf      bool              // it learns nothing
 }
 
 // boundEnd is a host or its BMC: two components of one slot.
@@ -98,6 +99,9 @@ func newBinder(r *Rack, platforms map[string]Platform, cabling *Cabling) *Binder
 // Bound returns a binder that has been told by an operator that a MAC or a
 // serial belongs to a slot, whatever was known of them before.
 func (b *Binder) Bound(device string, o *Observation) *Binder {
+	if b.deaf {
+		return b
+	}
 	n := *b
 	if o.MAC != "" {
 		n.mac = cloneWith(b.mac, o.MAC, device)
@@ -111,6 +115,9 @@ func (b *Binder) Bound(device string, o *Observation) *Binder {
 // Forgotten returns a binder that knows nothing any more of the hardware that
 // stood in a slot: neither what was learned nor what the inventory said.
 func (b *Binder) Forgotten(device string) *Binder {
+	if b.deaf {
+		return b
+	}
 	n := *b
 	n.mac, n.uuid, n.serial = without(b.mac, device), without(b.uuid, device), without(b.serial, device)
 	n.bound = map[boundEnd]bool{}
@@ -144,7 +151,7 @@ func (b *Binder) Owner(o *Observation) string {
 // Learned returns a binder that also knows the keys of an observation which was
 // bound to its slot. The receiver stays as it is.
 func (b *Binder) Learned(o *Observation) *Binder {
-	if o.Device == "" {
+	if o.Device == "" || b.deaf {
 		return b
 	}
 	newMAC := o.MAC != "" && b.mac[o.MAC] == ""

@@ -123,8 +123,19 @@ type Run struct {
 // NewRun is the state before the first event of a validated rack.
 func NewRun(r *Rack, platforms map[string]Platform) *Run {
 	cabling := NewCabling(r)
+	return newRun(r, platforms, cabling, newBinder(r, platforms, cabling))
+}
+
+// NewFollower is a Run for whoever shows what happens in a rack and answers none of
+// its packets: its Binder knows the ports only, and learns nothing.
+func NewFollower(r *Rack, platforms map[string]Platform) *Run {
+	cabling := NewCabling(r)
+	return newRun(r, platforms, cabling, &Binder{rack: r, platforms: platforms, cabling: cabling, deaf: true})
+}
+
+func newRun(r *Rack, platforms map[string]Platform, cabling *Cabling, binder *Binder) *Run {
 	run := &Run{Rack: r, Platforms: platforms, Cabling: cabling, Status: Idle,
-		devices: make(map[string]*DeviceState, len(r.Devices)), links: newLinkStates(cabling), dropped: map[Port]bool{}, binder: newBinder(r, platforms, cabling),
+		devices: make(map[string]*DeviceState, len(r.Devices)), links: newLinkStates(cabling), dropped: map[Port]bool{}, binder: binder,
 		answered: map[string]bool{}, neighbours: map[Port]string{}}
 	for i := range r.Devices {
 		run.devices[r.Devices[i].Name] = &DeviceState{Status: Waiting}

@@ -10,8 +10,8 @@ import (
 // Run keeps, or of what an event does to it.
 const SnapshotVersion = 2
 
-// Snapshot is what a Run has learned from its events, as plain data: what NewRun
-// does not make out of the rack file. It saves the reading of the events up to Seq,
+// Snapshot is what a follower has learned from its events, as plain data: what
+// NewFollower does not make out of the rack file. It saves the reading of the events up to Seq,
 // and is no more than that: the events stay the truth.
 type Snapshot struct {
 	Version  int
@@ -26,12 +26,11 @@ type Snapshot struct {
 	Bundle   string   `json:",omitzero"`
 	SignedBy string   `json:",omitzero"`
 
-	Devices    []SavedDevice  // in the order of the rack file
-	Links      []SavedLink    // that are not closed, or not of the rack file
-	Dropped    []Port         `json:",omitzero"`
-	Neighbours []SavedFarEnd  `json:",omitzero"`
-	Answered   []string       `json:",omitzero"`
-	Binder     BinderSnapshot // what it knows beyond ports
+	Devices    []SavedDevice // in the order of the rack file
+	Links      []SavedLink   // that are not closed, or not of the rack file
+	Dropped    []Port        `json:",omitzero"`
+	Neighbours []SavedFarEnd `json:",omitzero"`
+	Answered   []string      `json:",omitzero"`
 }
 
 // SavedDevice is what a Snapshot holds of a device.
@@ -55,18 +54,11 @@ type SavedFarEnd struct {
 	Hears string
 }
 
-// BinderSnapshot is what a Binder has learned.
-type BinderSnapshot struct {
-	MAC, UUID, Serial map[string]string // to slots
-	Replaced          []string          `json:",omitzero"`
-	Bound             []string          `json:",omitzero"` // hosts
-	BoundBMCs         []string          `json:",omitzero"`
-}
-
-// Snapshot is what the run has learned so far. Nothing of it changes later.
+// Snapshot is what the run has learned so far, but for the keys of its Binder, which a
+// follower has none of. Nothing of it changes later.
 func (r *Run) Snapshot() *Snapshot {
 	s := &Snapshot{Version: SnapshotVersion, Seq: r.seq, ID: r.ID, PlanHash: r.PlanHash, Status: r.Status, Cause: r.Cause, Blamed: r.Blamed, HaltedBy: r.HaltedBy, Bundle: r.Bundle, SignedBy: r.SignedBy,
-		Only: slices.Clone(r.Only), Dropped: slices.SortedFunc(maps.Keys(r.dropped), comparePorts), Answered: slices.Sorted(maps.Keys(r.answered)), Links: r.links.said(), Binder: r.binder.snapshot()}
+		Only: slices.Clone(r.Only), Dropped: slices.SortedFunc(maps.Keys(r.dropped), comparePorts), Answered: slices.Sorted(maps.Keys(r.answered)), Links: r.links.said()}
 	for i := range r.Rack.Devices {
 		name := r.Rack.Devices[i].Name
 		d := r.devices[name]
@@ -78,10 +70,10 @@ func (r *Run) Snapshot() *Snapshot {
 	return s
 }
 
-// RunFrom is the run of a validated rack as a Snapshot of it says. The rack and the
+// FollowerFrom is the run of a validated rack as a Snapshot of it says. The rack and the
 // platforms must be those that the run had. Errors say why the snapshot does not fit;
 // then the run is made from its events.
-func RunFrom(rk *Rack, platforms map[string]Platform, s *Snapshot) (*Run, error) {
+func FollowerFrom(rk *Rack, platforms map[string]Platform, s *Snapshot) (*Run, error) {
 	switch {
 	case s.Version != SnapshotVersion:
 		return nil, fmt.Errorf("it is of version %d, this is version %d", s.Version, SnapshotVersion)
@@ -90,7 +82,7 @@ func RunFrom(rk *Rack, platforms map[string]Platform, s *Snapshot) (*Run, error)
 	case len(s.Devices) != len(rk.Devices):
 		return nil, fmt.Errorf("it is of %d devices, the rack has %d", len(s.Devices), len(rk.Devices))
 	}
-	run := NewRun(rk, platforms)
+	run := NewFollower(rk, platforms)
 	for i := range s.Devices {
 		d := &s.Devices[i]
 		if name := rk.Devices[i].Name; d.Name != name {
@@ -118,44 +110,5 @@ func RunFrom(rk *Rack, platforms map[string]Platform, s *Snapshot) (*Run, error)
 	for _, id := range s.Answered {
 		run.answered[id] = true
 	}
-	run.binder = run.binder.from(s.Binder)
 	return run, nil
-}
-
-func (b *Binder) snapshot() BinderSnapshot {
-	s := BinderSnapshot{MAC: b.mac, UUID: b.uuid, Serial: b.serial, Replaced: slices.Sorted(maps.Keys(b.replaced))} // maps of a Binder never change
-	for end := range b.bound {
-		if end.bmc {
-			s.BoundBMCs = append(s.BoundBMCs, end.device)
-		} else {
-			s.Bound = append(s.Bound, end.device)
-		}
-	}
-	slices.Sort(s.Bound)
-	slices.Sort(s.BoundBMCs)
-	return s
-}
-
-// from is a binder that knows what a snapshot says.
-func (b *Binder) from(s BinderSnapshot) *Binder {
-	n := *b
-	n.mac, n.uuid, n.serial = known(s.MAC), known(s.UUID), known(s.Serial)
-	n.replaced, n.bound = map[string]bool{}, map[boundEnd]bool{}
-	for _, device := range s.Replaced {
-		n.replaced[device] = true
-	}
-	for _, device := range s.Bound {
-		n.bound[boundEnd{device, false}] = true
-	}
-	for _, device := range s.BoundBMCs {
-		n.bound[boundEnd{device, true}] = true
-	}
-	return &n
-}
-
-func known(m map[string]string) map[string]string {
-	if m == nil {
-		return map[string]string{}
-	}
-	return m
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -15,7 +16,7 @@ import (
 // sameFromSnapshot holds a run that is made of a snapshot, as it is stored, and the
 // events behind it against one that is made of all events.
 func sameFromSnapshot(t *rapid.T, r *rack.Rack, events []rack.Event, cut int) {
-	whole, part := rack.NewRun(r, platform.All()), rack.NewRun(r, platform.All())
+	whole, part := rack.NewFollower(r, platform.All()), rack.NewFollower(r, platform.All())
 	for _, e := range events {
 		whole.Apply(e)
 	}
@@ -33,7 +34,7 @@ func sameFromSnapshot(t *rapid.T, r *rack.Rack, events []rack.Event, cut int) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		t.Fatal(err)
 	}
-	run, err := rack.RunFrom(r, platform.All(), &s)
+	run, err := rack.FollowerFrom(r, platform.All(), &s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,12 +98,11 @@ func TestASnapshotIsTheEventsBeforeIt(t *testing.T) {
 }
 
 // TestASnapshotHoldsAllOfARun: whoever gives a run something more to remember gives
-// it to Snapshot and RunFrom, and raises SnapshotVersion.
+// it to Snapshot and FollowerFrom, and raises SnapshotVersion.
 func TestASnapshotHoldsAllOfARun(t *testing.T) {
 	run := reflect.TypeFor[rack.Run]()
-	binder, _ := run.FieldByName("binder")
 	devices, _ := run.FieldByName("devices")
-	for is, fields := range map[reflect.Type]int{run: 20, binder.Type.Elem(): 8, devices.Type.Elem().Elem(): 20, reflect.TypeFor[rack.TicketState](): 5} {
+	for is, fields := range map[reflect.Type]int{run: 20, devices.Type.Elem().Elem(): 20, reflect.TypeFor[rack.TicketState](): 5} {
 		if is.NumField() != fields {
 			t.Errorf("%s has %d fields, and had %d when Snapshot was written", is, is.NumField(), fields)
 		}
@@ -120,12 +120,35 @@ func TestASnapshotOfSomethingElse(t *testing.T) {
 		"other devices":         func(s *rack.Snapshot) { s.Devices[1].Name = "nobody" },
 	} {
 		s := rack.NewRun(r, platform.All()).Snapshot()
-		if _, err := rack.RunFrom(r, platform.All(), s); err != nil {
+		if _, err := rack.FollowerFrom(r, platform.All(), s); err != nil {
 			t.Fatal(err)
 		}
 		spoil(s)
-		if run, err := rack.RunFrom(r, platform.All(), s); err == nil {
+		if run, err := rack.FollowerFrom(r, platform.All(), s); err == nil {
 			t.Errorf("%s: it was taken for %s", name, fmt.Sprint(run.Status))
 		}
 	}
+}
+
+// TestAFollowerShowsTheSame as a run that binds packets, whatever happens.
+func TestAFollowerShowsTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		r := small()
+		run, follower := rack.NewRun(r, platform.All()), rack.NewFollower(r, platform.All())
+		for i := range rapid.IntRange(0, 40).Draw(t, "length") {
+			e := anyEvent(t, r)
+			e.Seq = uint64(i + 1)
+			run.Apply(e)
+			follower.Apply(e)
+		}
+		a, b := stateOf(run), stateOf(follower)
+		for k := range a {
+			if strings.HasPrefix(k, "mac ") || strings.HasPrefix(k, "owner ") || strings.HasPrefix(k, "class ") {
+				continue // the binder's
+			}
+			if !reflect.DeepEqual(a[k], b[k]) {
+				t.Errorf("%s: %+v of the run, %+v of the follower", k, a[k], b[k])
+			}
+		}
+	})
 }
