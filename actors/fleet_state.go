@@ -65,18 +65,19 @@ type Counts struct {
 func (p *rackProxy) standing() *stands {
 	s := &stands{rack: p.name, known: p.isTold && (p.lost || !p.unread()), status: rack.Idle}
 	m := &messages.FleetRack{Name: messages.RackName(p.name), Agent: p.agent(), LastSeq: p.head, PlanHash: p.planned}
+	if p.asleep != nil {
+		m.LastSeq = p.asleep.saved.Followed // what has come since is not in the row yet
+	}
 	for _, x := range p.orders {
 		s.orders = append(s.orders, x.order.GetId())
 	}
 	m.Orders, s.refused = uint32(len(p.orders)), p.refused
-	if p.run != nil {
-		s.status = p.run.Status
-		t := p.tally.of(p.run)
-		s.devices, s.ends = t.counts, t.ends
-		m.Ready, m.Failed, m.Skipped, m.Progress, m.Devices = t.ready, t.failed, t.skipped, t.progress, uint32(len(t.rows))
-		m.Cause, m.Bundle, m.SignedBy = p.run.Cause, p.run.Bundle, p.run.SignedBy
-		if p.run.PlanHash != "" {
-			m.PlanHash = p.run.PlanHash
+	if r := p.row(); r != nil {
+		s.status, s.devices, s.ends = r.status, r.counts, r.ends
+		m.Ready, m.Failed, m.Skipped, m.Progress, m.Devices = r.ready, r.failed, r.skipped, r.progress, r.devices
+		m.Cause, m.Bundle, m.SignedBy = r.cause, r.bundle, r.signedBy
+		if r.planHash != "" {
+			m.PlanHash = r.planHash
 		}
 	}
 	m.Status = string(s.status)

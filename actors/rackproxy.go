@@ -32,7 +32,6 @@ type rackProxy struct {
 	epoch    uint64
 	logEpoch uint64 // by the word of the log alone
 	salvaged uint64 // what is older may be out of date: the agent was adopted, or its journal salvaged
-	doubted  uint64 // by the word of the log alone
 	planned  string // hash of the plan that was handed in last
 	followed uint64 // newest event that came by following the log
 	read     bool   // the log was read to its end; run is nil when nothing is planned
@@ -41,6 +40,7 @@ type rackProxy struct {
 	making   string // and of that with which it is being loaded; empty: it is not known yet
 	life     life
 	tally    tally
+	asleep   *asleep // where the run stands, which is not held: somebody will need it, or nobody; nil: it is held, or there is none
 	loading  bool
 	stale    bool              // load once more when this load has ended
 	behind   []*messages.Event // came while the run was loaded
@@ -153,6 +153,7 @@ func (p *rackProxy) Receive(c actor.Context) {
 		p.told(m)
 	case *save:
 		p.save()
+		p.sleep()
 	case *saved:
 		p.isSaved(m)
 	case *Planned:
@@ -194,9 +195,9 @@ func (p *rackProxy) logged(m *inLog) {
 	p.place, p.placed = m.position, m.at
 	p.raise(m.epoch)
 	if m.claim && m.epoch > 1 {
-		p.doubted = max(p.doubted, p.followed)
 		p.doubt(p.followed) // the word of an agent that is lost
 	}
+	p.wake()
 	if p.head == 0 && p.run == nil && !p.loading && len(m.events) > 0 && m.events[0].GetSeq() == 1 {
 		p.follow(m.events)
 	}
@@ -244,6 +245,7 @@ func (p *rackProxy) replanned(hash string) {
 	switch {
 	case !p.isTold, p.head < p.due && !p.lost: // its run is being read from the log
 	case p.run != nil && (p.run.Status != rack.Idle || p.made == hash):
+	case p.asleep != nil && (p.asleep.saved.Status != rack.Idle || p.asleep.saved.PlanHash == hash):
 	case p.loading && p.making == hash:
 	default:
 		p.load()
@@ -278,7 +280,10 @@ var errReplaced = errors.New("another agent has taken the rack")
 
 // doubt says that what the log holds up to a sequence may be out of date.
 func (p *rackProxy) doubt(seq uint64) {
-	p.salvaged = max(p.salvaged, seq)
+	if seq > p.salvaged {
+		p.salvaged = seq
+		p.wake()
+	}
 	if p.run != nil {
 		p.run.Salvaged = p.salvaged
 	}
@@ -309,8 +314,9 @@ func (p *rackProxy) apply(run *rack.Run, l *life, m *messages.Event) *rack.Event
 
 // asked answers a question for the state of the rack.
 func (p *rackProxy) asked(c actor.Context) {
-	if p.unread() {
+	if p.unread() || p.asleep != nil {
 		p.askers = append(p.askers, c.Sender())
+		p.wake()
 		if p.isTold && !p.loading && !p.read {
 			p.load()
 		}
@@ -321,7 +327,7 @@ func (p *rackProxy) asked(c actor.Context) {
 
 // answer answers those who asked, once what the rack did is known.
 func (p *rackProxy) answer() {
-	if len(p.askers) == 0 || p.unread() {
+	if len(p.askers) == 0 || p.unread() || p.asleep != nil {
 		return
 	}
 	for _, to := range p.askers {

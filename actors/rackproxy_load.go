@@ -41,7 +41,7 @@ func (p *rackProxy) load() {
 	if p.again != nil {
 		p.again.Stop()
 	}
-	p.loading, p.stale, p.read, p.run, p.behind, p.making = true, false, false, nil, nil, ""
+	p.loading, p.stale, p.read, p.run, p.asleep, p.behind, p.making = true, false, false, nil, nil, nil, ""
 	name, planned := p.name, p.planned
 	go func() {
 		m := &loaded{}
@@ -113,7 +113,7 @@ const loadAgain = 30 * time.Second
 const readBatch = 512
 
 func (p *rackProxy) loaded(m *loaded) {
-	p.loading = false
+	p.loading, p.asleep = false, nil
 	if p.stale && m.err == nil {
 		p.load()
 		return

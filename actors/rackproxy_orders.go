@@ -51,6 +51,7 @@ func (p *rackProxy) ordered(o *messages.Order) {
 		}
 	}
 	p.orders = append(p.orders, &pendingAnswer{order: o})
+	p.wake()
 	if p.run != nil && p.run.Answered(o.GetId()) {
 		p.answered(o.GetId(), nil)
 	}
@@ -62,6 +63,12 @@ func (p *rackProxy) ordered(o *messages.Order) {
 // it may have answered long ago is known only once the run is loaded.
 func (p *rackProxy) give() {
 	if p.line == nil || !p.isTold || p.head < p.due {
+		return
+	}
+	if p.asleep != nil {
+		if len(p.orders) > 0 {
+			p.wake() // it knows which were answered
+		}
 		return
 	}
 	if !p.read && p.head > 0 {

@@ -17,15 +17,16 @@ type Saved struct {
 	Position uint64    // of the newest message of the rack that is in it
 	Time     time.Time // when the log took that message
 	Epoch    uint64
-	Doubted  uint64 // what is older is the word of an agent that was replaced
+	Doubted  uint64 // what is older may be out of date: the agent was adopted, or its journal salvaged
 	Followed uint64 // newest event that the messages hold
 	Refused  string // id of the last order to begin a run that was refused
 
-	PlanHash             string // of the plan that the run carries out; empty: nothing is planned
+	PlanHash             string // of the plan that the run carries out, or will
 	Status               rack.Status
 	Started, Ended, Last time.Time // of the run; of its newest event
 
-	Run *rack.Snapshot `json:"-"` // it is read and written apart; nil with PlanHash
+	Row *SavedRow      // what is told of the run in a line; nil: nothing is planned
+	Run *rack.Snapshot `json:"-"` // it is read and written apart; nil with Row
 }
 
 // Known is what the log holds when the coordinator starts.
@@ -62,6 +63,12 @@ type (
 	}
 )
 
+// asleep is a run that is not held: where it stands, and where it is.
+type asleep struct {
+	saved *Saved
+	row   row
+}
+
 // told takes in what the log held of the rack when the coordinator started.
 func (p *rackProxy) told(m *known) {
 	p.isTold, p.due = true, m.due
@@ -75,16 +82,29 @@ func (p *rackProxy) told(m *known) {
 	p.tell()
 }
 
-// restore takes the rack up where it stood when it was saved.
+// restore takes the rack up where it stood when it was saved. Its run is read only
+// when somebody needs it.
 func (p *rackProxy) restore(s *Saved) {
 	p.restored, p.place, p.placed, p.kept = s.Position, s.Position, s.Time, s.Position
 	p.raise(s.Epoch)
-	p.doubted = s.Doubted
 	p.doubt(s.Doubted)
 	p.followed, p.head, p.refused = s.Followed, max(p.head, s.Followed), s.Refused
-	if s.PlanHash == "" {
+	if s.Row == nil {
 		return
 	}
+	p.life = life{s.Started, s.Ended, s.Last}
+	p.asleep, p.read = &asleep{s, s.Row.row(s)}, true
+	if p.due > s.Followed || p.salvaged > s.Doubted || len(p.orders)+len(p.askers) > 0 {
+		p.wake()
+	}
+}
+
+// wake has the run read that is not held.
+func (p *rackProxy) wake() {
+	if p.asleep == nil || p.loading {
+		return
+	}
+	s := p.asleep.saved
 	p.loading, p.stale, p.behind, p.making = true, false, nil, s.PlanHash
 	go func() {
 		m := &loaded{made: s.PlanHash, life: life{s.Started, s.Ended, s.Last}, restored: true}
@@ -94,6 +114,17 @@ func (p *rackProxy) restore(s *Saved) {
 		})
 		p.root.Send(p.self, m)
 	}()
+}
+
+// sleep lets go of a run that has ended, and that was saved: most racks of a
+// coordinator have been imaged long ago.
+func (p *rackProxy) sleep() {
+	if p.run == nil || p.run.Status != rack.Completed && p.run.Status != rack.Halted || p.saving || p.place != p.kept || p.kept == 0 || p.run.Seq() > p.followed || len(p.orders) > 0 {
+		return
+	}
+	s := p.standsNow()
+	s.Run = nil
+	p.asleep, p.run, p.tally = &asleep{s, *p.row()}, nil, tally{}
 }
 
 func (p *rackProxy) runFrom(ctx context.Context, s *Saved) (*rack.Run, error) {
@@ -114,14 +145,34 @@ func (p *rackProxy) runFrom(ctx context.Context, s *Saved) (*rack.Run, error) {
 	return rack.FollowerFrom(plan.Rack, plan.Platforms, snapshot)
 }
 
+// row is what is told of the run in the line of the rack; nil: there is none.
+func (p *rackProxy) row() *row {
+	switch {
+	case p.asleep != nil:
+		return &p.asleep.row
+	case p.run != nil:
+		return &row{status: p.run.Status, cause: p.run.Cause, planHash: p.run.PlanHash, bundle: p.run.Bundle, signedBy: p.run.SignedBy, sums: p.tally.of(p.run).sums}
+	}
+	return nil
+}
+
 // saved is where the rack stands, to be kept; nil: it is not known, or was kept.
 func (p *rackProxy) saved() *Saved {
-	if p.o.Save == nil || p.place == p.kept || p.loading || p.lost || p.unread() || p.run == nil && p.head > 0 {
+	if p.o.Save == nil || p.place == p.kept || p.loading || p.lost || p.unread() || p.asleep != nil || p.run == nil && p.head > 0 {
 		return nil
 	}
-	s := &Saved{Rack: p.name, Position: p.place, Time: p.placed, Epoch: p.logEpoch, Doubted: p.doubted, Followed: p.followed, Refused: p.refused, Status: rack.Idle}
+	s := p.standsNow()
 	if p.run != nil {
-		s.PlanHash, s.Status, s.Run = p.made, p.run.Status, p.run.Snapshot()
+		s.Run = p.run.Snapshot()
+	}
+	return s
+}
+
+// standsNow is where the rack stands, without its run.
+func (p *rackProxy) standsNow() *Saved {
+	s := &Saved{Rack: p.name, Position: p.place, Time: p.placed, Epoch: p.logEpoch, Doubted: p.salvaged, Followed: p.followed, Refused: p.refused, Status: rack.Idle}
+	if p.run != nil {
+		s.PlanHash, s.Status, s.Row = p.made, p.run.Status, savedRow(p.row())
 		s.Started, s.Ended, s.Last = p.life.started, p.life.ended, p.life.last
 	}
 	return s

@@ -25,6 +25,7 @@ type savedRuns struct {
 	heads map[string][]byte
 	runs  map[string][]byte
 	times int
+	read  int   // runs
 	fail  error // of reading
 }
 
@@ -52,6 +53,7 @@ func (s *savedRuns) run(x *Saved) (*rack.Snapshot, error) {
 		return nil, s.fail
 	}
 	var out rack.Snapshot
+	s.read++
 	return &out, json.Unmarshal(s.runs[x.Rack], &out)
 }
 
@@ -142,9 +144,13 @@ type told struct {
 }
 
 func (r *records) tells(name string) (x told) {
-	x.rack = ask[*messages.Rack](r, &GetRack{name})
 	x.fleet = ask[*messages.Fleet](r, &GetFleet{Whole: true})
 	x.counts = ask[Counts](r, &GetCounts{})
+	x.rack = ask[*messages.Rack](r, &GetRack{name}) // for which the run is read
+	synctest.Wait()
+	if again := ask[*messages.Fleet](r, &GetFleet{Whole: true}); !proto.Equal(again, x.fleet) {
+		r.t.Errorf("with the run it tells\n%v, and told\n%v", again, x.fleet)
+	}
 	r.stop()
 	x.head, x.run = r.saves.of(name), r.saves.runs[name]
 	return x
@@ -359,5 +365,62 @@ func TestARackIsSavedNowAndThen(t *testing.T) {
 		times(2, "it is the turn of others")
 		log(rack.Event{Kind: rack.RackCompleted})
 		times(3, "it is completed")
+	})
+}
+
+// TestARunThatHasEndedIsLetGo once it was saved, and is read when somebody asks, or
+// when something comes.
+func TestARunThatHasEndedIsLetGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		has := func(log []LogEntry, k rack.Kind) bool {
+			return slices.ContainsFunc(eventsOf(log), func(m *messages.Event) bool { return m.GetKind() == string(k) })
+		}
+		log := logOf(t, rand.New(rand.NewPCG(0, 1)))
+		for seed := uint64(1); has(log, rack.RackResumed); seed++ {
+			log = logOf(t, rand.New(rand.NewPCG(seed, 1)))
+		}
+		end := 1 + slices.IndexFunc(log, func(e LogEntry) bool {
+			return has([]LogEntry{e}, rack.RackCompleted)
+		})
+		s := nothingSaved()
+		r := coordinator(t, s, log[:end])
+		defer r.stop()
+		r.send(&Known{})
+		r.send(&CaughtUp{})
+		r.send(&Logged{Entries: log[:end]})
+		read := func() int { s.mu.Lock(); defer s.mu.Unlock(); return s.read }
+		itsTurn := func() {
+			for p := range uint32(SaveParts) {
+				r.send(&SaveSome{p})
+			}
+		}
+		before, counts := ask[*messages.Rack](r, &GetRack{"r1"}), ask[Counts](r, &GetCounts{})
+		itsTurn() // it is saved
+		itsTurn() // it is let go
+		if n := read(); n != 0 {
+			t.Fatalf("its run was read %d times", n)
+		}
+		if got := ask[Counts](r, &GetCounts{}); !reflect.DeepEqual(got, counts) {
+			t.Errorf("without the run it tells %+v, and told %+v", got, counts)
+		}
+		if got := ask[*messages.Rack](r, &GetRack{"r1"}); !proto.Equal(got, before) || read() != 1 {
+			t.Errorf("it tells\n%v, and told\n%v; its run was read %d times", got, before, read())
+		}
+		itsTurn()
+		r.mu.Lock()
+		r.events["r1"] = eventsOf(log)
+		r.mu.Unlock()
+		for i := end; i < len(log); i++ {
+			r.send(&Logged{Entries: log[i : i+1]})
+		}
+		whole := coordinator(t, nothingSaved(), log)
+		whole.send(&Known{})
+		whole.send(&CaughtUp{})
+		whole.send(&Logged{Entries: log})
+		want := ask[*messages.Rack](whole, &GetRack{"r1"})
+		whole.stop()
+		if got := ask[*messages.Rack](r, &GetRack{"r1"}); !proto.Equal(got, want) || read() != 2 {
+			t.Errorf("it tells\n%v, not\n%v; its run was read %d times", got, want, read())
+		}
 	})
 }

@@ -11,16 +11,28 @@ import (
 // tally is where the devices of a run stand, all of them together. It is kept up as
 // events come: an event of one device is no reason to look at all of them.
 type tally struct {
-	counts                 map[DeviceCount]int // never changed once it was made
-	ready, failed, skipped uint32
-	progress               float64       // 0 to 1
-	ends                   *fleet.Member // never changed once it was made
-
+	sums
 	run      *rack.Run // that was counted
 	salvaged uint64    // as it was then
 	rows     []tallied // in the order of the rack file
 	changed  []string  // devices that an event told of since
 	linked   bool      // ends may be another one
+}
+
+// sums are what a tally says.
+type sums struct {
+	counts                          map[DeviceCount]int // never changed once it was made
+	devices, ready, failed, skipped uint32
+	progress                        float64       // 0 to 1
+	ends                            *fleet.Member // never changed once it was made
+}
+
+// row is all that is told of a run in the line of its rack.
+type row struct {
+	status           rack.Status
+	cause, planHash  string
+	bundle, signedBy string
+	sums
 }
 
 // tallied is how one device was counted.
@@ -49,7 +61,7 @@ func (t *tally) of(run *rack.Run) *tally {
 	}
 	if all {
 		t.run, t.salvaged, t.rows, t.linked = run, run.Salvaged, make([]tallied, len(run.Rack.Devices)), true
-		t.counts = map[DeviceCount]int{}
+		t.counts, t.devices = map[DeviceCount]int{}, uint32(len(t.rows))
 	} else {
 		t.counts = maps.Clone(t.counts)
 	}
