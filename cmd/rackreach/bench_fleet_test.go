@@ -222,7 +222,7 @@ func (b *benched) image(n int, takes time.Duration) result {
 		name += "-fastest"
 	}
 	profiled := b.profile(name+".cpu", "profile?seconds=30", takes/2)
-	begin := time.Now()
+	begin, samples := time.Now(), b.sample()
 	b.leave = b.agents(n, takes)
 	total := int64(n * len(b.events))
 	for end := time.Now().Add(10 * time.Minute); b.heard.Load() < total; time.Sleep(5 * time.Millisecond) {
@@ -230,7 +230,7 @@ func (b *benched) image(n int, takes time.Duration) result {
 			t.Fatalf("%d of %d events came out of the API", b.heard.Load(), total)
 		}
 	}
-	took := time.Since(begin)
+	took, resident := time.Since(begin), samples()
 	<-profiled
 	<-b.profile(name+".heap", "heap", 0)
 	after, busy := b.usage(), machineUse(t).since(machine)
@@ -241,13 +241,13 @@ func (b *benched) image(n int, takes time.Duration) result {
 	slices.Sort(b.late)
 	quantile := func(permille int) time.Duration { return b.late[min(len(b.late)*permille/1000, len(b.late)-1)] }
 	cpu := (after.cpu - before.cpu).Seconds()
-	r := result{p99: quantile(990), memory: float64(after.rss-idle.rss) / float64(n) / 1024, cpu: 1000 * cpu / float64(n*len(b.plan.Rack.Devices))}
+	r := result{p99: quantile(990), memory: float64(resident-idle.rss) / float64(n) / 1024, cpu: 1000 * cpu / float64(n*len(b.plan.Rack.Devices))}
 	latency := fmt.Sprintf("event to API: half within %.3f s, 99 %% within %.3f s, all within %.3f s", quantile(500).Seconds(), r.p99.Seconds(), quantile(1000).Seconds())
 	if takes == 0 {
 		latency = "as fast as it can"
 	}
-	fmt.Printf("%d racks x %d devices, %d events in %.0f s: %.0f events/s; %s; coordinator: CPU %.1f s (%.2f ms per device), %.0f MiB resident (at most %.0f), %.0f KiB per rack; the machine was busy to %.0f %%\n",
-		n, len(b.plan.Rack.Devices), total, took.Seconds(), float64(total)/took.Seconds(), latency, cpu, r.cpu, float64(after.rss)/1024/1024, float64(after.peak)/1024/1024, r.memory, 100*busy)
+	fmt.Printf("%d racks x %d devices, %d events in %.0f s: %.0f events/s; %s; coordinator: CPU %.1f s (%.2f ms per device), resident at most times %.0f MiB, %.0f KiB per rack, at the end %.0f MiB, at most %.0f MiB; the machine was busy to %.0f %%\n",
+		n, len(b.plan.Rack.Devices), total, took.Seconds(), float64(total)/took.Seconds(), latency, cpu, r.cpu, float64(resident)/1024/1024, r.memory, float64(after.rss)/1024/1024, float64(after.peak)/1024/1024, 100*busy)
 	return r
 }
 

@@ -51,6 +51,31 @@ func (b *benched) usage() used {
 	return u
 }
 
+// sample looks at the resident memory every second, until it is asked for the middle
+// of what it saw.
+func (b *benched) sample() (middle func() int64) {
+	var all []int64
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-time.After(time.Second):
+				all = append(all, b.usage().rss)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	return func() int64 {
+		close(stop)
+		<-done
+		all = append(all, b.usage().rss)
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+}
+
 const userTick = 10 * time.Millisecond // USER_HZ is 100
 
 // machine is what all processors have done since the machine was started.
