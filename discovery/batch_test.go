@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/discovery/wire"
@@ -249,4 +252,40 @@ func (b *batch) answerKept(n int) {
 	w := b.s.options.Wire.(*batches)
 	b.answer(n, testTime)
 	<-w.out
+}
+
+// TestPacketsGather: those that come while the disk is synced, and for a moment after,
+// share the next commit; who asks alone is answered at once.
+func TestPacketsGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := lease.Open(filepath.Join(t.TempDir(), "leases.db"), lease.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newBatches()
+		s := testServer(t, Options{Wire: w, Leases: store, Table: strangers("10.0.1.1", "10.0.1.99")})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- s.Serve(ctx) }()
+		ask := func(p *packet) wire.Datagram {
+			w.in <- []wire.Datagram{{Payload: p.bytes(), Peer: sender}}
+			return (<-w.out)[0]
+		}
+		began := time.Now()
+		const clients = 20
+		for n := range clients {
+			ask(discover().from(client(n)))
+			ask(asks().from(client(n)).addr(50, fmt.Sprintf("10.0.1.%d", n+1)).addr(54, ours))
+			if took, want := time.Since(began), time.Duration(n)*gather; took != want {
+				t.Errorf("client %d had its address after %s, want %s", n+1, took, want)
+			}
+		}
+		if st := store.Stats(); st.Commits != clients {
+			t.Errorf("%+v", st)
+		}
+		stop()
+		if err := errors.Join(<-ended, store.Close()); err != nil {
+			t.Error(err)
+		}
+	})
 }

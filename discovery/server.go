@@ -173,7 +173,10 @@ func (s *Server) loop(ctx context.Context) error {
 			return nil
 		case err == nil:
 			failed = 0
-			b.answer(n, time.Now())
+			began := time.Now()
+			if b.answer(n, began) {
+				time.Sleep(gather - time.Since(began))
+			}
 		default:
 			if failed++; errors.Is(err, net.ErrClosed) || failed >= maxReadErrors {
 				return fmt.Errorf("read DHCP packet: %w", err)

@@ -404,6 +404,9 @@ func (s *Store) ends(e *entry) {
 	}
 }
 
+// Durable reports whether a Commit syncs the disk.
+func (s *Store) Durable() bool { return s.disk != nil }
+
 // Changed reports whether there is anything to commit.
 func (s *Store) Changed() bool {
 	s.mu.Lock()
