@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -316,13 +317,19 @@ func TestAnAdoptedRackIsInDoubt(t *testing.T) {
 
 // TestALogThatCannotBeRead is told, and is no reason to show an idle rack.
 func TestALogThatCannotBeRead(t *testing.T) {
-	inFleet(t, func(t *testing.T, r *records) {
-		r.fail = errors.New("the disk has gone")
-		r.append("r1", begins)
+	synctest.Test(t, func(t *testing.T) {
+		r := &records{t: t, system: newSystem(), events: map[string][]*messages.Event{}, fail: errors.New("the disk has gone")}
+		e := begins
+		e.Rack, e.Seq, e.Time = "r1", 1, time.Now()
+		r.events["r1"] = []*messages.Event{messages.FromEvent(e)}
+		r.spawn()
+		defer r.stop()
+		r.send(&Known{[]KnownRack{{Rack: "r1", Due: 1}}}) // the log held it when the coordinator began
+		r.send(&CaughtUp{})
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if m, err := Ask[*messages.Rack](ctx, r.system, r.fleet, &GetRack{Rack: "r1"}); err == nil {
-			t.Errorf("%v", m)
+		if m, err := Ask[*messages.Rack](ctx, r.system, r.fleet, &GetRack{Rack: "r1"}); err == nil || !strings.Contains(err.Error(), "the disk has gone") {
+			t.Errorf("%v %v", m, err)
 		}
 		r.mu.Lock()
 		r.fail = nil

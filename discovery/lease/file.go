@@ -25,7 +25,7 @@ const (
 	// room is what the size of the file is a multiple of, in bytes. It doubles, as long
 	// as that is at most roomMost more, since clients wait for it. What it grows by is
 	// zeros on disk before a record goes there: then a sync has no size to write.
-	room     = 64 << 10
+	room     = 16 << 10
 	roomMost = 4 << 20
 	// maxRecord bounds the leases of a record, in bytes.
 	maxRecord = renewed * (32 + 5*(maxText+1))
