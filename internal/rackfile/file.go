@@ -25,7 +25,7 @@ type file struct {
 }
 
 var (
-	topKeys     = []string{"apiVersion", "kind", "name", "number", "agent", "networks", "devices", "links", "inventory"}
+	topKeys     = []string{"apiVersion", "kind", "name", "number", "agent", "networks", "site", "devices", "links", "inventory"}
 	agentKeys   = []string{"cable", "bmcCable", "interface"}
 	networkKeys = []string{"management", "data"}
 )
@@ -46,6 +46,7 @@ func (r *reader) rack(root *yaml.Node) *file {
 	f.rack.Number = r.integer(m, f.top, "number")
 	r.agent(m, f)
 	r.networks(m, f)
+	r.site(m, f)
 	r.require(m, f.top, "", "devices", "devices: and a list of them")
 	if n, ok := m["devices"]; ok {
 		r.devices(n, f)
@@ -99,27 +100,27 @@ func (r *reader) networks(m map[string]*yaml.Node, f *file) {
 	if nets == nil {
 		return
 	}
-	f.rack.Management, f.rack.ManagementPool = r.network(n, nets, f.top, "management")
-	f.rack.Data, f.rack.DataPool = r.network(n, nets, f.top, "data")
+	f.rack.Management, f.rack.ManagementPool, f.rack.Site.ManagementGateway = r.network(n, nets, f.top, "management")
+	f.rack.Data, f.rack.DataPool, f.rack.Site.DataGateway = r.network(n, nets, f.top, "data")
 }
 
-func (r *reader) network(around *yaml.Node, nets map[string]*yaml.Node, at *place, key string) (netip.Prefix, rack.Pool) {
+func (r *reader) network(around *yaml.Node, nets map[string]*yaml.Node, at *place, key string) (_ netip.Prefix, _ rack.Pool, gateway netip.Addr) {
 	field := "networks." + key
 	n, ok := nets[key]
 	if !ok {
 		at.broken[field] = true
 		r.say(around.Line, key+": {cidr: 192.168.100.0/24}", "%s is missing", field)
-		return netip.Prefix{}, rack.Pool{}
+		return netip.Prefix{}, rack.Pool{}, gateway
 	}
-	m := r.mapping(n, at, field+".", field, "cidr", "pool", "strangers")
+	m := r.mapping(n, at, field+".", field, "cidr", "pool", "strangers", "gateway")
 	if m == nil {
 		at.broken[field] = true
-		return netip.Prefix{}, rack.Pool{}
+		return netip.Prefix{}, rack.Pool{}, gateway
 	}
 	p := r.cidr(n, m, at, field)
 	pool := r.pool(m, at, field)
 	pool.Strangers = r.boolean(m, at, field+".", "strangers")
-	return p, pool
+	return p, pool, r.gateway(m, at, field)
 }
 
 func (r *reader) cidr(around *yaml.Node, m map[string]*yaml.Node, at *place, field string) netip.Prefix {
