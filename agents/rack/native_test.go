@@ -11,9 +11,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/internal/answerfile"
 	"github.com/rackreach/rackreach/internal/boot"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/rackfile"
 )
 
 // nativeShelf is a bundle in memory.
@@ -143,6 +146,31 @@ func TestNativeTrouble(t *testing.T) {
 		b, _, err := n.File(boot.Ticket{ID: "RUN/debian/1", Run: "RUN", Device: "debian"}, "http://h/t", "preseed.cfg")
 		if err == nil || errors.Is(err, boot.ErrNoFile) || b != nil || !strings.Contains(log.String(), x.says) || strings.Contains(log.String(), nativeHash) {
 			t.Errorf("%q, %v; the log has %q, want %s", b, err, log.String(), x.says)
+		}
+	}
+}
+
+// A host is told its router, name server and time server; one that ESXi installs is
+// told the URL of its loader, while its ticket is open.
+func TestTableOfASite(t *testing.T) {
+	ip := netip.MustParseAddr
+	r, err := rackfile.Read(example, platform.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Site = rack.Site{DataGateway: ip("10.0.1.1"), DNS: []netip.Addr{ip("10.0.1.2"), ip("10.0.1.3")}, NTP: []netip.Addr{ip("10.0.1.4")}}
+	d, _ := r.Device("server-01")
+	d.Install = &rack.Install{Installer: rack.ESXi}
+	d.MACs = []string{"02:00:00:00:00:0a"}
+	services, ticket := &boot.Services{}, boot.Ticket{Device: "server-01", Token: strings.Repeat("0", 32)}
+	for _, open := range []bool{true, false} {
+		tickets, loader := []boot.Ticket{ticket}, services.NativeURL(ticket)+"/mboot.efi"
+		if !open {
+			tickets, loader = nil, ""
+		}
+		e, _, err := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("10.0.1.9"), tickets, services).Lookup(rack.Keys{MAC: d.MACs[0], Stage: rack.StageIPXE})
+		if err != nil || e.Router != ip("10.0.1.1") || e.DNS != ip("10.0.1.2") || e.NTP != ip("10.0.1.4") || e.BootURL != loader {
+			t.Errorf("open %v: %+v, %v", open, e, err)
 		}
 	}
 }
