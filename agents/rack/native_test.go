@@ -150,15 +150,15 @@ func TestNativeTrouble(t *testing.T) {
 	}
 }
 
-// A host is told its router, name server and time server; one that ESXi installs is
-// told the URL of its loader, while its ticket is open.
-func TestTableOfASite(t *testing.T) {
+// A host that ESXi installs is told the URL of its loader, while its ticket is open;
+// and of its site, as others are.
+func TestTableOfESXi(t *testing.T) {
 	ip := netip.MustParseAddr
 	r, err := rackfile.Read(example, platform.All())
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Site = rack.Site{DataGateway: ip("10.0.1.1"), DNS: []netip.Addr{ip("10.0.1.2"), ip("10.0.1.3")}, NTP: []netip.Addr{ip("10.0.1.4")}}
+	r.DataRouter, r.Services = ip("10.0.1.1"), rack.Services{DNS: []netip.Addr{ip("10.0.1.2")}}
 	d, _ := r.Device("server-01")
 	d.Install = &rack.Install{Installer: rack.ESXi}
 	d.MACs = []string{"02:00:00:00:00:0a"}
@@ -169,7 +169,7 @@ func TestTableOfASite(t *testing.T) {
 			tickets, loader = nil, ""
 		}
 		e, _, err := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("10.0.1.9"), tickets, services).Lookup(rack.Keys{MAC: d.MACs[0], Stage: rack.StageIPXE})
-		if err != nil || e.Router != ip("10.0.1.1") || e.DNS != ip("10.0.1.2") || e.NTP != ip("10.0.1.4") || e.BootURL != loader {
+		if err != nil || e.Router != ip("10.0.1.1") || e.DNS[0] != ip("10.0.1.2") || e.BootURL != loader {
 			t.Errorf("open %v: %+v, %v", open, e, err)
 		}
 	}

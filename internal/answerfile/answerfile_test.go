@@ -37,12 +37,15 @@ func goldenJobs(fatal func(...any)) map[string]*Job {
 	if err != nil {
 		fatal(err)
 	}
-	full := rack.Site{DataGateway: ip("10.0.1.1"), Domain: "r1.example.net", DNS: []netip.Addr{ip("10.0.1.2"), ip("10.0.1.3")}, NTP: []netip.Addr{ip("10.0.1.4")}}
-	job := func(site rack.Site, d rack.Device) *Job {
+	full := rack.Services{Domain: "r1.example.net", DNS: []netip.Addr{ip("10.0.1.2"), ip("10.0.1.3")}, NTP: []netip.Addr{ip("10.0.1.4")}}
+	job := func(site rack.Services, d rack.Device) *Job {
 		d.Name, d.Role, d.Address = "server-01", rack.Server, ip("10.0.1.11")
 		j := &Job{
-			Rack:   &rack.Rack{Name: "r1", Data: netip.MustParsePrefix("10.0.1.0/24"), Site: site, Devices: []rack.Device{d}},
+			Rack:   &rack.Rack{Name: "r1", Data: netip.MustParsePrefix("10.0.1.0/24"), Services: site, Devices: []rack.Device{d}},
 			Device: d.Name, Run: "RUN1", Ticket: "r1/server-01/1", Base: "http://10.0.1.9/native/0123456789abcdef0123456789abcdef",
+		}
+		if site.Domain != "" {
+			j.Rack.DataRouter = ip("10.0.1.1")
 		}
 		if d.Install.PasswordHash != "" {
 			j.PasswordHash = hash
@@ -51,16 +54,16 @@ func goldenJobs(fatal func(...any)) map[string]*Job {
 	}
 	mac := []string{"02:00:00:00:00:0a"}
 	out := map[string]*Job{
-		"preseed": job(rack.Site{}, rack.Device{Install: &rack.Install{Installer: rack.Preseed, Kernel: "debian-12/linux", Keys: []string{key}}}),
+		"preseed": job(rack.Services{}, rack.Device{Install: &rack.Install{Installer: rack.Preseed, Kernel: "debian-12/linux", Keys: []string{key}}}),
 		"preseed-static": job(full, rack.Device{MACs: mac, Install: &rack.Install{Installer: rack.Preseed, Kernel: "debian-12/linux", Source: "http://10.0.1.5/debian",
 			Disk: rack.DiskRule{Serial: "S1"}, PasswordHash: "env:ROOT", Static: true}}),
-		"kickstart": job(rack.Site{}, rack.Device{Install: &rack.Install{Installer: rack.Kickstart, Kernel: "rhel-9/vmlinuz", Source: "http://10.0.1.5/rhel-9", Keys: []string{key}}}),
+		"kickstart": job(rack.Services{}, rack.Device{Install: &rack.Install{Installer: rack.Kickstart, Kernel: "rhel-9/vmlinuz", Source: "http://10.0.1.5/rhel-9", Keys: []string{key}}}),
 		"kickstart-static": job(full, rack.Device{MACs: mac, Install: &rack.Install{Installer: rack.Kickstart, Kernel: "rhel-9/vmlinuz", Source: "http://10.0.1.5/rhel-9",
 			Disk: rack.DiskRule{Path: "/dev/disk/by-id/nvme-S1"}, PasswordHash: "env:ROOT", Static: true}}),
-		"autoinstall": job(rack.Site{}, rack.Device{Install: &rack.Install{Installer: rack.Autoinstall, Kernel: "ubuntu/vmlinuz", Source: "http://10.0.1.5/ubuntu.iso", Keys: []string{key}}}),
+		"autoinstall": job(rack.Services{}, rack.Device{Install: &rack.Install{Installer: rack.Autoinstall, Kernel: "ubuntu/vmlinuz", Source: "http://10.0.1.5/ubuntu.iso", Keys: []string{key}}}),
 		"autoinstall-static": job(full, rack.Device{MACs: mac, Install: &rack.Install{Installer: rack.Autoinstall, Kernel: "ubuntu/vmlinuz", Source: "http://10.0.1.5/ubuntu.iso",
 			Disk: rack.DiskRule{MinSize: 400e9, MaxSize: 500e9}, PasswordHash: "env:ROOT", Static: true}}),
-		"esxi": job(rack.Site{}, rack.Device{Image: "esxi-8/BOOT.CFG", Install: &rack.Install{Installer: rack.ESXi, Disk: rack.DiskRule{Path: "/dev/disks/naa.5000c500a1b2c3d4"}, PasswordHash: "env:ROOT"}}),
+		"esxi": job(rack.Services{}, rack.Device{Image: "esxi-8/BOOT.CFG", Install: &rack.Install{Installer: rack.ESXi, Disk: rack.DiskRule{Path: "/dev/disks/naa.5000c500a1b2c3d4"}, PasswordHash: "env:ROOT"}}),
 		"esxi-static": job(full, rack.Device{MACs: mac, Image: "esxi-8/BOOT.CFG", Install: &rack.Install{Installer: rack.ESXi,
 			Disk: rack.DiskRule{Path: "/dev/disks/naa.5000c500a1b2c3d4"}, PasswordHash: "env:ROOT", Keys: []string{key}, Static: true}}),
 	}

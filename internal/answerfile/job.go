@@ -69,12 +69,12 @@ func (j *Job) Args() []string {
 		// What is asked before the file is fetched is answered here (installation-guide,
 		// appendix B.2.2 and B.2.3); a network without a router, or without name servers,
 		// is asked about too (measured).
-		domain := j.Rack.Site.Domain
+		domain := j.Rack.Services.Domain
 		if domain == "" {
 			domain = "unassigned-domain"
 		}
 		nameserver := "" // and no question
-		if dns := j.Rack.Site.DNS; len(dns) > 0 {
+		if dns := j.Rack.Services.DNS; len(dns) > 0 {
 			nameserver = dns[0].String()
 		}
 		return []string{"auto=true", "priority=critical", "interface=auto", "netcfg/no_default_route=true", "netcfg/get_nameservers=" + nameserver, "hostname=" + d.Name, "domain=" + domain, "url=" + j.url("preseed.cfg")}
@@ -134,12 +134,12 @@ func (j *Job) values() (*values, *rack.Install, error) {
 	if x == nil {
 		return nil, nil, fmt.Errorf("%w: %s is installed by rackreach itself: write install: into the rack file for its system's own installer", ErrJob, d.Name)
 	}
-	prefix, gateway := j.Rack.Prefix(d.Home()), j.Rack.Gateway(d.Home())
+	prefix, gateway := j.Rack.Prefix(d.Home()), j.Rack.Router(d.Home())
 	v := &values{
-		Rack: j.Rack.Name, Device: d.Name, Host: d.Name, Domain: j.Rack.Site.Domain, FQDN: d.Name,
+		Rack: j.Rack.Name, Device: d.Name, Host: d.Name, Domain: j.Rack.Services.Domain, FQDN: d.Name,
 		Ticket: j.Ticket, Instance: j.Ticket, Receipt: "receipt:" + j.Run + "/" + j.Ticket,
 		Address: d.Address.String(), Netmask: netmask(prefix), CIDR: netip.PrefixFrom(d.Address, prefix.Bits()).String(),
-		DNS: j.Rack.Site.DNS, NTP: j.Rack.Site.NTP, Static: x.Static, Source: x.Source,
+		DNS: j.Rack.Services.DNS, NTP: j.Rack.Services.NTP, Static: x.Static, Source: x.Source,
 		DiskPath: x.Disk.Path, DiskSerial: x.Disk.Serial, DiskMin: x.Disk.MinSize, DiskMax: x.Disk.MaxSize,
 		Overwrites: j.Overwrites, Blank: zeros(2 * lookedAt), BlankHead: zeros(lookedAt), LookedAt: lookedAt,
 		PasswordHash: j.PasswordHash, HasPassword: !j.PasswordHash.IsZero(), Keys: x.Keys,

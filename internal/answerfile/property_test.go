@@ -44,7 +44,7 @@ func TestNoValueAddsALine(t *testing.T) {
 		x := *d.Install
 		x.Keys = slices.Clone(x.Keys)
 		d.MACs = slices.Clone(d.MACs)
-		places := map[string]*string{"name": &d.Name, "rack": &j.Rack.Name, "domain": &j.Rack.Site.Domain, "ticket": &j.Ticket, "run": &j.Run, "overwrites": &j.Overwrites,
+		places := map[string]*string{"name": &d.Name, "rack": &j.Rack.Name, "domain": &j.Rack.Services.Domain, "ticket": &j.Ticket, "run": &j.Run, "overwrites": &j.Overwrites,
 			"serial": &x.Disk.Serial, "path": &x.Disk.Path, "hash": &j.PasswordHash.text, "base": &j.Base}
 		if len(x.Keys) > 0 {
 			places["key"] = &x.Keys[0]

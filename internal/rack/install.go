@@ -2,7 +2,6 @@ package rack
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -50,15 +49,6 @@ type DiskRule struct {
 	MaxSize int64  `json:",omitzero"` // bytes; 0: no bound
 }
 
-// Site is what the devices of a rack are told about the place that they stand in.
-type Site struct {
-	ManagementGateway netip.Addr   `json:",omitzero"` // invalid: none
-	DataGateway       netip.Addr   `json:",omitzero"` // invalid: none
-	Domain            string       `json:",omitzero"`
-	DNS               []netip.Addr `json:",omitzero"`
-	NTP               []netip.Addr `json:",omitzero"`
-}
-
 // Home is the network that the own address of a device is on.
 func (d *Device) Home() Network {
 	if d.Role == Server {
@@ -67,17 +57,8 @@ func (d *Device) Home() Network {
 	return Management
 }
 
-// Gateway is the router of a network; invalid: none is known.
-func (r *Rack) Gateway(n Network) netip.Addr {
-	if n == Data {
-		return r.Site.DataGateway
-	}
-	return r.Site.ManagementGateway
-}
-
-// Bounds of what a rack says of its site and of installers.
+// Bounds of what a rack says of its domain and of installers.
 const (
-	maxServers    = 4    // name servers, time servers
 	maxKeys       = 16   // of a device
 	maxKey        = 1024 // bytes of a public key
 	maxSource     = 512  // bytes of a URL
@@ -89,39 +70,18 @@ const (
 // sshKey is a public key in one line of authorized_keys, without options (sshd(8)).
 var sshKey = regexp.MustCompile(`^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [A-Za-z0-9+/]+={0,2}( [A-Za-z0-9@._-]+)?$`)
 
-// site checks what the rack says of the place that it stands in.
-func (c *checker) site() {
-	s := c.r.Site
-	for _, n := range []Network{Management, Data} {
-		p, g, field := c.r.Prefix(n), c.r.Gateway(n), "networks."+string(n)+".gateway"
-		switch {
-		case !g.IsValid() || !p.IsValid() || !p.Addr().Is4():
-		case !g.Is4() || !p.Contains(g) || g == p.Masked().Addr() || g == broadcast(p):
-			c.say("", 0, field, fmt.Sprintf("an address from %s to %s", p.Masked().Addr().Next(), broadcast(p).Prev()), "gateway %s is not on the %s network %s", g, n, p.Masked())
-		case c.given[g] != "":
-			c.say("", 0, field, "the router's own address, or leave gateway out", "address %s is given twice: to %s and to the gateway of the %s network", g, c.given[g], n)
-		case c.r.Pool(n).Contains(g):
-			c.say("", 0, field, "an address outside of pool "+c.r.Pool(n).String(), "gateway %s is in the pool of the %s network", g, n)
-		}
+// domain checks the domain of the site.
+func (c *checker) domain() {
+	domain := c.r.Services.Domain
+	if domain == "" {
+		return
 	}
-	if s.Domain != "" {
-		ok := len(s.Domain) <= maxDomain
-		for label := range strings.SplitSeq(s.Domain, ".") {
-			ok = ok && badName(label) == ""
-		}
-		if !ok {
-			c.say("", 0, "site.domain", "a domain such as r1.example.net, in lower case", "%s is not a domain", shown(s.Domain))
-		}
+	ok := len(domain) <= maxDomain
+	for label := range strings.SplitSeq(domain, ".") {
+		ok = ok && badName(label) == ""
 	}
-	for field, servers := range map[string][]netip.Addr{"site.dns": s.DNS, "site.ntp": s.NTP} {
-		if len(servers) > maxServers {
-			c.say("", 0, field, fmt.Sprintf("at most %d addresses", maxServers), "%s has %d addresses", field, len(servers))
-		}
-		for _, a := range servers {
-			if !a.Is4() || a.IsUnspecified() || a.IsMulticast() {
-				c.say("", 0, field, "IPv4 addresses of servers", "%s cannot be a server", a)
-			}
-		}
+	if !ok {
+		c.say("", 0, "services.domain", "a domain such as r1.example.net, in lower case", "%s is not a domain", shown(domain))
 	}
 }
 

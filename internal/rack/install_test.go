@@ -2,7 +2,6 @@ package rack_test
 
 import (
 	"encoding/json"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -39,9 +38,6 @@ func TestInstallProblems(t *testing.T) {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	gateway := func(a string) func(*rack.Rack) {
-		return func(r *rack.Rack) { r.Site.DataGateway = netip.MustParseAddr(a) }
-	}
 	for _, x := range []struct {
 		field, says string
 		change      func(*rack.Rack)
@@ -73,16 +69,7 @@ func TestInstallProblems(t *testing.T) {
 			x := validInstalls()["preseed"]
 			r.Devices[1].Image, r.Devices[1].Install = "a", &x
 		}},
-		{"networks.data.gateway", "not on the data network", gateway("10.0.3.1")},
-		{"networks.data.gateway", "not on the data network", gateway("10.0.2.255")},
-		{"networks.data.gateway", "given twice", gateway("10.0.2.11")},
-		{"networks.data.gateway", "in the pool", func(r *rack.Rack) {
-			r.DataPool = rack.Pool{First: netip.MustParseAddr("10.0.2.200"), Last: netip.MustParseAddr("10.0.2.210")}
-			gateway("10.0.2.201")(r)
-		}},
-		{"site.domain", "not a domain", func(r *rack.Rack) { r.Site.Domain = "r1..net" }},
-		{"site.dns", "cannot be a server", func(r *rack.Rack) { r.Site.DNS = []netip.Addr{netip.MustParseAddr("224.0.0.1")} }},
-		{"site.ntp", "5 addresses", func(r *rack.Rack) { r.Site.NTP = slices.Repeat([]netip.Addr{netip.MustParseAddr("10.0.0.1")}, 5) }},
+		{"services.domain", "not a domain", func(r *rack.Rack) { r.Services.Domain = "r1..net" }},
 	} {
 		r := validRack()
 		x.change(r)
@@ -98,14 +85,14 @@ func TestInstallProblems(t *testing.T) {
 	}
 }
 
-// A rack that says nothing of its site or of installers is written as before: its
+// A rack that says nothing of its domain or of installers is written as before: its
 // plans keep their hashes.
 func TestRackWithoutInstallers(t *testing.T) {
 	b, err := json.Marshal(validRack())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"Site", "Install", "Gateway"} {
+	for _, word := range []string{"Install", "Domain"} {
 		if strings.Contains(string(b), word) {
 			t.Errorf("it says %s: %s", word, b)
 		}

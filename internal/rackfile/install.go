@@ -1,7 +1,6 @@
 package rackfile
 
 import (
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -11,52 +10,12 @@ import (
 )
 
 var (
-	siteKeys    = []string{"domain", "dns", "ntp"}
 	installKeys = []string{"installer", "kernel", "template", "source", "disk", "passwordHash", "keys", "static"}
 	diskKeys    = []string{"path", "serial", "minSize", "maxSize"}
 )
 
 // maxItems bounds the items of a short list.
 const maxItems = 64
-
-// site reads what the devices are told about the place that they stand in.
-func (r *reader) site(m map[string]*yaml.Node, f *file) {
-	n, ok := m["site"]
-	if !ok {
-		return
-	}
-	s := r.mapping(n, f.top, "site.", "site", siteKeys...)
-	if s == nil {
-		f.top.broken["site"] = true
-		return
-	}
-	f.rack.Site.Domain = r.text(s, f.top, "site.", "domain")
-	for key, to := range map[string]*[]netip.Addr{"dns": &f.rack.Site.DNS, "ntp": &f.rack.Site.NTP} {
-		for i, text := range r.texts(s, f.top, "site.", key) {
-			a, err := netip.ParseAddr(text)
-			if err != nil {
-				r.say(f.top.find("site."+key), "a list of IPv4 addresses", "site.%s[%d]: %s is not an address", key, i, shown(text))
-				f.top.broken["site."+key] = true
-				continue
-			}
-			*to = append(*to, a)
-		}
-	}
-}
-
-// gateway reads the router of a network.
-func (r *reader) gateway(m map[string]*yaml.Node, at *place, field string) netip.Addr {
-	s := r.text(m, at, field+".", "gateway")
-	if s == "" {
-		return netip.Addr{}
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		r.say(at.find(field+".gateway"), "the address of a router", "%s.gateway: %s is not an address", field, shown(s))
-		at.broken[field+".gateway"] = true
-	}
-	return a
-}
 
 // install reads how the devices of an entry are installed by their own installer.
 func (r *reader) install(m map[string]*yaml.Node, e *entry) *rack.Install {

@@ -1,7 +1,6 @@
 package rackfile
 
 import (
-	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJmDkZ5fVb6mPzFzqGk0m3Qm0
 
 // withInstall is a whole rack file whose servers are installed by Debian's installer.
 var withInstall = strings.NewReplacer(
-	"  data: {cidr: 10.0.1.0/24}\n", "  data: {cidr: 10.0.1.0/24, gateway: 10.0.1.1}\nsite: {domain: r1.example.net, dns: [10.0.1.2, 10.0.1.3], ntp: 10.0.1.4}\n",
+	"  data: {cidr: 10.0.1.0/24}\n", "  data: {cidr: 10.0.1.0/24, router: 10.0.1.1}\nservices: {domain: r1.example.net, dns: [10.0.1.2, 10.0.1.3]}\n",
 	"    protect: true\n", `    install:
       installer: preseed
       kernel: debian-12/linux
@@ -29,9 +28,8 @@ func TestInstall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ip := netip.MustParseAddr
-	if want := (rack.Site{DataGateway: ip("10.0.1.1"), Domain: "r1.example.net", DNS: []netip.Addr{ip("10.0.1.2"), ip("10.0.1.3")}, NTP: []netip.Addr{ip("10.0.1.4")}}); !reflect.DeepEqual(r.Site, want) {
-		t.Errorf("the site is %+v, want %+v", r.Site, want)
+	if r.Services.Domain != "r1.example.net" || len(r.Services.DNS) != 2 {
+		t.Errorf("the services are %+v", r.Services)
 	}
 	want := rack.Install{Installer: rack.Preseed, Kernel: "debian-12/linux", Source: "http://deb.example.net/debian",
 		Disk: rack.DiskRule{Serial: "S1", MinSize: 400e9, MaxSize: 2 << 40}, PasswordHash: "env:ROOT_HASH", Keys: []string{publicKey}, Static: true}
@@ -58,11 +56,7 @@ func TestInstallProblems(t *testing.T) {
 		{`keys: ["`, `keys: ["x `, "is not a public SSH key"},
 		{`keys: ["` + publicKey + `"]`, `keys: {a: b}`, "install.keys is not a list"},
 		{"static: true", "static: maybe", "install.static is neither true nor false"},
-		{"gateway: 10.0.1.1", "gateway: here", "networks.data.gateway"},
-		{"gateway: 10.0.1.1", "gateway: 10.0.1.11", "is given twice"},
-		{"ntp: 10.0.1.4", "ntp: pool.example.net", "site.ntp[0]"},
-		{"ntp: 10.0.1.4", "nтp: 10.0.1.4", "unknown key"},
-		{"site: {", "site: [", ""},
+		{"domain: r1.example.net", "domain: R1..net", "is not a domain"},
 		{"    image: esx-9\n", "", "no image"},
 	} {
 		if !strings.Contains(withInstall, x.old) {
