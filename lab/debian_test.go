@@ -28,9 +28,9 @@ const (
 	debianKernel = "linux"
 	debianInitrd = "initrd.gz"
 
-	// debianSolo is how long it takes alone on two cores (measured), from power-on to
-	// the first file of the mirror; it may take twice as long.
-	debianSolo = 80 * time.Second
+	// debianLimit is how long it may take from power-on to the first file of the
+	// mirror: measured are 89 s alone on two cores, 126 s beside a load of ten.
+	debianLimit = 170 * time.Second
 )
 
 // TestDebianInstaller: Debian's own installer boots from our services, fetches the
@@ -50,7 +50,7 @@ func TestDebianInstaller(t *testing.T) {
 		"gave " + machineIP, // to the installer's own DHCP client
 		"file preseed.cfg", "loader by http: GET /debian/dists/",
 	} {
-		await(t, 2*debianSolo-time.Since(began), "the agent says "+step, func() bool { return strings.Contains(agent.String()[from:], step) })
+		await(t, debianLimit-time.Since(began), "the agent says "+step, func() bool { return strings.Contains(agent.String()[from:], step) })
 		from += strings.Index(agent.String()[from:], step) + len(step)
 		t.Logf("%5.1f s  %s", time.Since(began).Seconds(), step)
 	}
@@ -74,9 +74,9 @@ func (d debian) job(t boot.Ticket, base string) *answerfile.Job {
 	return &answerfile.Job{Rack: d.rack, Device: t.Device, Ticket: t.ID, Run: t.Run, Base: base, Overwrites: t.Overwrites}
 }
 
-// Boots implements boot.Native.
+// Boots implements boot.Native. Without IPv6 the installer need not wait for a router.
 func (d debian) Boots(t boot.Ticket, base string) (loader, kernel string, args []string, err error) {
-	return "", "kernel", append(d.job(t, base).Args(), "console=ttyS0", "DEBIAN_FRONTEND=text"), nil
+	return "", "kernel", append(d.job(t, base).Args(), "console=ttyS0", "DEBIAN_FRONTEND=text", "ipv6.disable=1"), nil
 }
 
 // File implements boot.Native.
