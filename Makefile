@@ -59,6 +59,16 @@ clients: ## DHCP clients and a relay that others wrote, in namespaces, against r
 lab-firmware: ## machines with real firmware in QEMU boot from our services (needs root)
 	$(GO) test -tags lab -count=1 -v -run TestFirmware -timeout 10m ./lab
 
+# Needs those and debian-installer-12-netboot-amd64.
+.PHONY: lab-debian
+lab-debian: ## Debian's own installer in QEMU boots from our services and obeys its answer file (needs root, 2 minutes)
+	$(GO) test -tags lab -count=1 -v -run TestDebianInstaller -timeout 5m ./lab
+
+# Needs Debian's packages cloud-init and debconf; the tests say what is missing.
+.PHONY: answer-files
+answer-files: ## answer files as those read them whom they are for: debconf, cloud-init, shells, Python
+	$(GO) test -tags answers -count=1 -timeout 5m ./internal/answerfile
+
 .PHONY: fleet-faults
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
 	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
@@ -78,6 +88,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags bench ./actors
 	$(GO) vet -tags proof ./internal/bus
 	$(GO) vet -tags system ./internal/bundle
+	$(GO) vet -tags answers ./internal/answerfile
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff

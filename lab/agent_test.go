@@ -43,7 +43,8 @@ const (
 
 // agentConfig tells the agent's process what its one ticket is for.
 type agentConfig struct {
-	Image string // a file
+	Image  string // a file
+	Kernel string // a file, of an installer whose initramfs Image is; empty: Image is all that boots
 }
 
 // agentEnv holds the configuration of the process that is the agent.
@@ -123,6 +124,15 @@ func serve(c agentConfig) error {
 		ID: "run/server-01/1", Token: boot.Token([]byte("lab"), "run/server-01/1"), Rack: "lab", Run: "run", Device: "server-01", Role: rack.Server, Platform: "lab", Open: true,
 		Image: rack.Image{Name: filepath.Base(c.Image), Digest: "sha256:" + hex.EncodeToString(digest[:]), Size: int64(len(image))},
 	}
+	images := shelf{ticket.Image.Name: image}
+	var native boot.Native
+	if c.Kernel != "" {
+		kernel, err := os.ReadFile(c.Kernel)
+		if err != nil {
+			return err
+		}
+		images[debianKernel], native, ticket.Native = kernel, newDebian(), true
+	}
 	web, err := net.Listen("tcp4", agentIP+":80")
 	if err != nil {
 		return err
@@ -132,7 +142,7 @@ func serve(c agentConfig) error {
 		return err
 	}
 	services, err := boot.New(boot.Options{
-		HTTP: web, TFTP: files, BaseURL: "http://" + agentIP, Images: oneImage{ticket.Image, image},
+		HTTP: web, TFTP: files, BaseURL: "http://" + agentIP, Images: images, Native: native,
 		Report:  func(context.Context, boot.Report) error { return nil },
 		Fetched: func(_ boot.Ticket, e rack.Evidence) { fmt.Println("fetched", e) },
 		Log:     slog.New(slog.NewTextHandler(os.Stdout, nil)),
@@ -217,20 +227,19 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 	}, rack.Binding{Device: "server-01", How: rack.ByMAC}, nil
 }
 
-// oneImage is a store with one image in memory.
-type oneImage struct {
-	image rack.Image
-	bytes []byte
-}
+// shelf is a store of images in memory, by their names.
+type shelf map[string][]byte
 
-func (o oneImage) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
-	if name != o.image.Name {
+func (s shelf) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
+	b, ok := s[name]
+	if !ok {
 		return nil, rack.Image{}, fmt.Errorf("no image %q", name)
 	}
+	digest := sha256.Sum256(b)
 	return struct {
 		io.ReadSeeker
 		io.Closer
-	}{bytes.NewReader(o.bytes), io.NopCloser(nil)}, o.image, nil
+	}{bytes.NewReader(b), io.NopCloser(nil)}, rack.Image{Name: name, Digest: "sha256:" + hex.EncodeToString(digest[:]), Size: int64(len(b))}, nil
 }
 
 // siteTFTP serves the boot loader to PXE firmware.

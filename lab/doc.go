@@ -1,7 +1,7 @@
 // Package lab boots machines with real firmware, in QEMU, from our own services:
 // DHCP, router advertisements, TFTP and HTTP, which know nothing of the lab.
 //
-// It holds tests only, with the build tag lab; see "make lab-firmware". They need
+// It holds tests only, with the build tag lab; see "make lab-firmware" and "make lab-debian". They need
 // root and QEMU, and no hardware acceleration: /dev/kvm can be there and not work,
 // so every machine is emulated in software and waits are long.
 //

@@ -27,7 +27,7 @@ func TestFirmware(t *testing.T) {
 			s := newSegment(t)
 			heard := s.record(string(x.firmware))
 			agent := s.agent(agentConfig{Image: x.image})
-			m := s.powerOn(x.firmware)
+			m := s.powerOn(x.firmware, "256")
 			began, from := time.Now(), 0
 			for _, step := range x.steps {
 				await(t, x.firmware.limit()-time.Since(began), "the agent says "+step, func() bool { return strings.Contains(agent.String()[from:], step) })

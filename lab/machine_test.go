@@ -209,15 +209,15 @@ const (
 // machine is one that was powered on.
 type machine struct{ console string }
 
-// powerOn starts a machine that has nothing but a network card: no disk, and for UEFI
-// nothing remembered.
-func (s *segment) powerOn(f firmware) *machine {
+// powerOn starts a machine with so many MiB of memory that has nothing but a network
+// card: no disk, and for UEFI nothing remembered.
+func (s *segment) powerOn(f firmware, memory string) *machine {
 	s.t.Helper()
 	m := &machine{console: filepath.Join(s.dir, "console")}
 	s.tap("tap0")
 	card := "virtio-net-pci,netdev=n0,bootindex=1,mac=" + machineMAC
 	args := []string{
-		"-accel", "tcg,thread=single", "-cpu", "qemu64", "-smp", "1", "-m", "256", "-nodefaults", "-no-user-config", "-display", "none",
+		"-accel", "tcg,thread=single", "-cpu", "qemu64", "-smp", "1", "-m", memory, "-nodefaults", "-no-user-config", "-display", "none",
 		"-uuid", "0bad77cd-0000-4000-8000-525400770001", "-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no", "-serial", "file:" + m.console,
 	}
 	switch f {

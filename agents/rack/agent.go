@@ -23,6 +23,7 @@ import (
 	"github.com/rackreach/rackreach/discovery/lease"
 	dhcprelay "github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/discovery/wire"
+	"github.com/rackreach/rackreach/internal/answerfile"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/deviceapi"
 	"github.com/rackreach/rackreach/internal/journal"
@@ -68,6 +69,9 @@ type Options struct {
 	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
+	// Hash resolves a reference of the rack file to the hash of a password, which
+	// answer files hold. Nil: a device that needs one is not installed.
+	Hash func(reference string) (answerfile.Secret, error)
 
 	// Rules say what vendor strings in DHCP packets mean. Nil: those that rackreach
 	// comes with.
@@ -135,7 +139,7 @@ func New(o Options) (*Agent, error) {
 		o.BaseURL = "http://" + o.HTTP.Addr().String()
 	}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
-		Report: a.report, Fetched: a.fetched})
+		Report: a.report, Fetched: a.fetched, Native: &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger}})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
 	}
@@ -291,7 +295,7 @@ func (a *Agent) offer(o actors.Offer) {
 	for _, t := range o.Tickets {
 		d, _ := a.o.Rack.Device(t.Device)
 		x := boot.Ticket{ID: t.ID, Token: boot.Token(a.o.Secret, t.ID), Rack: a.o.Rack.Name, Run: o.Run,
-			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open,
+			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open, Native: d.Install != nil,
 			Overwrites: t.Overwrites, Delivered: t.Delivered, Resumed: !a.offered}
 		if n := slices.IndexFunc(a.tickets, func(y boot.Ticket) bool { return y.ID == t.ID }); n >= 0 {
 			x.Resumed = a.tickets[n].Resumed

@@ -7,6 +7,7 @@ import (
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/discovery"
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/internal/answerfile"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -19,18 +20,22 @@ type table struct {
 	serverID netip.Addr
 	boot     map[string]string // by slot with an open ticket: TFTP path of its boot script
 	url      map[string]string // by slot with an open ticket whose image was not delivered yet: URL of its installer
+	loader   map[string]string // by slot with an open ticket for ESXi: URL of its boot loader, for UEFI HTTP boot
 }
 
 var _ discovery.Table = (*table)(nil)
 
 func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, tickets []boot.Ticket, services *boot.Services) *table {
-	t := &table{rack: r, binder: o.Binder, serverID: serverID, boot: map[string]string{}, url: map[string]string{}}
+	t := &table{rack: r, binder: o.Binder, serverID: serverID, boot: map[string]string{}, url: map[string]string{}, loader: map[string]string{}}
 	delivered := map[string]bool{}
 	for _, x := range o.Tickets {
 		delivered[x.ID] = x.Delivered
 	}
 	for _, x := range tickets {
 		t.boot[x.Device] = services.BootFile(x)
+		if d, ok := r.Device(x.Device); ok && d.Install != nil && d.Install.Installer == rack.ESXi {
+			t.loader[x.Device] = services.NativeURL(x) + "/" + answerfile.MBoot
+		}
 		if !delivered[x.ID] {
 			t.url[x.Device] = services.InstallerURL(x)
 		}
@@ -76,6 +81,7 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		if e.BootFile != "" {
 			e.ScriptURL = "tftp://" + t.serverID.String() + "/" + e.BootFile
 		}
+		e.BootURL = t.loader[d.Name]
 	default:
 		t.pooled(&e, b.Network)
 	}

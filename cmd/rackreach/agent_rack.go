@@ -31,6 +31,9 @@ func (a *agent) can(p *state.Plan) error {
 	if !a.simulate {
 		return errors.New("none of its platforms installs on real hardware yet, and the agent was started without --simulate")
 	}
+	if err := checkHashes(p.Rack, a.env); err != nil {
+		return err
+	}
 	return a.bundled(p)
 }
 
@@ -63,7 +66,7 @@ func (a *agent) open(ctx context.Context, t terminal, kept *rackagent.Kept, show
 	}
 	bundled, signedBy := p.Bundle.Words()
 	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
-	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env), LeaseFile: kept.Dir.Leases()}
+	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env), LeaseFile: kept.Dir.Leases()}
 	registry := prometheus.NewRegistry()
 	if err := s.build(ctx, w, o, registry, t.notes); err != nil {
 		return nil, errors.Join(err, s.close())

@@ -115,6 +115,9 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 		}
 		return badInput(fmt.Errorf("apply %s: every platform in it is simulated, and none here installs on real hardware yet: start rackreach simulated-rack %s, then give --simulate", a.file, a.file))
 	}
+	if err := checkHashes(r, a.env); err != nil {
+		return err
+	}
 	now.Simulated = &state.Simulated{Socket: a.socket}
 	if a.socket == "" {
 		now.Simulated.Socket = home.Simulated(r.Name)
@@ -241,7 +244,7 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 		return err
 	}
 	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
-	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases()}
+	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases()}
 	if err := s.plug(ctx, w, o, t.notes, d.metrics); err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -138,7 +138,7 @@ func (c *chosen) resolve(r *rack.Rack) (*state.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Fits(p.Plan); err != nil {
+	if err := errors.Join(c.Fits(p.Plan), c.FitsInstallers(r)); err != nil {
 		return nil, badInput(err)
 	}
 	p.Bundle = c.record

@@ -100,7 +100,7 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 	for _, v := range deviceVerbs() {
 		orders = append(orders, newDeviceVerb(v, env))
 	}
-	group("plan", "Before anything is touched:", newValidate(), newPlan(env), newSimulate(), newClassify(env), newPreflight(env), newListen(env), newDiscover(env))
+	group("plan", "Before anything is touched:", newValidate(), newPlan(env), newRender(env), newSimulate(), newClassify(env), newPreflight(env), newListen(env), newDiscover(env))
 	group("images", "What is installed:", newBundle(env))
 	group("image", "Image a rack:", newApply(env), newResume(env), newAgent(env), newDemo(env), newSimulatedRack(env))
 	group("look", "See where it stands:", newStatus(env), newWatch(env), newWhy(env), newEvents(env), newTimeline(env), newVerify(env), newJournal())

@@ -64,7 +64,7 @@ image with its digest. The hash names exactly this plan.`,
 			}
 			shown := shownPlan{Plan: all.Plan}
 			shown.Bundle, shown.SignedBy = all.Bundle.Words()
-			if shown.Forecast, err = forecastOf(cmd.Context(), r); err != nil {
+			if shown.Forecast, err = forecastOf(cmd.Context(), r, all.Plan); err != nil {
 				return err
 			}
 			if output == "json" {
@@ -108,8 +108,8 @@ type forecast struct {
 	Estimated  bool  `json:"estimated"` // always: no rack was measured
 }
 
-func forecastOf(ctx context.Context, r *rack.Rack) (forecast, error) {
-	result, err := simulated(ctx, r, simulate.Options{Racks: forecastRacks, Seed: forecastSeed, Faults: simulate.Realistic()})
+func forecastOf(ctx context.Context, r *rack.Rack, plan *rack.Plan) (forecast, error) {
+	result, err := simulatedPlan(ctx, r, plan, simulate.Options{Racks: forecastRacks, Seed: forecastSeed, Faults: simulate.Realistic()})
 	if err != nil {
 		return forecast{}, fmt.Errorf("forecast: %w", err)
 	}

@@ -99,6 +99,11 @@ func simulated(ctx context.Context, r *rack.Rack, o simulate.Options) (*simulate
 	if err != nil {
 		return nil, err
 	}
+	return simulatedPlan(ctx, r, plan, o)
+}
+
+// simulatedPlan fills in what every simulation of a plan needs.
+func simulatedPlan(ctx context.Context, r *rack.Rack, plan *rack.Plan, o simulate.Options) (*simulate.Result, error) {
 	o.Rack, o.Platforms, o.Images = r, platform.All(), map[string]rack.Image{}
 	for _, d := range plan.Devices {
 		o.Images[d.Name] = rack.Image(d.Image)

@@ -13,6 +13,7 @@
 //	GET  /job/TOKEN          the job, JSON
 //	GET  /image/TOKEN        the image's bytes, with ranges (RFC 9110 §14)
 //	POST /report/TOKEN       the device's own word on how it ended
+//	     /native/TOKEN/…     what an operating system's own installer asks for (native.go)
 //
 // 404: no such ticket. 410, for reports 409: the ticket is closed. 400: bad
 // input. 503: come again. A token is an HMAC of the ticket's id: who does not

@@ -41,6 +41,7 @@ func (s *Services) handler(base context.Context) http.Handler {
 	mux.HandleFunc("GET /job/{token}", s.serveJob)
 	mux.HandleFunc("GET /image/{token}", s.serveImage)
 	mux.HandleFunc("POST /report/{token}", func(w http.ResponseWriter, r *http.Request) { s.takeReport(base, w, r) })
+	s.handleNative(base, mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.begin() {
 			http.Error(w, "shutting down", http.StatusServiceUnavailable)
@@ -188,13 +189,18 @@ func (s *Services) takeReport(base context.Context, w http.ResponseWriter, r *ht
 		return
 	}
 	report.Ticket, report.Remote = e.ticket, r.RemoteAddr
+	s.hand(base, w, report)
+}
+
+// hand hands a report to the owner, and answers when it is durable.
+func (s *Services) hand(base context.Context, w http.ResponseWriter, report Report) {
 	ctx, cancel := context.WithTimeout(base, reportLimit)
 	defer cancel()
-	switch err = s.o.Report(ctx, report); {
+	switch err := s.o.Report(ctx, report); {
 	case errors.Is(err, ErrClosed):
 		s.refuse(w, "report", ErrClosed.Error(), http.StatusConflict)
 	case err != nil:
-		s.o.Log.Error("a report could not be made durable", "ticket", e.ticket.ID, "cause", err)
+		s.o.Log.Error("a report could not be made durable", "ticket", report.Ticket.ID, "cause", err)
 		w.Header().Set("Retry-After", "5")
 		s.refuse(w, "report", "not taken, send it again", http.StatusServiceUnavailable)
 	default:

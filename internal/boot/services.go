@@ -36,12 +36,12 @@ const (
 // Served is one request that ended, for metrics.
 type Served struct {
 	Protocol string // tftp, http
-	What     string // boot-loader, job, image, report
+	What     string // boot-loader, job, image, report, answer, boot-file
 	Outcome  string // OK, Refused, Aborted
 	Bytes    int64  // bytes served that were not served before
 }
 
-// Options are what the services need. All are required but the last three.
+// Options are what the services need. All are required but the last four.
 type Options struct {
 	HTTP    net.Listener   // owned by Serve, which closes it
 	TFTP    net.PacketConn // likewise; nobody else may close it. A *net.UDPConn answers from the address that was asked
@@ -54,6 +54,8 @@ type Options struct {
 	// Fetched says that a device has a whole boot loader or image. It must not
 	// block.
 	Fetched func(Ticket, rack.Evidence)
+
+	Native Native // for tickets that say so; nil: there are none
 
 	Count func(Served)  // nil: nobody counts
 	Log   *slog.Logger  // nil: nothing is logged

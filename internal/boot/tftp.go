@@ -58,7 +58,13 @@ func (s *Services) readFile(name string, to io.ReaderFrom) (err error) {
 		out.Outcome = Refused
 		return errBusy
 	}
-	n, err := to.ReadFrom(strings.NewReader(s.script(e.ticket)))
+	script, err := s.scriptOf(e.ticket)
+	if err != nil {
+		s.o.Log.Error("cannot make a boot script", "ticket", e.ticket.ID, "cause", err)
+		out.Outcome = Refused
+		return errNoFile
+	}
+	n, err := to.ReadFrom(strings.NewReader(script))
 	out.Bytes = n
 	if err != nil {
 		return err

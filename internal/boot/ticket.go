@@ -28,6 +28,7 @@ type Ticket struct {
 	Platform string
 	Image    rack.Image
 	Open     bool // closed tickets are known, and serve nothing
+	Native   bool // the device is installed by its system's own installer (Options.Native)
 
 	// Overwrites is what the device holds that the job may overwrite, word for
 	// word as a report says it (Report.Holds); empty: nothing.

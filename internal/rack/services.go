@@ -16,6 +16,7 @@ type Services struct {
 	DNS    []netip.Addr `json:",omitzero"`
 	NTP    []netip.Addr `json:",omitzero"`
 	Syslog netip.Addr   `json:",omitzero"` // invalid: none
+	Domain string       `json:",omitzero"` // of the devices' full names; empty: none
 }
 
 // DHCP is what our DHCP service is to the networks of a rack.

@@ -54,6 +54,7 @@ func Validate(r *Rack, platforms map[string]Platform) []Problem {
 	c.router(Management)
 	c.router(Data)
 	c.services()
+	c.domain()
 	c.cables()
 	c.links()
 	c.routes()
@@ -145,6 +146,7 @@ func (c *checker) device(i int) {
 	}
 	c.platform(i, d)
 	c.bmc(i, d)
+	c.install(i, d)
 	if d.Role == InterRackSwitch && c.r.Number != InterRackNumber {
 		c.say("devices", i, "role", fmt.Sprintf("number: %d at the top, or leave the inter-rack switches out", InterRackNumber),
 			"inter-rack switches stand in rack %d only, this is rack %d", InterRackNumber, c.r.Number)

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	deviceKeys = []string{"name", "role", "platform", "image", "address", "bmc", "management", "data", "protect"}
+	deviceKeys = []string{"name", "role", "platform", "image", "address", "bmc", "management", "data", "install", "protect"}
 	bmcKeys    = []string{"protocol", "address", "credentials"}
 )
 
@@ -117,6 +117,7 @@ func (r *reader) device(n *yaml.Node, f *file) {
 		Role:     rack.Role(r.text(m, e.at, "", "role")),
 		Platform: r.text(m, e.at, "", "platform"),
 		Image:    r.text(m, e.at, "", "image"),
+		Install:  r.install(m, e),
 		Protect:  r.boolean(m, e.at, "", "protect"),
 	}
 	bmc := r.bmc(m, e)

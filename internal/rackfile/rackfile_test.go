@@ -104,7 +104,7 @@ func TestParse(t *testing.T) {
 // replaced, and this is what comes of it.
 func TestProblems(t *testing.T) {
 	const bmcShape = `bmc: {protocol: ipmi, address: …, credentials: "env:NAME"}`
-	const deviceKeyList = "one of name, role, platform, image, address, bmc, management, data, protect"
+	const deviceKeyList = "one of name, role, platform, image, address, bmc, management, data, install, protect"
 	const reference = `"env:NAME", with the name of an environment variable that holds user:password`
 	for _, tt := range []struct{ name, old, new, want string }{
 		{"syntax of the scanner", "name: r1", "name: 'r1", "r:3: not YAML: found unexpected end of stream; write: YAML; look for a missing quote, bracket or space before this line"},

@@ -10,12 +10,12 @@ import (
 
 // services reads the servers that devices are told of.
 func (r *reader) services(n *yaml.Node, f *file) {
-	m := r.mapping(n, f.top, "services.", "services", "dns", "ntp", "syslog")
+	m := r.mapping(n, f.top, "services.", "services", "dns", "ntp", "syslog", "domain")
 	if m == nil {
 		f.top.broken["services"] = true
 		return
 	}
-	f.rack.Services = rack.Services{DNS: r.servers(m, f.top, "services.", "dns"), NTP: r.servers(m, f.top, "services.", "ntp")}
+	f.rack.Services = rack.Services{DNS: r.servers(m, f.top, "services.", "dns"), NTP: r.servers(m, f.top, "services.", "ntp"), Domain: r.text(m, f.top, "services.", "domain")}
 	if s := r.text(m, f.top, "services.", "syslog"); s != "" {
 		f.rack.Services.Syslog = r.server(s, f.top, "services.syslog")
 	}

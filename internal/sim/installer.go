@@ -49,9 +49,10 @@ const (
 
 const maxReason = 200 // bytes of a reason in a report and in the record
 
-// runInstaller does the job at url, then reports. ran is false when there was no
-// job to be had; installed says that the disk holds what the job asks for.
-func (h *host) runInstaller(ctx context.Context, e *end, url string) (ran, installed bool) {
+// runInstaller does the job at url, then reports; own is the installer of an
+// operating system's maker, nil for ours. ran is false when there was no job to be
+// had; installed says that the disk holds what the job asks for.
+func (h *host) runInstaller(ctx context.Context, e *end, url string, own *native) (ran, installed bool) {
 	d := h.dev
 	j, err := d.fetchJob(ctx, e, url)
 	if err != nil {
@@ -61,26 +62,34 @@ func (h *host) runInstaller(ctx context.Context, e *end, url string) (ran, insta
 	switch found.judge(j) {
 	case keep:
 		d.sim.record.add(kindInstallKept, d.spec.Name, nil, detail{"ticket": j.Ticket, "holds": found.holds()})
-		d.post(ctx, e, j.Report, report{State: stateInstalled, Digest: found.receipt.Digest})
+		d.report(ctx, e, j, own, report{State: stateInstalled, Digest: found.receipt.Digest})
 		return true, ctx.Err() == nil
 	case keepOut:
 		d.sim.record.add(kindInstallRefused, d.spec.Name, nil, detail{"ticket": j.Ticket, "holds": found.holds()})
-		d.post(ctx, e, j.Report, report{State: stateRefused, Message: "the job does not name what the disk holds", Holds: found.holds()})
+		d.report(ctx, e, j, own, report{State: stateRefused, Message: "the job does not name what the disk holds", Holds: found.holds()})
 		return true, false
 	}
-	d.sim.record.add(kindInstallStarted, d.spec.Name, nil, detail{"ticket": j.Ticket})
-	digest, err := h.install(ctx, e, j)
+	answers, err := own.answers(ctx, d, e)
+	started := detail{"ticket": j.Ticket}
+	if answers != "" {
+		started["answers"] = answers
+	}
+	d.sim.record.add(kindInstallStarted, d.spec.Name, nil, started)
+	digest := ""
+	if err == nil {
+		digest, err = h.install(ctx, e, j)
+	}
 	if ctx.Err() != nil {
 		d.sim.record.add(kindInstallFailed, d.spec.Name, nil, detail{"reason": "power was lost"})
 		return true, false
 	}
 	if err != nil {
 		d.sim.record.add(kindInstallFailed, d.spec.Name, nil, detail{"reason": short(err.Error())})
-		d.post(ctx, e, j.Report, report{State: stateFailed, Message: short(err.Error()), Digest: digest})
+		d.report(ctx, e, j, own, report{State: stateFailed, Message: short(err.Error()), Digest: digest})
 		return true, false
 	}
 	d.sim.record.add(kindInstallCompleted, d.spec.Name, nil, detail{"ticket": j.Ticket})
-	d.post(ctx, e, j.Report, report{State: stateInstalled, Digest: digest})
+	d.report(ctx, e, j, own, report{State: stateInstalled, Digest: digest})
 	return true, ctx.Err() == nil
 }
 
@@ -158,9 +167,21 @@ func (d *device) fetchJob(ctx context.Context, e *end, url string) (*job, error)
 	return nil, lastErr
 }
 
+// report reports as the installer does that ran.
+func (d *device) report(ctx context.Context, e *end, j *job, own *native, r report) {
+	if own != nil {
+		url, words := own.report(r)
+		d.post(ctx, e, url, []byte(words))
+		return
+	}
+	if body, err := json.Marshal(r); err == nil {
+		d.post(ctx, e, j.Report, body)
+	}
+}
+
 // post sends a report until the agent has it or says that it does not want it.
-func (d *device) post(ctx context.Context, e *end, url string, r report) {
-	body, err := json.Marshal(r)
+func (d *device) post(ctx context.Context, e *end, url string, body []byte) {
+	var err error
 	for err == nil && ctx.Err() == nil {
 		_, perr := d.request(ctx, e, http.MethodPost, url, body, http.StatusNoContent)
 		if perr == nil || final(perr) {

@@ -69,7 +69,7 @@ func (h *host) runBootFile(ctx context.Context, e *end, l *lease) (ran, installe
 		return false, false
 	}
 	h.dev.enter(rack.Installation)
-	return h.runInstaller(ctx, e, job)
+	return h.runInstaller(ctx, e, job, nativeOf(script))
 }
 
 // tftpPath takes the path out of a tftp:// URL; a bare name stays as it is.

@@ -1,0 +1,26 @@
+rr_tell() { # STATE WORDS: tells the agent how it went
+	if type curl >/dev/null 2>&1; then
+		curl -fsS -m 30 -o /dev/null --data-binary "$2" 'http://10.0.1.9/native/0123456789abcdef0123456789abcdef/report'"/$1"
+	else # as in Debian's installer, whose wget cannot POST
+		printf 'POST %s/%s HTTP/1.0\r\nHost: %s\r\nContent-Length: %d\r\n\r\n%s' '/native/0123456789abcdef0123456789abcdef/report' "$1" '10.0.1.9' "${#2}" "$2" |
+			nc -w 30 '10.0.1.9' '80' | grep -q '^HTTP/1.[01] 204'
+	fi
+}
+rr_stop() { # STATE WORDS: ends the installation here, with nothing written
+	echo "rackreach: $2" >&2
+	rr_tell "$1" "$2" || echo "rackreach: the agent did not take it" >&2
+	while :; do sleep 3600; done
+}
+
+# rackreach: what is done to the installed system, which is at $rr_target. The receipt
+# says whose it is; keys let their owners in.
+rr_target=/target
+mkdir -p "$rr_target/etc/rackreach"
+echo 'receipt:RUN1/r1/server-01/1' >"$rr_target/etc/rackreach/receipt"
+mkdir -p "$rr_target/root/.ssh"
+chmod 700 "$rr_target/root/.ssh"
+: >"$rr_target/root/.ssh/authorized_keys"
+printf '%s\n' 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJmDkZ5fVb6mPzFzqGk0m3Qm0n7dQe9yV5sYw2u3nq0M ops@site' >>"$rr_target/root/.ssh/authorized_keys"
+chmod 600 "$rr_target/root/.ssh/authorized_keys"
+
+rr_tell installed "Debian's installer is done"
