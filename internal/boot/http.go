@@ -8,31 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/rackreach/rackreach/internal/rack"
 )
-
-// job is the body of GET /job/TOKEN.
-type job struct {
-	Rack     string    `json:"rack"`
-	Device   string    `json:"device"`
-	Run      string    `json:"run"`
-	Ticket   string    `json:"ticket"`
-	Role     rack.Role `json:"role"`
-	Platform string    `json:"platform"`
-	Image    jobImage  `json:"image"`
-	Report   string    `json:"report"`
-	// Overwrites is what the installer may overwrite on the disk, word for word
-	// as it would report that it holds it; empty: nothing.
-	Overwrites string `json:"overwrites"`
-}
-
-type jobImage struct {
-	Name   string `json:"name"`
-	URL    string `json:"url"`
-	Digest string `json:"digest"`
-	Size   int64  `json:"size"` // bytes
-}
 
 // handler routes requests. base lives as long as the services do: a report is
 // made durable also when its sender hangs up.
@@ -40,6 +16,7 @@ func (s *Services) handler(base context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /job/{token}", s.serveJob)
 	mux.HandleFunc("GET /image/{token}", s.serveImage)
+	s.handleInstaller(mux)
 	mux.HandleFunc("POST /report/{token}", func(w http.ResponseWriter, r *http.Request) { s.takeReport(base, w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.begin() {
@@ -99,11 +76,7 @@ func (s *Services) serveJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := e.ticket
-	b, err := json.Marshal(job{
-		Rack: t.Rack, Device: t.Device, Run: t.Run, Ticket: t.ID, Role: t.Role, Platform: t.Platform,
-		Image:  jobImage{Name: t.Image.Name, URL: s.InstallerURL(t), Digest: t.Image.Digest, Size: t.Image.Size},
-		Report: s.base + "/report/" + t.Token, Overwrites: t.Overwrites,
-	})
+	b, err := json.Marshal(s.jobOf(t))
 	if err != nil {
 		s.o.Log.Error("cannot encode a job", "ticket", t.ID, "cause", err)
 		s.refuse(w, "job", "cannot encode the job", http.StatusInternalServerError)

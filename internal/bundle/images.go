@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/rackreach/rackreach/internal/blob"
+	"github.com/rackreach/rackreach/internal/job"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -192,6 +193,16 @@ func (x *Images) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
 		return nil, i, fmt.Errorf("image %s: %w", name, err)
 	}
 	return f, i, nil
+}
+
+// Disk gives what a disk image holds, and its index of frames; ok is false for any
+// other artifact.
+func (x *Images) Disk(name string) (raw, index job.Blob, ok bool) {
+	a, ok := x.b.Artifact(name)
+	if !ok || a.Disk == nil {
+		return raw, index, false
+	}
+	return job.Blob{Digest: string(a.Disk.RawDigest), Size: a.Disk.RawSize}, job.Blob{Digest: string(a.Disk.Frames), Size: a.Disk.FramesSize}, true
 }
 
 // OpenFrames opens the index of frames of a disk image, as it is kept (frames.Parse);
