@@ -6,8 +6,9 @@ help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build the rackreach binary
+build: ## build rackreach, and rackreach-init beside it
 	$(GO) build -o rackreach ./cmd/rackreach
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o rackreach-init ./cmd/rackreach-init
 
 .PHONY: test
 test: ## all tests, under the race detector
@@ -43,6 +44,10 @@ bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 min
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
+.PHONY: bench-installer
+bench-installer: ## an installation beside what limits it: network, decoding, disk (2 minutes, 2 GB of disk)
+	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
+
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
 	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
@@ -59,6 +64,13 @@ clients: ## DHCP clients and a relay that others wrote, in namespaces, against r
 lab-firmware: ## machines with real firmware in QEMU boot from our services (needs root)
 	$(GO) test -tags lab -count=1 -v -run TestFirmware -timeout 10m ./lab
 
+# Needs those, and mtools, syslinux, syslinux-common, systemd-boot-efi, fdisk, kmod, gdisk,
+# and linux-image-cloud-amd64, or LAB_KERNEL, the folder where that is unpacked.
+.PHONY: lab-installer
+lab-installer: ## machines in QEMU are installed and boot what was written; block devices of this kernel (needs root)
+	$(GO) test -tags lab -race -count=1 -run 'Loop' -timeout 5m ./internal/installer
+	$(GO) test -tags lab -count=1 -v -run TestInstaller -timeout 10m ./lab
+
 .PHONY: fleet-faults
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
 	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
@@ -73,9 +85,9 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
 	$(GO) vet -tags netns ./cmd/rackreach ./discovery/...
-	$(GO) vet -tags lab ./lab
+	$(GO) vet -tags lab ./lab ./internal/installer
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
-	$(GO) vet -tags bench ./actors
+	$(GO) vet -tags bench ./actors ./internal/installer
 	$(GO) vet -tags proof ./internal/bus
 	$(GO) vet -tags system ./internal/bundle
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...

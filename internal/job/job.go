@@ -182,7 +182,7 @@ func (i *Install) check() error {
 		case f.Partition < 1 || f.Partition > 128:
 			return fmt.Errorf("install.files[%d]: partition %d: it must be 1 to 128", n, f.Partition)
 		case !path.IsAbs(f.Path) || path.Clean(f.Path) != f.Path || f.Path == "/" || name("", f.Path) != nil:
-			return fmt.Errorf("install.files[%d]: path %.80q: it must be absolute and without . or ..", n, f.Path)
+			return fmt.Errorf("install.files[%d]: path %.80q: it must be absolute, without the folders . and .. in it", n, f.Path)
 		case f.Mode > 0o777:
 			return fmt.Errorf("install.files[%d]: mode %o: it must be 0 to 777", n, f.Mode)
 		case total > maxContents:
