@@ -33,7 +33,7 @@
 // # Bounds
 //
 // Memory: [Options.Memory], for frames in flight: each takes its compressed and its raw
-// bytes, one more is read back. A connection that gives no byte for stallLimit is
+// bytes, two more are read back. A connection that gives no byte for stallLimit is
 // replaced; when none gives one for [Options.Patience], the job has failed.
 package installer
 

@@ -51,6 +51,9 @@ func (n *installation) index(ctx context.Context) (frames.Index, error) {
 	if raw := n.j.Image.Raw; x.RawDigest != raw.Digest || x.RawSize != raw.Size || x.Size() != n.j.Image.Size {
 		return frames.Index{}, fmt.Errorf("%w: its index of frames is of another image", ErrAltered)
 	}
+	if x.FrameSize%page != 0 {
+		return frames.Index{}, fmt.Errorf("its frames of %d bytes are no multiple of %d, which disks want: add the image anew with another --frame-size", x.FrameSize, page)
+	}
 	return x, nil
 }
 

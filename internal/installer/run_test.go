@@ -222,7 +222,7 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for memory, want := range map[int64]int{0: 1, 16 << 20: 1, 28 << 20: 2, 1 << 30: 3} {
+	for memory, want := range map[int64]int{0: 1, 16 << 20: 1, 32 << 20: 2, 1 << 30: 3} {
 		w := &writer{x: x, memory: memory}
 		if got := w.workers(); got != want {
 			t.Errorf("%d bytes: %d workers, want %d", memory, got, want)

@@ -25,14 +25,14 @@ type target struct {
 	device bool
 	direct atomic.Bool // past the page cache
 
-	mu   sync.Mutex // held for pieces that are smaller than align
-	page []byte     // for those
+	mu    sync.Mutex // held for pieces that are not aligned
+	piece []byte     // for those
 }
 
 // openTarget opens a disk exclusively: one that somebody uses (a file system, an array,
 // a volume group) is refused by the kernel.
 func openTarget(path string) (*target, error) {
-	t := &target{path: path, align: page, block: 512, page: aligned(page)}
+	t := &target{path: path, align: page, block: 512, piece: aligned(pieceSize)}
 	if err := t.open(); err != nil {
 		return nil, err
 	}
@@ -159,7 +159,11 @@ func (t *target) readAligned(b []byte, at int64) error {
 	return fmt.Errorf("read %d bytes at %d of the disk: %w", len(b), at, err)
 }
 
-// ReadAt reads anything, a page at a time where that is not aligned.
+// pieceSize is what is read at a time where that is not aligned, in bytes: a multiple of
+// page.
+const pieceSize = 256 << 10
+
+// ReadAt reads anything.
 func (t *target) ReadAt(b []byte, at int64) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -168,7 +172,8 @@ func (t *target) ReadAt(b []byte, at int64) (int, error) {
 			return n, io.EOF
 		}
 		from := (at + int64(n)) / page * page
-		all := t.page[:min(page, t.size-from)]
+		want := (at + int64(len(b)) - from + page - 1) / page * page
+		all := t.piece[:min(pieceSize, want, t.size-from)]
 		if err := t.readAligned(all, from); err != nil {
 			return n, err
 		}

@@ -39,10 +39,10 @@ type writer struct {
 // worker is what a frame takes, in bytes: compressed, raw, and what a decoder keeps.
 func (w *writer) worker() int64 { return w.largest() + w.x.FrameSize + page + 1<<20 }
 
-// workers is how many frames are in flight: what the memory is enough for, with one
-// frame that is read back.
+// workers is how many frames are in flight: what the memory is enough for, with those
+// that are read back.
 func (w *writer) workers() int {
-	n := (w.memory - w.x.FrameSize) / w.worker()
+	n := (w.memory - backBuffers*w.x.FrameSize) / w.worker()
 	return int(max(1, min(n, maxWorkers, int64(len(w.x.Frames)))))
 }
 
@@ -149,9 +149,46 @@ func (w *writer) put(i int, b []byte) error {
 	return nil
 }
 
-// check reads back, in the order of the image, the frames that are written.
+// backBuffers is how many frames are read back ahead of the one that is hashed.
+const backBuffers = 2
+
+// check reads back, in the order of the image, the frames that are written, and makes
+// the digest of the whole meanwhile.
 func (w *writer) check(ctx context.Context, done <-chan int) error {
-	whole, buffer := sha256.New(), aligned(int(w.x.FrameSize)+page)
+	free, full := make(chan []byte, backBuffers), make(chan []byte, backBuffers)
+	for range backBuffers {
+		free <- aligned(int(w.x.FrameSize) + page)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		defer close(full)
+		return w.readBack(ctx, done, free, full)
+	})
+	whole := sha256.New()
+	group.Go(func() error {
+		n := 0
+		for b := range full {
+			if n == 0 {
+				whole.Write(w.first)
+			}
+			whole.Write(b)
+			w.checked.Add(w.x.RawSizeOf(n))
+			n++
+			free <- b[:0] // there is room for all
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	if got := "sha256:" + hex.EncodeToString(whole.Sum(nil)); got != w.x.RawDigest {
+		return w.blame()
+	}
+	return nil
+}
+
+// readBack reads frames into free buffers as soon as they are written, in order.
+func (w *writer) readBack(ctx context.Context, done <-chan int, free <-chan []byte, full chan<- []byte) error {
 	there := make([]bool, len(w.x.Frames))
 	for next := 0; next < len(there); {
 		select {
@@ -161,19 +198,12 @@ func (w *writer) check(ctx context.Context, done <-chan int) error {
 			return ctx.Err()
 		}
 		for ; next < len(there) && there[next]; next++ {
-			b, err := w.back(next, buffer)
+			b, err := w.back(next, (<-free)[:w.x.FrameSize])
 			if err != nil {
 				return err
 			}
-			if next == 0 {
-				whole.Write(w.first)
-			}
-			whole.Write(b)
-			w.checked.Add(w.x.RawSizeOf(next))
+			full <- b // there is room for all
 		}
-	}
-	if got := "sha256:" + hex.EncodeToString(whole.Sum(nil)); got != w.x.RawDigest {
-		return w.blame()
 	}
 	return nil
 }
@@ -187,7 +217,7 @@ func (w *writer) back(i int, buffer []byte) ([]byte, error) {
 	}
 	b := buffer[:(n+w.t.align-1)/w.t.align*w.t.align]
 	if len(b) == 0 {
-		return nil, nil
+		return b, nil
 	}
 	if err := errors.Join(w.t.forget(at, n), w.t.readAligned(b, at)); err != nil {
 		return nil, err
