@@ -130,8 +130,9 @@ VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v
 ARCH ?= $(shell $(GO) env GOARCH)
 NFPM = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 .PHONY: build-static
-build-static: ## build dist/root/rackreach, which needs no library, for packages and containers
+build-static: ## build dist/root/rackreach and rackreach-init, which need no library, for packages and containers
 	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w' -o dist/root/rackreach ./cmd/rackreach
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w' -o dist/root/rackreach-init ./cmd/rackreach-init
 
 # The same source makes the same package: its times are that of the commit.
 .PHONY: package

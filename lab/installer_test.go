@@ -75,6 +75,9 @@ func TestInstaller(t *testing.T) {
 			const words = "phonehome: this is server-01, partition 2 has 190464 sectors"
 			await(t, installLimit, "the disk runs, with the file of the job, grown", func() bool { return strings.Contains(m.text(), words) })
 			t.Logf("%5.1f s  %s", time.Since(began).Seconds(), words)
+			if !strings.Contains(m.text(), "the watchdog resets this machine when nothing goes on") {
+				t.Error("no watchdog was started")
+			}
 			kind := map[firmware]string{bios: "bios", uefiPXE: "uefi"}[f]
 			for _, want := range []string{"hardware 0bad77cd-0000-4000-8000-525400770001 " + kind + ", 1 disks, first /dev/vda DISK-1, 1 nics, first " + machineMAC + " link true", "fetched fetched:image"} {
 				if !strings.Contains(agent.String(), want) {

@@ -38,6 +38,8 @@ import (
 
 	"github.com/cavaliergopher/cpio"
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+
 	"github.com/rackreach/rackreach/internal/kmod"
 )
 
@@ -223,6 +225,12 @@ func unpack(name string) ([]byte, error) {
 		return data, nil
 	case ".gz":
 		r, err := gzip.NewReader(bytes.NewReader(data))
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrInput, name, err)
+		}
+		return readAll(name, r)
+	case ".xz":
+		r, err := xz.NewReader(bytes.NewReader(data))
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrInput, name, err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cavaliergopher/cpio"
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 )
 
 // parts are a kernel, its modules and a program, in a new folder.
@@ -25,13 +26,17 @@ func parts(t *testing.T) Options {
 	copy(kernel[0x202:], "HdrS")
 	binary.LittleEndian.PutUint16(kernel[0x20e:], 0x400)
 	copy(kernel[0x600:], "6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org)\x00")
-	var gz, zst bytes.Buffer
+	var gz, zst, xzip bytes.Buffer
 	g := gzip.NewWriter(&gz)
 	z, err := zstd.NewWriter(&zst)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range []io.WriteCloser{g, z} {
+	x, err := xz.NewWriter(&xzip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{g, z, x} {
 		if _, err := w.Write([]byte("module")); err != nil {
 			t.Fatal(err)
 		}
@@ -43,11 +48,12 @@ func parts(t *testing.T) Options {
 	for name, data := range map[string]string{
 		"vmlinuz": string(kernel), "init": "\x7fELF static",
 		modules + "modules.dep": "kernel/drivers/virtio/virtio.ko.gz:\nkernel/lib/crc.ko.zst:\nkernel/drivers/block/virtio_blk.ko: kernel/drivers/virtio/virtio.ko.gz kernel/lib/crc.ko.zst\n" +
-			"kernel/sound/beep.ko:\n",
+			"kernel/sound/beep.ko:\nkernel/fs/fat/fat.ko.xz:\n",
 		modules + "modules.alias":                             "alias virtio:d00000002v* virtio_blk\nalias pci:beep beep\n",
 		modules + "kernel/drivers/virtio/virtio.ko.gz":        gz.String(),
 		modules + "kernel/lib/crc.ko.zst":                     zst.String(),
 		modules + "kernel/drivers/block/virtio_blk.ko":        "block module",
+		modules + "kernel/fs/fat/fat.ko.xz":                   xzip.String(),
 		modules + "kernel/sound/beep.ko":                      "noise",
 		modules + "kernel/drivers/block/nobody-asks-for-it.x": "",
 	} {
@@ -66,7 +72,7 @@ func build(t *testing.T, o Options) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if built.Version != "6.1.0-56-cloud-amd64" || built.Modules != 3 {
+	if built.Version != "6.1.0-56-cloud-amd64" || built.Modules != 4 {
 		t.Errorf("%+v", built)
 	}
 	return b.Bytes()
@@ -122,8 +128,9 @@ func TestContents(t *testing.T) {
 	const at = "lib/modules/6.1.0-56-cloud-amd64/"
 	for name, want := range map[string]string{
 		"init": "\x7fELF static", at + "kernel/drivers/virtio/virtio.ko": "module", at + "kernel/lib/crc.ko": "module", at + "kernel/drivers/block/virtio_blk.ko": "block module",
-		at + "modules.dep":   "kernel/drivers/block/virtio_blk.ko: kernel/drivers/virtio/virtio.ko kernel/lib/crc.ko\nkernel/drivers/virtio/virtio.ko:\nkernel/lib/crc.ko:\n",
-		at + "modules.alias": "alias virtio:d00000002v* virtio_blk\n",
+		at + "modules.dep":          "kernel/drivers/block/virtio_blk.ko: kernel/drivers/virtio/virtio.ko kernel/lib/crc.ko\nkernel/drivers/virtio/virtio.ko:\nkernel/fs/fat/fat.ko:\nkernel/lib/crc.ko:\n",
+		at + "kernel/fs/fat/fat.ko": "module",
+		at + "modules.alias":        "alias virtio:d00000002v* virtio_blk\n",
 	} {
 		if text[name] != want {
 			t.Errorf("%s holds %q, want %q", name, text[name], want)

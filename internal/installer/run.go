@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"time"
 
 	"github.com/rackreach/rackreach/internal/job"
@@ -78,16 +79,28 @@ func Run(ctx context.Context, o Options) (Outcome, error) {
 		return Outcome{}, err
 	}
 	o.Say(fmt.Sprintf("job %s: install %s on %s of rack %s", j.Ticket, j.Image.Name, j.Device, j.Rack))
-	if j.Hardware != "" && o.Hardware != nil {
-		if err := src.post(ctx, j.Hardware, o.Hardware(ctx)); err != nil {
-			o.Say("the agent did not take the report of the hardware: " + err.Error())
-		}
-	}
+	before := o.describe(ctx, j, src, nil)
 	out := o.carryOut(ctx, j, src)
 	if ctx.Err() != nil {
 		return out, ctx.Err()
 	}
+	o.describe(ctx, j, src, before) // switches say what they are every half a minute
 	return out, o.report(ctx, j, src, out)
+}
+
+// describe reports what the machine has, unless that was said before.
+func (o *Options) describe(ctx context.Context, j *job.Job, src *source, before *job.Hardware) *job.Hardware {
+	if j.Hardware == "" || o.Hardware == nil {
+		return nil
+	}
+	h := o.Hardware(ctx)
+	if before != nil && reflect.DeepEqual(h, *before) {
+		return before
+	}
+	if err := src.post(ctx, j.Hardware, h); err != nil {
+		o.Say("the agent did not take the report of the hardware: " + err.Error())
+	}
+	return &h
 }
 
 // carryOut does a job.
