@@ -35,6 +35,7 @@ const mib = 1 << 20
 // file that stands for a disk.
 type rig struct {
 	*boot.Services
+	images boot.DiskImages
 	ticket boot.Ticket
 	raw    []byte
 	disk   string
@@ -83,13 +84,15 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	r.ticket = boot.Ticket{ID: "r1/server-01/1", Token: boot.Token([]byte("s"), "r1/server-01/1"), Rack: "r1", Run: "run-1", Device: "server-01", Role: rack.Server, Platform: "p", Image: image, Open: true}
-	r.serve(t, images)
+	r.images = images
+	r.serve(t, images, "127.0.0.1:0")
 	return r
 }
 
-func (r *rig) serve(t *testing.T, images boot.Images) {
+// serve is a life of the agent, until stop is called or the test ends.
+func (r *rig) serve(t *testing.T, images boot.Images, at string) (stop func()) {
 	t.Helper()
-	web, err := net.Listen("tcp4", "127.0.0.1:0")
+	web, err := net.Listen("tcp4", at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +100,7 @@ func (r *rig) serve(t *testing.T, images boot.Images) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Services, err = boot.New(boot.Options{HTTP: web, TFTP: files, BaseURL: "http://" + web.Addr().String(), Images: images, Drain: time.Second,
+	r.Services, err = boot.New(boot.Options{HTTP: web, TFTP: files, BaseURL: "http://" + web.Addr().String(), Images: images, Drain: time.Millisecond,
 		Report: func(_ context.Context, x boot.Report) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -115,15 +118,18 @@ func (r *rig) serve(t *testing.T, images boot.Images) {
 	if err := r.SetTickets([]boot.Ticket{r.ticket}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- r.Serve(ctx) }()
-	t.Cleanup(func() {
+	services := r.Services
+	go func() { ended <- services.Serve(ctx) }()
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 func (r *rig) run(t *testing.T) (installer.Outcome, error) {
@@ -160,6 +166,64 @@ func TestWithTheAgent(t *testing.T) {
 	defer r.mu.Unlock()
 	if len(r.reports) != 1 || r.reports[0].Observation().Proves != rack.ReportedInstalled || len(r.fetched) != 1 || r.fetched[0] != rack.FetchedImage {
 		t.Errorf("%+v %v", r.reports, r.fetched)
+	}
+}
+
+// stuck is a store that stops in the middle of an image, and says so.
+type stuck struct {
+	boot.DiskImages
+	began, over chan struct{}
+	once        *sync.Once
+}
+
+func (s stuck) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
+	f, i, err := s.DiskImages.Open(name)
+	return stuckFile{f, s}, i, err
+}
+
+type stuckFile struct {
+	io.ReadSeekCloser
+	s stuck
+}
+
+func (f stuckFile) Read(b []byte) (int, error) {
+	f.s.once.Do(func() { close(f.s.began) })
+	<-f.s.over
+	return 0, io.ErrUnexpectedEOF
+}
+
+// The agent goes away while an image is on its way, and comes back: the installer has
+// waited, goes on under the same ticket, and reports to the new one.
+func TestAgentGoesAway(t *testing.T) {
+	r := newRig(t)
+	first := &rig{images: r.images, ticket: r.ticket, raw: r.raw, disk: r.disk}
+	s := stuck{r.images, make(chan struct{}), make(chan struct{}), &sync.Once{}}
+	stop := first.serve(t, s, "127.0.0.1:0")
+	host := strings.TrimPrefix(first.JobURL(r.ticket), "http://")
+	host = host[:strings.IndexByte(host, '/')]
+	ended := make(chan error, 1)
+	var out installer.Outcome
+	go func() {
+		var err error
+		out, err = first.run(t)
+		ended <- err
+	}()
+	<-s.began
+	close(s.over)
+	stop()
+	second := &rig{images: r.images, ticket: r.ticket, raw: r.raw, disk: r.disk}
+	second.ticket.Resumed = true
+	second.serve(t, r.images, host)
+	if err := <-ended; err != nil || out.State != job.Installed {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if b, err := os.ReadFile(r.disk); err != nil || !bytes.Equal(b[:len(r.raw)], r.raw) {
+		t.Errorf("the disk does not hold the image: %v", err)
+	}
+	second.mu.Lock()
+	defer second.mu.Unlock()
+	if len(first.reports) != 0 || len(second.reports) != 1 || second.reports[0].State != boot.Installed || len(second.fetched) != 1 {
+		t.Errorf("%+v and %+v, %v", first.reports, second.reports, second.fetched)
 	}
 }
 

@@ -99,7 +99,7 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 	// One ticket, one attempt: a device that starts over asks for its image
 	// anew, and must not be installing under one ticket while it is given the
 	// next. The end of a transfer that broke off may still be fetched.
-	if e.served.delivered() && fromTheStart(r.Header.Get("Range")) {
+	if e.served.delivered() && fromTheStart(r.Header.Get("Range")) && !s.inParts(t, r.Header.Get("Range")) {
 		s.refuse(w, "image", "the image was delivered under this ticket: a new attempt needs a new one", http.StatusGone)
 		return
 	}
@@ -140,11 +140,11 @@ func fromTheStart(rangeHeader string) bool {
 }
 
 // goesOnAt is the byte at which a device goes on with the image of that ETag; 0
-// when it begins anew.
+// when it begins anew, or takes a part: that says nothing of what is before it.
 func goesOnAt(h http.Header, etag string) int64 {
-	first, _, _ := strings.Cut(strings.TrimPrefix(h.Get("Range"), "bytes="), "-")
+	first, end, _ := strings.Cut(strings.TrimPrefix(h.Get("Range"), "bytes="), "-")
 	n, err := strconv.ParseInt(first, 10, 64)
-	if unchanged := h.Get("If-Range"); err != nil || n < 0 || fromTheStart(h.Get("Range")) || unchanged != "" && unchanged != etag {
+	if unchanged := h.Get("If-Range"); err != nil || n < 0 || end != "" || fromTheStart(h.Get("Range")) || unchanged != "" && unchanged != etag {
 		return 0
 	}
 	return n

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -75,10 +76,15 @@ func (s *Services) handleInstaller(mux *http.ServeMux) {
 	mux.HandleFunc("POST /progress/{token}", func(w http.ResponseWriter, r *http.Request) {
 		s.hear(w, r, "progress", job.MaxProgress, func(e *entry, b []byte) error {
 			p, err := job.ParseProgress(b)
-			if err == nil {
-				e.served.told.progress.Store(&p)
+			if err != nil {
+				return err
 			}
-			return err
+			e.served.told.progress.Store(&p)
+			// It has all of the image, also what an earlier life of the agent served.
+			if p.Phase == job.Finishing && p.Checked == p.Total {
+				e.served.add(span{0, e.ticket.Image.Size})
+			}
+			return nil
 		})
 	})
 	mux.HandleFunc("POST /hardware/{token}", func(w http.ResponseWriter, r *http.Request) {
@@ -102,6 +108,11 @@ func (s *Services) serveFrames(w http.ResponseWriter, r *http.Request) {
 	if e == nil {
 		return
 	}
+	// One ticket, one attempt (see serveImage): each begins with the index.
+	if e.served.delivered() {
+		s.refuse(w, "frames", "the image was delivered under this ticket: a new attempt needs a new one", http.StatusGone)
+		return
+	}
 	store, ok := s.o.Images.(DiskImages)
 	if !ok {
 		s.refuse(w, "frames", "the image has no frames", http.StatusNotFound)
@@ -117,6 +128,18 @@ func (s *Services) serveFrames(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	http.ServeContent(w, r, "", time.Time{}, f)
 	s.o.Count(Served{Protocol: "http", What: "frames", Outcome: outcome(r.Context().Err())})
+}
+
+// inParts reports whether a request asks for a part of a disk image, which installers
+// take in any order, and once more when one came damaged.
+func (s *Services) inParts(t Ticket, rangeHeader string) bool {
+	store, ok := s.o.Images.(DiskImages)
+	if !ok {
+		return false
+	}
+	_, end, _ := strings.Cut(rangeHeader, "-")
+	_, _, ok = store.Disk(t.Image.Name)
+	return ok && end != "" && !strings.Contains(end, ",")
 }
 
 // hear takes a small message of an installer.

@@ -6,10 +6,12 @@ import (
 	"io"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rackreach/rackreach/internal/job"
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // diskShelf is a store of one disk image.
@@ -88,5 +90,31 @@ func TestNoRule(t *testing.T) {
 	_, _, body := b.do("GET", "/job/"+b.open.Token, nil)
 	if err := json.Unmarshal(body, &j); err != nil || j.Install == nil || !reflect.DeepEqual(*j.Install, job.Install{}) {
 		t.Errorf("%s: %v", body, err)
+	}
+}
+
+// A disk image that an installer has all of is fetched under a new ticket only, which
+// begins with the index; a part that came damaged may be fetched again. What an earlier
+// life of the agent has served, the installer says.
+func TestDeliveredDiskImage(t *testing.T) {
+	b := newBench(t)
+	b.o.Images = diskShelf{b.shelf, []byte("index")}
+	part := []string{"Range", "bytes=0-99"}
+	for _, tt := range []struct {
+		method, path, body string
+		header             []string
+		want               int
+	}{
+		{"GET", "/frames/", "", nil, 200}, {"GET", "/image/", "", part, 206},
+		{"POST", "/progress/", `{"phase":"finishing","written":9,"checked":9,"total":9}`, nil, 204},
+		{"GET", "/image/", "", part, 206}, {"GET", "/image/", "", nil, 410}, {"GET", "/image/", "", []string{"Range", "bytes=0-"}, 410}, {"GET", "/frames/", "", nil, 410},
+	} {
+		if got, _, body := b.do(tt.method, tt.path+b.open.Token, strings.NewReader(tt.body), tt.header...); got != tt.want {
+			t.Errorf("%s %s %v: %d %s, want %d", tt.method, tt.path, tt.header, got, body, tt.want)
+		}
+	}
+	b.stop()
+	if served, size := b.Progress("server-01"); served != size || !slices.Equal(b.evidence(), []rack.Evidence{rack.FetchedImage}) {
+		t.Errorf("served %d of %d, evidence %v", served, size, b.evidence())
 	}
 }

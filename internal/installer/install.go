@@ -83,6 +83,7 @@ func (n *installation) do(ctx context.Context) error {
 		return err
 	}
 	n.o.Say("the disk gives back the whole image, with the digest " + x.RawDigest)
+	n.finishing(ctx)
 	return n.finish(ctx, r)
 }
 

@@ -51,3 +51,18 @@ func (n *installation) progress() job.Progress {
 	checked := n.w.checked.Load() // first: never more than what is written
 	return job.Progress{Phase: job.Writing, Checked: checked, Written: n.w.written.Load(), Total: n.w.x.RawSize}
 }
+
+// finishing says that the whole image is on the disk, until the agent has heard it: one
+// that was started anew does not know what its earlier life has served.
+func (n *installation) finishing(ctx context.Context) {
+	if n.j.Progress == "" {
+		return
+	}
+	p := n.progress()
+	p.Phase = job.Finishing
+	n.src.last.Store(time.Now().UnixNano())
+	err := n.src.again(ctx, func(ctx context.Context) (bool, error) { return false, n.src.post(ctx, n.j.Progress, p) })
+	if err != nil && ctx.Err() == nil {
+		n.o.Say("the agent does not hear that the image is on the disk: " + err.Error())
+	}
+}
