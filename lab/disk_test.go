@@ -95,7 +95,7 @@ func makeStock() (s stock, err error) {
 		return s, err
 	}
 	s.bundle = filepath.Join(stockDir, "bundle")
-	return s, makeBundle(s.bundle, s.image)
+	return s, makeBundle(s)
 }
 
 func command(name string, args ...string) error {
@@ -164,13 +164,14 @@ dd if=%[4]s of="$D" bs=440 count=1 conv=notrunc status=none
 	return nil
 }
 
-func makeBundle(dir, image string) error {
+func makeBundle(s stock) error {
 	ctx := context.Background()
-	l, err := bundle.Init(ctx, dir)
+	l, err := bundle.Init(ctx, s.bundle)
 	if err != nil {
 		return err
 	}
-	added, err := l.Add(ctx, bundle.Input{Path: image, Name: diskImage, Kind: bundle.DiskImage, FrameSize: 4 * mib})
+	added, err := l.Add(ctx, bundle.Input{Path: s.image, Name: diskImage, Kind: bundle.DiskImage, FrameSize: 4 * mib},
+		bundle.Input{Path: s.kernel, Name: bundle.InstallerKernel, Kind: bundle.Kernel}, bundle.Input{Path: s.installer, Name: bundle.InstallerInitramfs, Kind: bundle.Initramfs})
 	if err == nil {
 		_, err = l.SetRelease(ctx, (&bundle.Release{Name: release}).With(added...))
 	}

@@ -4,12 +4,10 @@ package lab
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -30,13 +28,13 @@ import (
 
 // installing is what the agent of the installer's tests is told.
 type installing struct {
-	Bundle, Kernel, Initramfs string
-	Install                   job.Install
+	Bundle  string
+	Install job.Install
 }
 
 // serveInstaller is the agent: the services of the product with one open ticket for a
-// disk image of a real bundle, and the site's server of kernel and initramfs. Once the
-// machine has reported, it is told nothing to boot any more.
+// disk image of a real bundle, and the site's server of boot loaders. Once the machine
+// has reported, it is told nothing to boot any more.
 func serveInstaller(c installing) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -88,7 +86,7 @@ func serveInstaller(c installing) error {
 	if err != nil {
 		return err
 	}
-	dhcp, err := discovery.New(discovery.Options{Wire: w, ServerID: own, Table: func() discovery.Table { return &installTable{&done} },
+	dhcp, err := discovery.New(discovery.Options{Wire: w, ServerID: own, Table: func() discovery.Table { return &installTable{&done, services.BootFile(ticket)} },
 		OnSeen: func(s discovery.Seen) { fmt.Printf("seen %s %s\n", s.Message, s.Observation.Stage) }})
 	if err != nil {
 		return err
@@ -102,7 +100,6 @@ func serveInstaller(c installing) error {
 	group.Go(func() error { return dhcp.Serve(ctx) })
 	group.Go(func() error { return advertiser.Run(ctx) })
 	group.Go(func() error { return siteTFTP(ctx) })
-	group.Go(func() error { return siteInstaller(ctx, c, services.JobURL(ticket)) })
 	group.Go(func() error { return watch(ctx, services) })
 	fmt.Println("serving")
 	return group.Wait()
@@ -138,12 +135,17 @@ type told struct {
 }
 
 func (x *told) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
-	x.once.Do(func() { fmt.Println("image asked for") })
+	if name == diskImage {
+		x.once.Do(func() { fmt.Println("image asked for") })
+	}
 	return x.Images.Open(name)
 }
 
 // installTable sends one machine to the installer, until it has reported.
-type installTable struct{ done *atomic.Bool }
+type installTable struct {
+	done   *atomic.Bool
+	script string // TFTP path of the ticket's script
+}
 
 // Lookup implements discovery.Table.
 func (t *installTable) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
@@ -152,28 +154,7 @@ func (t *installTable) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error
 	}
 	e := discovery.Entry{Device: "server-01", End: "data", Hostname: "server-01", Address: netip.MustParseAddr(machineIP), Prefix: netip.MustParsePrefix("10.77.0.0/16")}
 	if !t.done.Load() {
-		e.BootFile, e.NextServer, e.ScriptURL = "ipxe.efi", netip.MustParseAddr(siteIP), "http://"+siteIP+"/boot.ipxe"
+		e.BootFile, e.NextServer, e.ScriptURL = "ipxe.efi", netip.MustParseAddr(siteIP), "tftp://"+agentIP+"/"+t.script
 	}
 	return e, rack.Binding{Device: "server-01", How: rack.ByMAC}, nil
-}
-
-// siteInstaller serves script, kernel and initramfs.
-func siteInstaller(ctx context.Context, c installing, jobURL string) error {
-	l, err := net.Listen("tcp4", siteIP+":80")
-	if err != nil {
-		return err
-	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/boot.ipxe", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "#!ipxe\nkernel http://%[1]s/kernel initrd=initramfs console=ttyS0 quiet rackreach.job=%[2]s rackreach.mac=${netX/mac}\ninitrd --name initramfs http://%[1]s/initramfs\nboot\n", siteIP, jobURL)
-	})
-	mux.HandleFunc("/kernel", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, c.Kernel) })
-	mux.HandleFunc("/initramfs", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, c.Initramfs) })
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: mux}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }

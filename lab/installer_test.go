@@ -51,7 +51,7 @@ func (s *segment) install(f firmware, size int64, c installing) (agent *said, m 
 
 func stockJob(t *testing.T) (stock, installing) {
 	s := newStock(t)
-	return s, installing{Bundle: s.bundle, Kernel: s.kernel, Initramfs: s.installer, Install: job.Install{
+	return s, installing{Bundle: s.bundle, Install: job.Install{
 		Disk: job.DiskRule{Serial: serial}, Grow: true, BootEntry: `\EFI\BOOT\BOOTX64.EFI`,
 		Files: []job.File{{Partition: 2, Path: "/etc/hostname", Mode: 0o644, Content: "server-01\n"}},
 	}}

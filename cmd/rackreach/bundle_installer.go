@@ -16,12 +16,6 @@ import (
 	"github.com/rackreach/rackreach/internal/initramfs"
 )
 
-// The names of what build-installer makes, which are those of the artifacts too.
-const (
-	installerKernel    = "installer-kernel"
-	installerInitramfs = "installer-initramfs"
-)
-
 // installing is what bundle build-installer is told.
 type installing struct {
 	initramfs.Options
@@ -64,7 +58,7 @@ func (o *installing) run(cmd *cobra.Command) error {
 		return err
 	}
 	var built initramfs.Built
-	made, err := o.make(installerInitramfs, func(w io.Writer) (err error) {
+	made, err := o.make(bundle.InstallerInitramfs, func(w io.Writer) (err error) {
 		built, err = initramfs.Build(cmd.Context(), w, o.Options)
 		return err
 	})
@@ -74,15 +68,15 @@ func (o *installing) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	kernel, err := o.make(installerKernel, func(w io.Writer) error { return copyFile(cmd.Context(), w, o.Kernel) })
+	kernel, err := o.make(bundle.InstallerKernel, func(w io.Writer) error { return copyFile(cmd.Context(), w, o.Kernel) })
 	if err != nil {
 		return err
 	}
 	say := &printer{w: cmd.OutOrStdout()}
 	say.line("%s\t%s", kernel, "kernel "+built.Version)
 	say.line("%s\t%d modules, %s unpacked", made, built.Modules, bundle.Bytes(built.Size))
-	say.line("Next: rackreach bundle add BUNDLE --release NAME --kind kernel %s", filepath.Join(o.to, installerKernel))
-	say.line("      rackreach bundle add BUNDLE --release NAME --kind initramfs %s", filepath.Join(o.to, installerInitramfs))
+	say.line("Next: rackreach bundle add BUNDLE --release NAME --kind kernel %s", filepath.Join(o.to, bundle.InstallerKernel))
+	say.line("      rackreach bundle add BUNDLE --release NAME --kind initramfs %s", filepath.Join(o.to, bundle.InstallerInitramfs))
 	return say.err
 }
 

@@ -20,6 +20,9 @@ type DiskImages interface {
 	Disk(name string) (raw, index job.Blob, ok bool)
 	// OpenFrames opens the index.
 	OpenFrames(name string) (io.ReadSeekCloser, error)
+	// Installer names the kernel and the initramfs that machines of a platform boot to
+	// be installed; ok is false when there is none, or more than one.
+	Installer(platform string) (kernel, initramfs string, ok bool)
 }
 
 // told is what an installer said of its machine and of its work, under one ticket.
@@ -70,9 +73,59 @@ func (s *Services) jobOf(t Ticket) job.Job {
 	return j
 }
 
+// diskScript is the iPXE script of a ticket for a disk image; ok is false for any other,
+// and when the bundle has no installer.
+func (s *Services) diskScript(t Ticket) (script string, ok bool) {
+	store, ok := s.o.Images.(DiskImages)
+	if !ok {
+		return "", false
+	}
+	if _, _, ok = store.Disk(t.Image.Name); !ok {
+		return "", false
+	}
+	if _, _, ok := store.Installer(t.Platform); !ok {
+		s.o.Log.Warn("the bundle has no installer for a disk image, only a simulated machine can boot it: rackreach bundle build-installer makes one", "ticket", t.ID, "image", t.Image.Name, "platform", t.Platform)
+		return "", false
+	}
+	head := fmt.Sprintf("#!ipxe\n# rackreach: rack %s, device %s (%s), ticket %s\n# image %s %s\n", word(t.Rack), word(t.Device), word(string(t.Role)), word(t.ID), word(t.Image.Name), word(t.Image.Digest))
+	base := s.base + "/installer/" + t.Token
+	return head + fmt.Sprintf("kernel %[1]s/kernel initrd=initramfs console=tty0 console=ttyS0,115200n8 panic=30 rackreach.job=%[2]s rackreach.mac=${netX/mac}\ninitrd --name initramfs %[1]s/initramfs\nboot\n",
+		base, s.JobURL(t)), true
+}
+
+// serveInstaller serves the kernel or the initramfs that a ticket's machine boots.
+func (s *Services) serveInstaller(w http.ResponseWriter, r *http.Request) {
+	e := s.find(w, r, "installer", http.StatusGone)
+	if e == nil {
+		return
+	}
+	store, ok := s.o.Images.(DiskImages)
+	var name string
+	if ok {
+		var kernel, initramfs string
+		kernel, initramfs, ok = store.Installer(e.ticket.Platform)
+		name = map[string]string{"kernel": kernel, "initramfs": initramfs}[r.PathValue("file")]
+	}
+	if !ok || name == "" {
+		s.refuse(w, "installer", "there is no such part of an installer", http.StatusNotFound)
+		return
+	}
+	f, _, err := store.Open(name)
+	if err != nil {
+		s.o.Log.Error("cannot open the installer", "ticket", e.ticket.ID, "file", name, "cause", err)
+		s.refuse(w, "installer", "the installer cannot be opened", http.StatusInternalServerError)
+		return
+	}
+	defer f.Close()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, r, "", time.Time{}, f)
+	s.o.Count(Served{Protocol: "http", What: "installer", Outcome: outcome(r.Context().Err())})
+}
+
 // handleInstaller routes what only an installer of disks asks for.
 func (s *Services) handleInstaller(mux *http.ServeMux) {
 	mux.HandleFunc("GET /frames/{token}", s.serveFrames)
+	mux.HandleFunc("GET /installer/{token}/{file}", s.serveInstaller)
 	mux.HandleFunc("POST /progress/{token}", func(w http.ResponseWriter, r *http.Request) {
 		s.hear(w, r, "progress", job.MaxProgress, func(e *entry, b []byte) error {
 			p, err := job.ParseProgress(b)

@@ -25,6 +25,10 @@ func (s diskShelf) Disk(name string) (raw, index job.Blob, ok bool) {
 	return job.Blob{Digest: d, Size: 9}, job.Blob{Digest: d, Size: int64(len(s.index))}, name == s.image.Name
 }
 
+func (s diskShelf) Installer(platform string) (kernel, initramfs string, ok bool) {
+	return s.image.Name, "nothing", platform == "sim-server"
+}
+
 func (s diskShelf) OpenFrames(string) (io.ReadSeekCloser, error) {
 	return opened{bytes.NewReader(s.index)}, nil
 }
@@ -116,5 +120,31 @@ func TestDeliveredDiskImage(t *testing.T) {
 	b.stop()
 	if served, size := b.Progress("server-01"); served != size || !slices.Equal(b.evidence(), []rack.Evidence{rack.FetchedImage}) {
 		t.Errorf("served %d of %d, evidence %v", served, size, b.evidence())
+	}
+}
+
+// The script of a disk image boots the installer of the bundle, which is served for an
+// open ticket.
+func TestDiskScript(t *testing.T) {
+	b := newBench(t)
+	if _, ok := b.diskScript(b.open); ok {
+		t.Error("a script for what is no disk image")
+	}
+	b.o.Images = diskShelf{b.shelf, nil}
+	base := b.base + "/installer/" + b.open.Token
+	want := "#!ipxe\n# rackreach: rack r1, device server-01 (server), ticket run-1/server-01/1\n# image sim-hypervisor " + b.open.Image.Digest + "\nkernel " + base +
+		"/kernel initrd=initramfs console=tty0 console=ttyS0,115200n8 panic=30 rackreach.job=" + b.JobURL(b.open) + " rackreach.mac=${netX/mac}\ninitrd --name initramfs " + base + "/initramfs\nboot\n"
+	if got := b.script(b.open); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	other := b.open
+	other.Platform = "other"
+	if _, ok := b.diskScript(other); ok {
+		t.Error("a script without an installer")
+	}
+	for path, want := range map[string]int{b.open.Token + "/kernel": 200, b.open.Token + "/initramfs": 500, b.open.Token + "/other": 404, b.closed.Token + "/kernel": 410} {
+		if got, _, body := b.do("GET", "/installer/"+path, nil); got != want || want == 200 && !bytes.Equal(body, b.shelf.data) {
+			t.Errorf("%s: %d with %d bytes, want %d", path, got, len(body), want)
+		}
 	}
 }
