@@ -227,6 +227,14 @@ func (a *agent) take(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// with does something while no request is begun or ended: those of an installer that was
+// stopped may still be.
+func (a *agent) with(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f()
+}
+
 // blank is a file that stands for a blank disk.
 func blank(t *testing.T, size int64) string {
 	t.Helper()

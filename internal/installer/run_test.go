@@ -33,7 +33,7 @@ func TestInstall(t *testing.T) {
 		t.Errorf("hardware %+v", a.hardware)
 	}
 
-	a.requests = 0
+	a.with(func() { a.requests = 0 })
 	if out := a.run(disk); out.State != job.Installed || !out.Kept || a.requests != 0 {
 		t.Errorf("again: %+v after %d requests", out, a.requests)
 	}
@@ -73,9 +73,11 @@ func TestNetworkCut(t *testing.T) {
 		t.Fatalf("%+v", out)
 	}
 	holdsImage(t, disk, a.raw)
-	if a.requests < 6 || a.served > len(a.compressed)+len(a.compressed)/2 {
-		t.Errorf("%d requests, %d bytes of %d", a.requests, a.served, len(a.compressed))
-	}
+	a.with(func() {
+		if a.requests < 6 || a.served > len(a.compressed)+len(a.compressed)/2 {
+			t.Errorf("%d requests, %d bytes of %d", a.requests, a.served, len(a.compressed))
+		}
+	})
 }
 
 // An agent that is not ready yet is asked again.
@@ -123,7 +125,7 @@ func TestDamagedAtTheAgent(t *testing.T) {
 	if want := []job.Report{{State: job.Failed, Message: out.Message}}; !slices.Equal(a.reports, want) {
 		t.Errorf("reports %+v", a.reports)
 	}
-	a.hurt = nil
+	a.with(func() { a.hurt = nil })
 	if out := a.run(disk); out.State != job.Installed { // the same run goes on by itself
 		t.Errorf("%+v", out)
 	}
@@ -206,7 +208,7 @@ func TestPowerCut(t *testing.T) {
 		if c.Receipt == nil || c.Receipt.State != Writing || strings.Trim(string(all[:head]), "\x00") != "" {
 			t.Errorf("cut at request %d: %+v", n, c)
 		}
-		a.each, a.cut = nil, nil
+		a.with(func() { a.each, a.cut = nil, nil })
 		if out := a.run(disk); out.State != job.Installed || out.Kept {
 			t.Errorf("after the cut at request %d: %+v", n, out)
 		}
