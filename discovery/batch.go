@@ -22,12 +22,15 @@ const batchSize = 64
 // than all the rest.
 const (
 	gather = 10 * time.Millisecond
-	crowd  = batchSize
+	crowd  = 48 // of at most batchSize: a batch that is full says nothing of how many wait
 )
 
 // pause is how long to wait before the next packets are read, after a batch of n that
 // came within a time.
 func pause(n int, within time.Duration) time.Duration {
+	if n >= batchSize {
+		return 0 // more are there
+	}
 	return min(gather, time.Duration(crowd)*within/time.Duration(max(n, 1)))
 }
 

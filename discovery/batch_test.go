@@ -259,8 +259,8 @@ func TestPause(t *testing.T) {
 		n            int
 		within, want time.Duration
 	}{
-		{1, time.Hour, gather}, {1, time.Millisecond, gather}, {16, 5 * time.Millisecond, gather}, {64, 4 * time.Millisecond, 4 * time.Millisecond},
-		{128, 4 * time.Millisecond, 2 * time.Millisecond}, {256, time.Millisecond, 250 * time.Microsecond}, {5, 0, 0},
+		{1, time.Hour, gather}, {1, time.Millisecond, gather}, {12, 5 * time.Millisecond, gather}, {48, 4 * time.Millisecond, 4 * time.Millisecond},
+		{24, 4 * time.Millisecond, 8 * time.Millisecond}, {60, 5 * time.Millisecond, 4 * time.Millisecond}, {batchSize, 4 * time.Millisecond, 0}, {5, 0, 0},
 	} {
 		if got := pause(x.n, x.within); got != x.want {
 			t.Errorf("%d within %s: %s, want %s", x.n, x.within, got, x.want)

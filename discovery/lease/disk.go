@@ -17,8 +17,9 @@ const (
 	// lockWait is how long Open waits for another process that has the file.
 	lockWait = 2 * time.Second
 	// least is how many leases the file holds before it is written anew without those
-	// that are outdated.
-	least = 1024
+	// that are outdated, which keeps clients waiting: some 10 MiB. A file that is opened
+	// is written anew in any case.
+	least = 1 << 17
 	// renewed is how many leases one record takes when a file is written anew.
 	renewed = 4096
 )
@@ -33,7 +34,8 @@ type disk struct {
 	lock   *flock.Flock
 	file   *file // nil once it is closed
 	stored int   // leases in all records
-	fewer  int   // least that it holds when it is written anew
+	least  int   // that it holds when it is written anew
+	fewer  int   // least, or more after that failed
 	buf    []byte
 
 	commits, syncs, failed uint64
@@ -47,7 +49,7 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("create the directory of the lease file: %w; give a state directory that can be written", err)
 	}
 	s := Memory(o)
-	s.disk = &disk{path: path, lock: flock.New(path + ".lock")}
+	s.disk = &disk{path: path, lock: flock.New(path + ".lock"), least: least}
 	ctx, stop := context.WithTimeout(context.Background(), lockWait)
 	defer stop()
 	switch ok, err := s.disk.lock.TryLockContext(ctx, lockWait/20); {
@@ -155,7 +157,7 @@ func (s *Store) renew() (err error) {
 		d.file = nil // which file a power cut leaves is not known: nothing more is acknowledged
 		return err
 	}
-	d.file, d.stored, d.fewer = f, len(all), least
+	d.file, d.stored, d.fewer = f, len(all), d.least
 	return nil
 }
 

@@ -22,10 +22,11 @@ const (
 	title      = "rackreach leases 2\n"
 	anyTitle   = "rackreach leases "
 	recordHead = 8 + 4
-	// room is what the size of the file is a multiple of, in bytes. It grows by an
-	// eighth, and is zeros on disk before a record goes there: then a sync has no size
-	// to write.
-	room = 64 << 10
+	// room is what the size of the file is a multiple of, in bytes. It doubles, as long
+	// as that is at most roomMost more, since clients wait for it. What it grows by is
+	// zeros on disk before a record goes there: then a sync has no size to write.
+	room     = 64 << 10
+	roomMost = 4 << 20
 	// maxRecord bounds the leases of a record, in bytes.
 	maxRecord = renewed * (32 + 5*(maxText+1))
 )
@@ -101,7 +102,7 @@ func (x *file) grow(to int64) error {
 	if to <= x.size {
 		return nil
 	}
-	size := (max(to, x.size+x.size/8) + room - 1) / room * room
+	size := (max(to, x.size+min(x.size, roomMost)) + room - 1) / room * room
 	err := x.f.Truncate(size)
 	zeros := make([]byte, room)
 	for at := x.size; err == nil && at < size; at += room {
