@@ -6,8 +6,9 @@ help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: ## build the rackreach binary
+build: ## build rackreach, and rackreach-init beside it
 	$(GO) build -o rackreach ./cmd/rackreach
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o rackreach-init ./cmd/rackreach-init
 
 .PHONY: test
 test: ## all tests, under the race detector
@@ -43,6 +44,10 @@ bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 min
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
+.PHONY: bench-installer
+bench-installer: ## an installation beside what limits it: network, decoding, disk (2 minutes, 2 GB of disk)
+	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
+
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
 	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
@@ -68,6 +73,12 @@ lab-debian: ## Debian's own installer in QEMU boots from our services and obeys 
 .PHONY: answer-files
 answer-files: ## answer files as those read them whom they are for: debconf, cloud-init, shells, Python
 	$(GO) test -tags answers -count=1 -timeout 5m ./internal/answerfile
+# Needs those, and mtools, syslinux, syslinux-common, systemd-boot-efi, fdisk, kmod, gdisk,
+# and linux-image-cloud-amd64, or LAB_KERNEL, the folder where that is unpacked.
+.PHONY: lab-installer
+lab-installer: ## machines in QEMU are installed and boot what was written; block devices of this kernel (needs root)
+	$(GO) test -tags lab -race -count=1 -run 'Loop' -timeout 5m ./internal/installer
+	$(GO) test -tags lab -count=1 -v -run TestInstaller -timeout 10m ./lab
 
 .PHONY: fleet-faults
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
@@ -83,9 +94,9 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
 	$(GO) vet -tags netns ./cmd/rackreach ./discovery/...
-	$(GO) vet -tags lab ./lab
+	$(GO) vet -tags lab ./lab ./internal/installer
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
-	$(GO) vet -tags bench ./actors
+	$(GO) vet -tags bench ./actors ./internal/installer
 	$(GO) vet -tags proof ./internal/bus
 	$(GO) vet -tags system ./internal/bundle
 	$(GO) vet -tags answers ./internal/answerfile
@@ -129,8 +140,9 @@ VERSION ?= $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v
 ARCH ?= $(shell $(GO) env GOARCH)
 NFPM = $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 .PHONY: build-static
-build-static: ## build dist/root/rackreach, which needs no library, for packages and containers
+build-static: ## build dist/root/rackreach and rackreach-init, which need no library, for packages and containers
 	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w' -o dist/root/rackreach ./cmd/rackreach
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w' -o dist/root/rackreach-init ./cmd/rackreach-init
 
 # The same source makes the same package: its times are that of the commit.
 .PHONY: package

@@ -233,7 +233,7 @@ func TestPackage(t *testing.T) {
 		}
 	}
 	listed := run(t, "", nil, deb, "--contents", pkg)
-	for _, file := range []string{"/usr/bin/rackreach", "/lib/systemd/system/rackreach-coordinator.service", "/lib/systemd/system/rackreach-agent@.service",
+	for _, file := range []string{"/usr/bin/rackreach", "/usr/bin/rackreach-init", "/lib/systemd/system/rackreach-coordinator.service", "/lib/systemd/system/rackreach-agent@.service",
 		"/etc/rackreach/coordinator.env", "/etc/rackreach/agent.env.example", "/usr/share/bash-completion/completions/rackreach",
 		"/usr/share/zsh/vendor-completions/_rackreach", "/usr/share/fish/vendor_completions.d/rackreach.fish",
 		"/usr/share/man/man1/rackreach-coordinator.1.gz", "/usr/share/man/man1/rackreach-agent.1.gz", "/usr/share/rackreach/prometheus/alerts.yaml",

@@ -50,15 +50,29 @@ type agentConfig struct {
 // agentEnv holds the configuration of the process that is the agent.
 const agentEnv = "RACKREACH_LAB_AGENT"
 
+// installerEnv holds the configuration of the agent of the installer's tests.
+const installerEnv = "RACKREACH_LAB_INSTALLER"
+
 func TestMain(m *testing.M) {
-	text, ok := os.LookupEnv(agentEnv)
-	if !ok {
-		os.Exit(m.Run())
-	}
-	var c agentConfig
-	err := json.Unmarshal([]byte(text), &c)
-	if err == nil {
-		err = serve(c)
+	var err error
+	if text, ok := os.LookupEnv(agentEnv); ok {
+		var c agentConfig
+		if err = json.Unmarshal([]byte(text), &c); err == nil {
+			err = serve(c)
+		}
+	} else if text, ok := os.LookupEnv(installerEnv); ok {
+		var c installing
+		if err = json.Unmarshal([]byte(text), &c); err == nil {
+			err = serveInstaller(c)
+		}
+	} else {
+		code := m.Run()
+		if stockDir != "" {
+			err = os.RemoveAll(stockDir)
+		}
+		if err == nil {
+			os.Exit(code)
+		}
 	}
 	if err != nil {
 		fmt.Println("agent:", err)
@@ -92,12 +106,18 @@ func (s *segment) agent(c agentConfig) *said {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	return s.process(agentEnv + "=" + string(text))
+}
+
+// process starts the agent's process, and returns what it says.
+func (s *segment) process(env string) *said {
+	s.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), agentEnv+"="+string(text))
+	cmd.Env = append(os.Environ(), env)
 	out := &said{}
 	cmd.Stdout, cmd.Stderr = out, out
 	s.start(cmd)

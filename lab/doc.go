@@ -13,6 +13,10 @@
 // discovery/ra as the product does. A machine is a QEMU process. Everything ends with
 // the test's process, however that ends: nothing is left over.
 //
+// The installer's tests (make lab-installer) make their stock once: an initramfs by
+// internal/initramfs, a bootable disk image whose system says on the console what it
+// finds, and a bundle with it.
+//
 // # What counts
 //
 // Only what a machine does over the network or writes on its console: the file that

@@ -213,11 +213,17 @@ type machine struct{ console string }
 // card: no disk, and for UEFI nothing remembered.
 func (s *segment) powerOn(f firmware, memory string) *machine {
 	s.t.Helper()
+	return s.powerOnWith(f, ",bootindex=1", "-m", memory)
+}
+
+// powerOnWith starts one that has more: arguments for its network card, and for QEMU.
+func (s *segment) powerOnWith(f firmware, cardArgs string, more ...string) *machine {
+	s.t.Helper()
 	m := &machine{console: filepath.Join(s.dir, "console")}
 	s.tap("tap0")
-	card := "virtio-net-pci,netdev=n0,bootindex=1,mac=" + machineMAC
+	card := "virtio-net-pci,netdev=n0,mac=" + machineMAC + cardArgs
 	args := []string{
-		"-accel", "tcg,thread=single", "-cpu", "qemu64", "-smp", "1", "-m", memory, "-nodefaults", "-no-user-config", "-display", "none",
+		"-accel", "tcg,thread=single", "-cpu", "qemu64", "-smp", "1", "-m", "256", "-nodefaults", "-no-user-config", "-display", "none",
 		"-uuid", "0bad77cd-0000-4000-8000-525400770001", "-netdev", "tap,id=n0,ifname=tap0,script=no,downscript=no", "-serial", "file:" + m.console,
 	}
 	switch f {
@@ -238,7 +244,7 @@ func (s *segment) powerOn(f firmware, memory string) *machine {
 			args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
 		}
 	}
-	cmd := exec.Command("qemu-system-x86_64", args...)
+	cmd := exec.Command("qemu-system-x86_64", append(args, more...)...) // of one that is given twice, the last counts
 	trouble := &said{}
 	cmd.Stderr = trouble
 	s.start(cmd)

@@ -30,7 +30,7 @@ the URL of a bundle's directory on a web server.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newBundleInit(), newBundleAdd(), newBundleBuild(), newBundleInspect(env), newBundleVerify(env),
-		newBundleKeygen(), newBundleSign(), newBundlePull(env), newBundlePush(env), newBundleGC())
+		newBundleKeygen(), newBundleSign(), newBundlePull(env), newBundlePush(env), newBundleGC(), newBundleInstaller())
 	return cmd
 }
 

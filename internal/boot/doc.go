@@ -12,6 +12,10 @@
 //	TFTP TOKEN/boot.ipxe     the iPXE script                (RFC 1350, 2347–2349)
 //	GET  /job/TOKEN          the job, JSON
 //	GET  /image/TOKEN        the image's bytes, with ranges (RFC 9110 §14)
+//	GET  /installer/TOKEN/…  kernel and initramfs of the installer of disk images
+//	GET  /frames/TOKEN       the index of a disk image's frames
+//	POST /hardware/TOKEN     what an installer found in its machine
+//	POST /progress/TOKEN     how far it is
 //	POST /report/TOKEN       the device's own word on how it ended
 //	     /native/TOKEN/…     what an operating system's own installer asks for (native.go)
 //

@@ -8,31 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/rackreach/rackreach/internal/rack"
 )
-
-// job is the body of GET /job/TOKEN.
-type job struct {
-	Rack     string    `json:"rack"`
-	Device   string    `json:"device"`
-	Run      string    `json:"run"`
-	Ticket   string    `json:"ticket"`
-	Role     rack.Role `json:"role"`
-	Platform string    `json:"platform"`
-	Image    jobImage  `json:"image"`
-	Report   string    `json:"report"`
-	// Overwrites is what the installer may overwrite on the disk, word for word
-	// as it would report that it holds it; empty: nothing.
-	Overwrites string `json:"overwrites"`
-}
-
-type jobImage struct {
-	Name   string `json:"name"`
-	URL    string `json:"url"`
-	Digest string `json:"digest"`
-	Size   int64  `json:"size"` // bytes
-}
 
 // handler routes requests. base lives as long as the services do: a report is
 // made durable also when its sender hangs up.
@@ -40,6 +16,7 @@ func (s *Services) handler(base context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /job/{token}", s.serveJob)
 	mux.HandleFunc("GET /image/{token}", s.serveImage)
+	s.handleInstaller(mux)
 	mux.HandleFunc("POST /report/{token}", func(w http.ResponseWriter, r *http.Request) { s.takeReport(base, w, r) })
 	s.handleNative(base, mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -100,11 +77,7 @@ func (s *Services) serveJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := e.ticket
-	b, err := json.Marshal(job{
-		Rack: t.Rack, Device: t.Device, Run: t.Run, Ticket: t.ID, Role: t.Role, Platform: t.Platform,
-		Image:  jobImage{Name: t.Image.Name, URL: s.InstallerURL(t), Digest: t.Image.Digest, Size: t.Image.Size},
-		Report: s.base + "/report/" + t.Token, Overwrites: t.Overwrites,
-	})
+	b, err := json.Marshal(s.jobOf(t))
 	if err != nil {
 		s.o.Log.Error("cannot encode a job", "ticket", t.ID, "cause", err)
 		s.refuse(w, "job", "cannot encode the job", http.StatusInternalServerError)
@@ -127,7 +100,7 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 	// One ticket, one attempt: a device that starts over asks for its image
 	// anew, and must not be installing under one ticket while it is given the
 	// next. The end of a transfer that broke off may still be fetched.
-	if e.served.delivered() && fromTheStart(r.Header.Get("Range")) {
+	if e.served.delivered() && fromTheStart(r.Header.Get("Range")) && !s.inParts(t, r.Header.Get("Range")) {
 		s.refuse(w, "image", "the image was delivered under this ticket: a new attempt needs a new one", http.StatusGone)
 		return
 	}
@@ -168,11 +141,11 @@ func fromTheStart(rangeHeader string) bool {
 }
 
 // goesOnAt is the byte at which a device goes on with the image of that ETag; 0
-// when it begins anew.
+// when it begins anew, or takes a part: that says nothing of what is before it.
 func goesOnAt(h http.Header, etag string) int64 {
-	first, _, _ := strings.Cut(strings.TrimPrefix(h.Get("Range"), "bytes="), "-")
+	first, end, _ := strings.Cut(strings.TrimPrefix(h.Get("Range"), "bytes="), "-")
 	n, err := strconv.ParseInt(first, 10, 64)
-	if unchanged := h.Get("If-Range"); err != nil || n < 0 || fromTheStart(h.Get("Range")) || unchanged != "" && unchanged != etag {
+	if unchanged := h.Get("If-Range"); err != nil || n < 0 || end != "" || fromTheStart(h.Get("Range")) || unchanged != "" && unchanged != etag {
 		return 0
 	}
 	return n

@@ -9,6 +9,9 @@ import (
 // line feed or a "${" in one would be a command to iPXE, so they are escaped
 // all the same.
 func (s *Services) script(t Ticket) string {
+	if script, ok := s.diskScript(t); ok {
+		return script
+	}
 	var b strings.Builder
 	b.WriteString("#!ipxe\n")
 	fmt.Fprintf(&b, "# rackreach: rack %s, device %s (%s), ticket %s\n", word(t.Rack), word(t.Device), word(string(t.Role)), word(t.ID))

@@ -36,7 +36,7 @@ const (
 // Served is one request that ended, for metrics.
 type Served struct {
 	Protocol string // tftp, http
-	What     string // boot-loader, job, image, report, answer, boot-file
+	What     string // boot-loader, installer, job, frames, image, hardware, progress, report, answer, boot-file
 	Outcome  string // OK, Refused, Aborted
 	Bytes    int64  // bytes served that were not served before
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/rackreach/rackreach/internal/job"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -33,6 +34,9 @@ type Ticket struct {
 	// Overwrites is what the device holds that the job may overwrite, word for
 	// word as a report says it (Report.Holds); empty: nothing.
 	Overwrites string
+	// Install is how a disk image is put on the machine; nil: on the only disk that
+	// there is, as it is.
+	Install *job.Install
 	// Delivered: the whole image went out under this ticket already, in an
 	// earlier life of the agent. Its transfer starts out whole, without saying
 	// so again, and is not begun anew.

@@ -17,6 +17,7 @@ type span struct{ from, to int64 }
 type transfer struct {
 	size  int64
 	whole func() // called once, when every byte was served at least once
+	told  told   // what its receiver said
 
 	mu      sync.Mutex
 	spans   []span

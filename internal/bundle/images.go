@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/rackreach/rackreach/internal/blob"
+	"github.com/rackreach/rackreach/internal/job"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -192,6 +194,39 @@ func (x *Images) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
 		return nil, i, fmt.Errorf("image %s: %w", name, err)
 	}
 	return f, i, nil
+}
+
+// Disk gives what a disk image holds, and its index of frames; ok is false for any
+// other artifact.
+func (x *Images) Disk(name string) (raw, index job.Blob, ok bool) {
+	a, ok := x.b.Artifact(name)
+	if !ok || a.Disk == nil {
+		return raw, index, false
+	}
+	return job.Blob{Digest: string(a.Disk.RawDigest), Size: a.Disk.RawSize}, job.Blob{Digest: string(a.Disk.Frames), Size: a.Disk.FramesSize}, true
+}
+
+// The names of an installer's parts, of which a release has one pair for a platform;
+// folders before them tell several pairs apart.
+const (
+	InstallerKernel    = "installer-kernel"
+	InstallerInitramfs = "installer-initramfs"
+)
+
+// Installer names the kernel and the initramfs that machines of a platform boot to be
+// installed; ok is false when there is none, or more than one.
+func (x *Images) Installer(platform string) (kernel, initramfs string, ok bool) {
+	only := func(kind Kind, base string) (name string, n int) {
+		for _, a := range x.b.For(platform, kind) {
+			if path.Base(a.Name) == base {
+				name, n = a.Name, n+1
+			}
+		}
+		return name, n
+	}
+	kernel, kernels := only(Kernel, InstallerKernel)
+	initramfs, initramfses := only(Initramfs, InstallerInitramfs)
+	return kernel, initramfs, kernels == 1 && initramfses == 1
 }
 
 // OpenFrames opens the index of frames of a disk image, as it is kept (frames.Parse);

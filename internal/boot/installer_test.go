@@ -1,0 +1,150 @@
+package boot
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/url"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rackreach/rackreach/internal/job"
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// diskShelf is a store of one disk image.
+type diskShelf struct {
+	*shelf
+	index []byte
+}
+
+func (s diskShelf) Disk(name string) (raw, index job.Blob, ok bool) {
+	d := "sha256:" + strings.Repeat("d", 64)
+	return job.Blob{Digest: d, Size: 9}, job.Blob{Digest: d, Size: int64(len(s.index))}, name == s.image.Name
+}
+
+func (s diskShelf) Installer(platform string) (kernel, initramfs string, ok bool) {
+	return s.image.Name, "nothing", platform == "sim-server"
+}
+
+func (s diskShelf) OpenFrames(string) (io.ReadSeekCloser, error) {
+	return opened{bytes.NewReader(s.index)}, nil
+}
+
+// An installer of disks gets a job that it can read, the index of its image, and is
+// heard; all of it for an open ticket only.
+func TestDiskImage(t *testing.T) {
+	b := newBench(t)
+	b.o.Images = diskShelf{b.shelf, []byte("index")}
+	b.open.Install = &job.Install{Disk: job.DiskRule{Serial: "A"}, Grow: true}
+	if err := b.SetTickets([]Ticket{b.open, b.closed}); err != nil {
+		t.Fatal(err)
+	}
+	status, _, body := b.do("GET", "/job/"+b.open.Token, nil)
+	from, err := url.Parse(b.JobURL(b.open))
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := job.Parse(body, from)
+	if err != nil || status != 200 || !reflect.DeepEqual(j.Install, b.open.Install) || j.Image.Frames.Size != 5 {
+		t.Fatalf("%d %s: %v", status, body, err)
+	}
+	if status, _, body := b.do("GET", "/frames/"+b.open.Token, nil); status != 200 || string(body) != "index" {
+		t.Errorf("frames: %d %q", status, body)
+	}
+	for _, tt := range []struct {
+		path, token, body string
+		want              int
+	}{
+		{"/hardware/", b.open.Token, `{"serial":"X\u001b1","disks":[{"path":"/dev/vda"}]}`, 204},
+		{"/hardware/", b.open.Token, `{"memory":-1}`, 400},
+		{"/hardware/", b.closed.Token, `{}`, 409},
+		{"/progress/", b.open.Token, `{"phase":"writing","written":5,"checked":3,"total":9}`, 204},
+		{"/progress/", b.open.Token, `{"phase":"writing","written":5,"checked":6,"total":9}`, 400},
+		{"/progress/", b.open.Token, strings.Repeat(" ", job.MaxProgress+1), 400},
+		{"/progress/", b.closed.Token, `{}`, 409},
+		{"/progress/", Token([]byte("s"), "unknown"), `{}`, 404},
+	} {
+		if got, _, text := b.do("POST", tt.path+tt.token, strings.NewReader(tt.body)); got != tt.want {
+			t.Errorf("POST %s %.40s: %d %s, want %d", tt.path, tt.body, got, text, tt.want)
+		}
+	}
+	if got, _, _ := b.do("GET", "/frames/"+b.closed.Token, nil); got != 410 {
+		t.Errorf("frames of a closed ticket: %d", got)
+	}
+	if h := b.Hardware("server-01"); h == nil || h.Serial != "X 1" || b.Hardware("server-02") != nil {
+		t.Errorf("hardware %+v", h)
+	}
+	if p := b.InstallerProgress("server-01"); p == nil || *p != (job.Progress{Phase: job.Writing, Written: 5, Checked: 3, Total: 9}) || b.InstallerProgress("nobody") != nil {
+		t.Errorf("progress %+v", p)
+	}
+}
+
+// A disk image without a word on the disk goes on the only one that there is; what is
+// no disk image has no frames.
+func TestNoRule(t *testing.T) {
+	b := newBench(t)
+	if got, _, _ := b.do("GET", "/frames/"+b.open.Token, nil); got != 404 {
+		t.Errorf("frames: %d", got)
+	}
+	b.o.Images = diskShelf{b.shelf, nil}
+	var j job.Job
+	_, _, body := b.do("GET", "/job/"+b.open.Token, nil)
+	if err := json.Unmarshal(body, &j); err != nil || j.Install == nil || !reflect.DeepEqual(*j.Install, job.Install{}) {
+		t.Errorf("%s: %v", body, err)
+	}
+}
+
+// A disk image that an installer has all of is fetched under a new ticket only, which
+// begins with the index; a part that came damaged may be fetched again. What an earlier
+// life of the agent has served, the installer says.
+func TestDeliveredDiskImage(t *testing.T) {
+	b := newBench(t)
+	b.o.Images = diskShelf{b.shelf, []byte("index")}
+	part := []string{"Range", "bytes=0-99"}
+	for _, tt := range []struct {
+		method, path, body string
+		header             []string
+		want               int
+	}{
+		{"GET", "/frames/", "", nil, 200}, {"GET", "/image/", "", part, 206},
+		{"POST", "/progress/", `{"phase":"finishing","written":9,"checked":9,"total":9}`, nil, 204},
+		{"GET", "/image/", "", part, 206}, {"GET", "/image/", "", nil, 410}, {"GET", "/image/", "", []string{"Range", "bytes=0-"}, 410}, {"GET", "/frames/", "", nil, 410},
+	} {
+		if got, _, body := b.do(tt.method, tt.path+b.open.Token, strings.NewReader(tt.body), tt.header...); got != tt.want {
+			t.Errorf("%s %s %v: %d %s, want %d", tt.method, tt.path, tt.header, got, body, tt.want)
+		}
+	}
+	b.stop()
+	if served, size := b.Progress("server-01"); served != size || !slices.Equal(b.evidence(), []rack.Evidence{rack.FetchedImage}) {
+		t.Errorf("served %d of %d, evidence %v", served, size, b.evidence())
+	}
+}
+
+// The script of a disk image boots the installer of the bundle, which is served for an
+// open ticket.
+func TestDiskScript(t *testing.T) {
+	b := newBench(t)
+	if _, ok := b.diskScript(b.open); ok {
+		t.Error("a script for what is no disk image")
+	}
+	b.o.Images = diskShelf{b.shelf, nil}
+	base := b.base + "/installer/" + b.open.Token
+	want := "#!ipxe\n# rackreach: rack r1, device server-01 (server), ticket run-1/server-01/1\n# image sim-hypervisor " + b.open.Image.Digest + "\nkernel " + base +
+		"/kernel initrd=initramfs console=tty0 console=ttyS0,115200n8 panic=30 rackreach.job=" + b.JobURL(b.open) + " rackreach.mac=${netX/mac}\ninitrd --name initramfs " + base + "/initramfs\nboot\n"
+	if got := b.script(b.open); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	other := b.open
+	other.Platform = "other"
+	if _, ok := b.diskScript(other); ok {
+		t.Error("a script without an installer")
+	}
+	for path, want := range map[string]int{b.open.Token + "/kernel": 200, b.open.Token + "/initramfs": 500, b.open.Token + "/other": 404, b.closed.Token + "/kernel": 410} {
+		if got, _, body := b.do("GET", "/installer/"+path, nil); got != want || want == 200 && !bytes.Equal(body, b.shelf.data) {
+			t.Errorf("%s: %d with %d bytes, want %d", path, got, len(body), want)
+		}
+	}
+}

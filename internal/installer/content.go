@@ -1,0 +1,162 @@
+//go:build linux
+
+package installer
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Content is what a disk holds. Both empty: it is blank.
+type Content struct {
+	Receipt *Receipt // nil: none
+	Foreign string   // data that no receipt of this disk stands for
+}
+
+// Holds names the content to whoever wants to overwrite it, word for word the same
+// whenever the same is on the disk; empty: it is blank.
+func (c Content) Holds() string {
+	switch {
+	case c.Foreign != "":
+		return "foreign:" + c.Foreign
+	case c.Receipt != nil:
+		return c.Receipt.Holds()
+	}
+	return ""
+}
+
+// What is looked at, in bytes: both ends whole, and samples in between, which on a
+// disk of up to 72 MiB are all of it. 256 seeks take a slow disk 3 s.
+const (
+	lookEnd    = 4 << 20
+	lookSample = 256 << 10
+	samples    = 256
+)
+
+// minDisk is the smallest disk that is looked at, in bytes: both ends are disjoint.
+const minDisk = 2*lookEnd + Reserve
+
+// ErrTooSmall says that a disk cannot take the image. It is wrapped.
+var ErrTooSmall = errors.New("the disk is too small, and nothing was written")
+
+// Inspect reads what a disk of that size, with that serial number, holds. It fails
+// when it cannot be read: then nothing is known of it.
+func Inspect(r io.ReaderAt, size int64, serial string) (Content, error) {
+	if size < minDisk {
+		return Content{}, fmt.Errorf("%w: it has %d bytes, the least is %d", ErrTooSmall, size, minDisk)
+	}
+	start, end := make([]byte, lookEnd), make([]byte, lookEnd)
+	if err := errors.Join(readFull(r, start, 0), readFull(r, end, size-lookEnd)); err != nil {
+		return Content{}, fmt.Errorf("read what is on the disk: %w", err)
+	}
+	table := tableOf(start)
+	tail := end[tailAt(size)-(size-lookEnd):][:receiptSize]
+	// The one at the end counts first: it is written first, and last.
+	for _, page := range [][]byte{tail, start[headAt:][:receiptSize]} {
+		receipt, err := parseReceipt(page)
+		if err != nil {
+			continue
+		}
+		if receipt.Disk != serial {
+			return Content{Foreign: clip("the receipt of another disk, " + orNone(table) + found(start, end, size))}, nil
+		}
+		if receipt.State == Installed && receipt.Table != table {
+			return Content{Foreign: clip("not what its receipt says: " + orNone(table) + found(start, end, size))}, nil
+		}
+		return Content{Receipt: receipt}, nil
+	}
+	if what := strings.TrimPrefix(found(start, end, size), "; "); table != "" || what != "" {
+		return Content{Foreign: clip(strings.Trim(table+"; "+what, "; "))}, nil
+	}
+	at, err := firstData(r, start, end, size)
+	if err != nil {
+		return Content{}, fmt.Errorf("read what is on the disk: %w", err)
+	}
+	if at >= 0 {
+		return Content{Foreign: fmt.Sprintf("unknown data at byte %d", at)}, nil
+	}
+	return Content{}, nil
+}
+
+// clip bounds what is said: it has to fit a report, prefix included.
+func clip(s string) string { return s[:min(len(s), 160)] }
+
+// found names all signatures, each after "; ".
+func found(start, end []byte, size int64) string {
+	var b strings.Builder
+	for _, s := range signatures {
+		if id, ok := s.in(start, end); ok {
+			b.WriteString("; " + strings.TrimSpace(s.name+" "+id))
+		}
+	}
+	if zfs(start) {
+		b.WriteString("; zfs")
+	}
+	if id, ok := oldMD(end, size); ok {
+		b.WriteString("; md " + id)
+	}
+	return b.String()
+}
+
+// firstData is the byte at which something stands that is not blank; -1: none was
+// found. Blank is what a disk is shipped or erased with: zeros, or all ones.
+func firstData(r io.ReaderAt, start, end []byte, size int64) (int64, error) {
+	if n := data(start); n >= 0 {
+		return int64(n), nil
+	}
+	step := max((size-2*lookEnd)/samples/page*page, lookSample)
+	for at := int64(lookEnd); at < size-lookEnd; at += step {
+		sample := make([]byte, min(lookSample, size-lookEnd-at))
+		if err := readFull(r, sample, at); err != nil {
+			return 0, err
+		}
+		if n := data(sample); n >= 0 {
+			return at + int64(n), nil
+		}
+	}
+	if n := data(end); n >= 0 {
+		return size - lookEnd + int64(n), nil
+	}
+	return -1, nil
+}
+
+// data is the first byte that is not as the first one is, or the first one if that
+// is neither 0 nor 0xff; -1: b is blank.
+func data(b []byte) int {
+	first := b[0]
+	if first != 0 && first != 0xff {
+		return 0
+	}
+	if same := bytes.Count(b, []byte{first}); same == len(b) {
+		return -1
+	}
+	for i, c := range b {
+		if c != first {
+			return i
+		}
+	}
+	return -1
+}
+
+func readFull(r io.ReaderAt, b []byte, at int64) error {
+	n, err := r.ReadAt(b, at)
+	if n == len(b) {
+		return nil
+	}
+	return fmt.Errorf("%d bytes at %d: %w", len(b), at, err)
+}
+
+// guid is a GUID as it stands in a partition table (UEFI 2.10 appendix A).
+func guid(b []byte) string {
+	mixed := []byte{b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]}
+	return uuid(mixed)
+}
+
+func uuid(b []byte) string {
+	s := hex.EncodeToString(b)
+	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+}
