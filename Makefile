@@ -46,13 +46,15 @@ NETNS = $(GO) test -tags netns -count=1 -v
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
 	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
-	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/...
+	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
-# isc-dhcp-relay, kea-admin, dnsmasq-base and libfaketime; the tests say what is missing.
+# isc-dhcp-relay, kea-admin, dnsmasq-base and libfaketime, for TFTP tftp-hpa, atftp, curl
+# and busybox; the tests say what is missing.
 .PHONY: clients
-clients: ## DHCP clients and a relay that others wrote, in namespaces, against rackreach discover (needs root)
+clients: ## clients of DHCP and TFTP and a relay that others wrote, against our services (needs root)
 	$(NETNS) -run 'TestClients|TestLossyCable|TestReadLoaded' -timeout 5m ./cmd/rackreach
+	$(GO) test -tags system -count=1 -run TestClients -timeout 5m ./internal/tftp
 
 # Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf and tcpdump.
 .PHONY: lab-firmware
@@ -72,12 +74,12 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
-	$(GO) vet -tags netns ./cmd/rackreach ./discovery/...
+	$(GO) vet -tags netns ./cmd/rackreach ./discovery/... ./internal/tftp
 	$(GO) vet -tags lab ./lab
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
 	$(GO) vet -tags bench ./actors
 	$(GO) vet -tags proof ./internal/bus
-	$(GO) vet -tags system ./internal/bundle
+	$(GO) vet -tags system ./internal/bundle ./internal/tftp
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...
 	$(GO) mod tidy -diff
