@@ -9,7 +9,7 @@
 //
 // # What is served
 //
-//	TFTP TOKEN/boot.ipxe     the iPXE script                (RFC 1350, 2347–2349)
+//	TFTP TOKEN/boot.ipxe     the iPXE script                (internal/tftp)
 //	GET  /job/TOKEN          the job, JSON
 //	GET  /image/TOKEN        the image's bytes, with ranges (RFC 9110 §14)
 //	POST /report/TOKEN       the device's own word on how it ended
@@ -31,7 +31,7 @@
 //
 // # Bounds
 //
-// Connections, TFTP transfers, request headers, report bodies, the time a peer
+// Connections, request headers, report bodies, the time a peer
 // may take for each, and the ranges remembered of a transfer: named in
-// limits.go.
+// limits.go; those of TFTP in internal/tftp.
 package boot

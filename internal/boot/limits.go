@@ -7,9 +7,6 @@ const (
 	// maxConns bounds open HTTP connections: a full rack with several each.
 	// Further ones wait in the listener's queue.
 	maxConns = 256
-	// maxTFTP bounds TFTP transfers at once; further ones are refused, and the
-	// firmware asks again.
-	maxTFTP = 64
 	// maxReport bounds a report's body, in bytes.
 	maxReport = 4 << 10
 	// maxMessage bounds the device's own words in a report, in bytes.
@@ -40,14 +37,6 @@ const (
 	// has it, in bytes: progress runs ahead of the device by that much and by
 	// the device's own receive buffer.
 	sendBuffer = 1 << 20
-
-	// tftpTimeout is the wait for one acknowledgement, tftpRetries how often a
-	// block is sent again then; together they bound a dead transfer.
-	tftpTimeout = time.Second
-	tftpRetries = 4
-	// tftpBlock fits an Ethernet frame: 1500 − IP 20 − UDP 8 − TFTP 4, less
-	// room for tunnels, as every other server does (RFC 2348).
-	tftpBlock = 1428
 
 	// DefaultDrain is how long transfers in flight may go on after Serve's
 	// context has ended.

@@ -21,7 +21,7 @@ func (b *bench) fetch(name, mode string) (string, error) {
 		b.t.Fatal(err)
 	}
 	c.SetTimeout(time.Second)
-	c.SetBlockSize(tftpBlock)
+	c.SetBlockSize(1428)
 	c.RequestTSize(true)
 	r, err := c.Receive(name, mode)
 	if err != nil {
