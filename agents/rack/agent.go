@@ -135,7 +135,8 @@ func New(o Options) (*Agent, error) {
 		o.BaseURL = "http://" + o.HTTP.Addr().String()
 	}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
-		Report: a.report, Fetched: a.fetched})
+		Report: a.report, Fetched: a.fetched,
+		Bandwidth: boot.Bandwidth{Rack: o.Rack.Services.Bandwidth.Rack / 8, Device: o.Rack.Services.Bandwidth.Device / 8}})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
 	}

@@ -39,7 +39,7 @@ type Served struct {
 	Bytes    int64  // bytes served that were not served before
 }
 
-// Options are what the services need. All are required but the last three.
+// Options are what the services need. All are required but the last four.
 type Options struct {
 	HTTP    net.Listener   // owned by Serve, which closes it
 	TFTP    net.PacketConn // likewise; nobody else may close it. A *net.UDPConn answers from the address that was asked
@@ -53,9 +53,10 @@ type Options struct {
 	// block.
 	Fetched func(Ticket, rack.Evidence)
 
-	Count func(Served)  // nil: nobody counts
-	Log   *slog.Logger  // nil: nothing is logged
-	Drain time.Duration // for transfers in flight at the end; 0: DefaultDrain
+	Bandwidth Bandwidth     // of images
+	Count     func(Served)  // nil: nobody counts
+	Log       *slog.Logger  // nil: nothing is logged
+	Drain     time.Duration // for transfers in flight at the end; 0: DefaultDrain
 }
 
 // Services are the boot services of one agent. See the package comment.
@@ -63,6 +64,7 @@ type Services struct {
 	o    Options
 	base string // BaseURL without a slash at its end
 	desk atomic.Pointer[desk]
+	pace *pace
 
 	mu       sync.Mutex     // held to change desk, ending, and to count up handling
 	ending   bool           // no request is begun any more
@@ -88,7 +90,7 @@ func New(o Options) (*Services, error) {
 	if o.Drain <= 0 {
 		o.Drain = DefaultDrain
 	}
-	s := &Services{o: o, base: "http://" + u.Host}
+	s := &Services{o: o, base: "http://" + u.Host, pace: newPace(o.Bandwidth)}
 	s.desk.Store(&desk{})
 	return s, nil
 }

@@ -158,6 +158,8 @@ type Rack struct {
 	ManagementPool Pool `json:",omitzero"`
 	DataPool       Pool `json:",omitzero"`
 
+	Services Services `json:",omitzero"` // likewise: without bounds the hash is what it was
+
 	Devices []Device
 	Links   []Link
 }

@@ -51,6 +51,7 @@ func Validate(r *Rack, platforms map[string]Platform) []Problem {
 	c.managementSwitches()
 	c.addresses()
 	c.pools()
+	c.services()
 	c.cables()
 	c.links()
 	c.routes()

@@ -25,7 +25,7 @@ type file struct {
 }
 
 var (
-	topKeys     = []string{"apiVersion", "kind", "name", "number", "agent", "networks", "devices", "links", "inventory"}
+	topKeys     = []string{"apiVersion", "kind", "name", "number", "agent", "networks", "services", "devices", "links", "inventory"}
 	agentKeys   = []string{"cable", "bmcCable", "interface"}
 	networkKeys = []string{"management", "data"}
 )
@@ -46,6 +46,7 @@ func (r *reader) rack(root *yaml.Node) *file {
 	f.rack.Number = r.integer(m, f.top, "number")
 	r.agent(m, f)
 	r.networks(m, f)
+	r.services(m, f)
 	r.require(m, f.top, "", "devices", "devices: and a list of them")
 	if n, ok := m["devices"]; ok {
 		r.devices(n, f)

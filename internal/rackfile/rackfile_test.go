@@ -114,12 +114,12 @@ func TestProblems(t *testing.T) {
 		{"unknown anchor", "kind: Rack", "kind: *hunter2", "r:2: not YAML: an alias (*) of something that is not there; text that begins with * stands in quotes; write: YAML; look for a missing quote, bracket or space before this line"},
 		{"empty", whole, "", "r:1: the file is empty; write: apiVersion: rackreach/v1 and what follows, as in examples/rack-1.yaml"},
 		{"only a comment", whole, "# nothing\n", "r:1: the file is empty; write: apiVersion: rackreach/v1 and what follows, as in examples/rack-1.yaml"},
-		{"a list", whole, "- a\n", "r:1: the rack file is not a set of keys and values; write: keys and values: apiVersion, kind, name, number, agent, networks, devices, links, inventory"},
+		{"a list", whole, "- a\n", "r:1: the rack file is not a set of keys and values; write: keys and values: apiVersion, kind, name, number, agent, networks, services, devices, links, inventory"},
 		{"two documents", "links:", "---\nlinks:", "r:21: a second document in one file; write: one rack a file"},
 		{"header", "apiVersion: rackreach/v1\nkind: Rack", "apiVersion: rackreach/v2\nkind: Fleet",
 			`r:1: apiVersion is "rackreach/v2", which this version does not read; write: rackreach/v1` + "\n" + `r:2: kind is "Fleet", which this version does not read; write: Rack`},
 		{"missing keys", "kind: Rack\nname: r1\nnumber: 1\n", "", "r:1: kind is missing; write: kind: Rack\nr:1: name is missing; write: name: and the rack's name, such as r1\nr:1: number is missing; write: number: and the rack's number, such as 1"},
-		{"unknown key", "number: 1", "number: 1\ncolour: blue", `r:5: unknown key "colour" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, devices, links, inventory`},
+		{"unknown key", "number: 1", "number: 1\ncolour: blue", `r:5: unknown key "colour" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, devices, links, inventory`},
 		{"unknown key of a device", "    protect: true", "    protected: true", `r:20: unknown key "protected" in the device; write: ` + deviceKeyList},
 		{"key twice", "number: 1", "number: 1\nnumber: 2", "r:5: key number is given twice in the rack file; write: it once"},
 		{"number", "number: 1", "number: one", "r:4: number is not a whole number; write: a number such as 2"},
@@ -141,6 +141,13 @@ func TestProblems(t *testing.T) {
 		{"pool with a device's address", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.12-10.0.1.20}", "r:16: address 10.0.1.12 of server-10 is in the pool of the data network; write: an address outside of pool 10.0.1.12-10.0.1.20, or another pool"},
 		{"pool with a BMC's address", "192.168.100.0/24}", "192.168.100.0/24, pool: 192.168.100.90-192.168.100.101}", "r:10: address 192.168.100.100 of the BMC of mgmt-1 is in the pool of the management network; write: an address outside of pool 192.168.100.90-192.168.100.101, or another pool\nr:17: address 192.168.100.101 of the BMC of server-09 is in the pool of the management network; write: an address outside of pool 192.168.100.90-192.168.100.101, or another pool"},
 		{"pool too large", "10.0.1.0/24}", "10.0.0.0/8, pool: 10.1.0.1-10.2.0.1}", "r:8: pool 10.1.0.1-10.2.0.1 has 65537 addresses; write: at most 65536 addresses"},
+		{"services is a list", "devices:\n", "services: []\ndevices:\n", "r:9: services is not a set of keys and values; write: keys and values: bandwidth"},
+		{"key of services", "devices:\n", "services: {bandwidth: {server: 1Gbit/s}}\ndevices:\n", `r:9: unknown key "server" in services.bandwidth; write: one of rack, device`},
+		{"bandwidth without a unit", "devices:\n", "services: {bandwidth: {rack: \"1000\"}}\ndevices:\n", `r:9: services.bandwidth.rack: "1000" is not a bandwidth; write: 10Gbit/s or 500Mbit/s, whole numbers`},
+		{"bandwidth in bytes", "devices:\n", "services: {bandwidth: {device: 100MB/s}}\ndevices:\n", `r:9: services.bandwidth.device: "100MB/s" is not a bandwidth; write: 10Gbit/s or 500Mbit/s, whole numbers`},
+		{"no bandwidth", "devices:\n", "services: {bandwidth: {device: 0Mbit/s}}\ndevices:\n", `r:9: services.bandwidth.device: "0Mbit/s" is not a bandwidth; write: 10Gbit/s or 500Mbit/s, whole numbers`},
+		{"too much bandwidth", "devices:\n", "services: {bandwidth: {rack: 4000000000Gbit/s}}\ndevices:\n", `r:9: a bandwidth of 4000000000Gbit/s for a rack; write: from 1Mbit/s to 1000Gbit/s, or leave it out for no bound`},
+		{"a device's over the rack's", "devices:\n", "services: {bandwidth: {rack: 1Gbit/s, device: 1500Mbit/s}}\ndevices:\n", `r:9: a device may take 1500Mbit/s, more than the rack's 1Gbit/s; write: at most 1Gbit/s, or a larger one for the rack`},
 		{"strangers without a pool", "10.0.1.0/24}", "10.0.1.0/24, strangers: true}", "r:8: strangers are to get addresses of the data network, but it has no pool; write: pool: and a range of addresses for them, or leave strangers out"},
 		{"strangers", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.200-10.0.1.250, strangers: perhaps}", "r:8: networks.data.strangers is neither true nor false; write: true or false"},
 		{"address", `"10.0.1.{11..12}"`, `"10.0.1.{11..12}x"`, `r:16: address: "10.0.1.11x" is not an address; write: an IPv4 address such as 192.168.100.2`},
@@ -177,7 +184,7 @@ func TestProblems(t *testing.T) {
 			"r:19: data[0] counts 2, but name has no range; write: a range of 2 in name too, or no range\nr:19: data[1] counts 2, but name has no range; write: a range of 2 in name too, or no range"},
 		{"range in the name only", `"10.0.1.{11..12}"`, "10.0.1.11", "r:16: name counts 2, but address has no range; write: a range of 2 in address"},
 		{"too many devices", `"server-{09..10}"`, `"server-{001..998}"`, "r:12: the rack has more than 1000 devices; write: a rack file for each rack\n" + outOfStep(998)},
-		{"devices", "devices:\n", "devices: none\nx-devices:\n", "r:9: devices is not a list; write: a list: each device begins with a hyphen\n" + `r:10: unknown key "x-devices" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, devices, links, inventory`},
+		{"devices", "devices:\n", "devices: none\nx-devices:\n", "r:9: devices is not a list; write: a list: each device begins with a hyphen\n" + `r:10: unknown key "x-devices" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, devices, links, inventory`},
 		{"link to itself", `b: "tor-2:53"`, `b: "tor-1:53"`, "r:22: port tor-1:53 is cabled to itself; write: the port at the other end of the cable"},
 		{"link without end", `, b: "tor-2:53"`, "", `r:22: b is missing; write: b: "inter-rack-1:1"`},
 		{"link's range", `"tor-{1..2}:54"`, `"tor-{1..2:54"`, "r:23: a: a { without its }; write: {1..24} for a range"},
@@ -344,5 +351,24 @@ func TestPools(t *testing.T) {
 	}
 	if b, err := json.Marshal(plain); err != nil || strings.Contains(string(b), "Pool") {
 		t.Errorf("a rack without pools: %s %v", b, err)
+	}
+}
+
+// TestServices: bounds of what images take of the network, in the plan's hash only
+// where there are any.
+func TestServices(t *testing.T) {
+	r, err := Parse("r", []byte(whole+"services: {bandwidth: {rack: 5Gbit/s, device: 500Mbit/s}}\n"), opened(""), table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (rack.Bandwidth{Rack: 5_000_000_000, Device: 500_000_000}); r.Services.Bandwidth != want {
+		t.Errorf("%+v", r.Services)
+	}
+	plain, err := Parse("r", []byte(whole+"services: {}\n"), opened(""), table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := json.Marshal(plain); err != nil || strings.Contains(string(b), "Services") {
+		t.Errorf("a rack without bounds: %s %v", b, err)
 	}
 }

@@ -216,7 +216,9 @@ func TestTransferProperty(t *testing.T) {
 				t.Fatalf("%+v, client has %d", x, c.has)
 			}
 			for n := s.from; n < s.to; n++ {
-				sent++
+				if sent++; sent > 1000*blocks {
+					t.Fatalf("%d blocks sent, of %d, and no end", sent, blocks)
+				}
 				copies := 1
 				switch r := chance.Draw(t, "block"); {
 				case r < loss:
@@ -272,7 +274,9 @@ func TestEchoesDieOut(t *testing.T) {
 		var answers []uint16
 		for s := x.begin(now); s.how == goesOn; {
 			for n := s.from; n < s.to; n++ {
-				sent++
+				if sent++; sent > 10*blocks {
+					t.Fatalf("window %d: %d blocks sent, of %d", window, sent, blocks)
+				}
 				if number, ok := c.takes(n, blocks); ok {
 					answers = append(answers, number, number)
 				}
