@@ -63,9 +63,11 @@ type Options struct {
 	LeaseFile string
 	TFTP      net.PacketConn
 	HTTP      net.Listener
-	BaseURL   string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
-	ServerID  netip.Addr // the agent's own address, as devices reach it
-	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	// Syslog is where devices log to; nil: nowhere. Run closes it.
+	Syslog   net.PacketConn
+	BaseURL  string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
+	ServerID netip.Addr // the agent's own address, as devices reach it
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
 
@@ -198,6 +200,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return errors.Join(err, <-served)
 	}
 	a.born()
+	listened := a.listenToLogs(serving)
 	told := make(chan error, 1)
 	go func() { told <- a.serveAPI(serving) }()
 	for staying := true; staying; {
@@ -222,7 +225,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if e := <-served; e != nil {
 		err = errors.Join(err, fmt.Errorf("stop the boot services: %w", e))
 	}
-	err = errors.Join(err, <-told)
+	err = errors.Join(err, <-told, <-listened)
 	a.system.Shutdown()
 	return err
 }
