@@ -63,6 +63,8 @@ type Options struct {
 	LeaseFile string
 	TFTP      net.PacketConn
 	HTTP      net.Listener
+	// Loaders run boot scripts on firmware that cannot; nil: nothing does.
+	Loaders boot.Loaders
 	// Syslog is where devices log to; nil: nowhere. Run closes it.
 	Syslog   net.PacketConn
 	BaseURL  string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
@@ -138,7 +140,7 @@ func New(o Options) (*Agent, error) {
 	}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
 		Report: a.report, Fetched: a.fetched,
-		Bandwidth: boot.Bandwidth{Rack: o.Rack.Services.Bandwidth.Rack / 8, Device: o.Rack.Services.Bandwidth.Device / 8}})
+		Bandwidth: boot.Bandwidth{Rack: o.Rack.Services.Bandwidth.Rack / 8, Device: o.Rack.Services.Bandwidth.Device / 8}, Loaders: o.Loaders})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
 	}

@@ -17,19 +17,22 @@ type table struct {
 	rack     *rack.Rack
 	binder   *rack.Binder
 	serverID netip.Addr
-	boot     map[string]string // by slot with an open ticket: TFTP path of its boot script
-	url      map[string]string // by slot with an open ticket whose image was not delivered yet: URL of its installer
+	services *boot.Services
+	tickets  map[string]boot.Ticket // by slot, the open ones
+	boot     map[string]string      // by slot with an open ticket: TFTP path of its boot script
+	url      map[string]string      // by slot with an open ticket whose image was not delivered yet: URL of its installer
 }
 
 var _ discovery.Table = (*table)(nil)
 
 func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, tickets []boot.Ticket, services *boot.Services) *table {
-	t := &table{rack: r, binder: o.Binder, serverID: serverID, boot: map[string]string{}, url: map[string]string{}}
+	t := &table{rack: r, binder: o.Binder, serverID: serverID, services: services, tickets: map[string]boot.Ticket{}, boot: map[string]string{}, url: map[string]string{}}
 	delivered := map[string]bool{}
 	for _, x := range o.Tickets {
 		delivered[x.ID] = x.Delivered
 	}
 	for _, x := range tickets {
+		t.tickets[x.Device] = x
 		t.boot[x.Device] = services.BootFile(x)
 		if !delivered[x.ID] {
 			t.url[x.Device] = services.InstallerURL(x)
@@ -72,6 +75,11 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		e.BootFile, e.InstallerURL = t.boot[d.Name], t.url[d.Name]
 		if e.BootFile != "" {
 			e.ScriptURL = "tftp://" + t.serverID.String() + "/" + e.BootFile
+			// Firmware that runs no script gets what does. Where there is none, it may be
+			// iPXE in a ROM that does not say so: it gets the script.
+			if file, url := t.services.Loader(t.tickets[d.Name], k.Arch); file != "" && k.Stage != rack.StageIPXE {
+				e.BootFile, e.BootURL = file, url
+			}
 		}
 	default:
 		t.pooled(&e, b.Network)

@@ -10,6 +10,8 @@
 // # What is served
 //
 //	TFTP TOKEN/boot.ipxe     the iPXE script                (internal/tftp)
+//	TFTP TOKEN/LOADER        what runs it, for firmware that cannot
+//	GET  /loader/TOKEN/FILE  the same for UEFI HTTP boot
 //	GET  /job/TOKEN          the job, JSON
 //	GET  /image/TOKEN        the image's bytes, with ranges (RFC 9110 §14)
 //	POST /report/TOKEN       the device's own word on how it ended

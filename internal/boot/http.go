@@ -39,6 +39,7 @@ type jobImage struct {
 func (s *Services) handler(base context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /job/{token}", s.serveJob)
+	mux.HandleFunc("GET /loader/{token}/{file}", s.serveLoader)
 	mux.HandleFunc("GET /image/{token}", s.serveImage)
 	mux.HandleFunc("POST /report/{token}", func(w http.ResponseWriter, r *http.Request) { s.takeReport(base, w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

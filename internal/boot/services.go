@@ -39,7 +39,7 @@ type Served struct {
 	Bytes    int64  // bytes served that were not served before
 }
 
-// Options are what the services need. All are required but the last four.
+// Options are what the services need. All are required but the last five.
 type Options struct {
 	HTTP    net.Listener   // owned by Serve, which closes it
 	TFTP    net.PacketConn // likewise; nobody else may close it. A *net.UDPConn answers from the address that was asked
@@ -54,6 +54,7 @@ type Options struct {
 	Fetched func(Ticket, rack.Evidence)
 
 	Bandwidth Bandwidth     // of images
+	Loaders   Loaders       // nil: firmware has to run scripts by itself
 	Count     func(Served)  // nil: nobody counts
 	Log       *slog.Logger  // nil: nothing is logged
 	Drain     time.Duration // for transfers in flight at the end; 0: DefaultDrain
@@ -65,6 +66,8 @@ type Services struct {
 	base string // BaseURL without a slash at its end
 	desk atomic.Pointer[desk]
 	pace *pace
+
+	loaders map[string]string // by architecture: those that are there
 
 	mu       sync.Mutex     // held to change desk, ending, and to count up handling
 	ending   bool           // no request is begun any more
@@ -90,7 +93,7 @@ func New(o Options) (*Services, error) {
 	if o.Drain <= 0 {
 		o.Drain = DefaultDrain
 	}
-	s := &Services{o: o, base: "http://" + u.Host, pace: newPace(o.Bandwidth)}
+	s := &Services{o: o, base: "http://" + u.Host, pace: newPace(o.Bandwidth), loaders: present(o.Loaders)}
 	s.desk.Store(&desk{})
 	return s, nil
 }

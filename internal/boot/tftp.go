@@ -12,7 +12,7 @@ import (
 // errNoFile is what a TFTP client is told of a name that it has no right to.
 var errNoFile = fmt.Errorf("%w, or its ticket is closed", tftp.ErrNotFound)
 
-// newTFTP builds the server: read only, one kind of file.
+// newTFTP builds the server: read only, scripts and loaders under their tickets.
 func (s *Services) newTFTP() *tftp.Server {
 	return tftp.New(tftp.Options{
 		Open: s.openFile,
@@ -24,13 +24,16 @@ func (s *Services) newTFTP() *tftp.Server {
 	})
 }
 
-// openFile gives the script of a ticket that is open.
+// openFile gives what a ticket allows while it is open.
 func (s *Services) openFile(name string, _ netip.AddrPort) (*tftp.File, error) {
-	token, ok := tokenOfFile(name)
+	token, file, ok := tokenOfFile(name)
 	e := s.desk.Load().byToken[token]
 	if !ok || e == nil || !e.ticket.Open {
 		s.o.Count(Served{Protocol: "tftp", What: "boot-loader", Outcome: Refused})
 		return nil, errNoFile
+	}
+	if file != bootFile {
+		return s.loaderByTFTP(file)
 	}
 	text := s.script(e.ticket)
 	return &tftp.File{ReaderAt: strings.NewReader(text), Size: int64(len(text)), Ended: func(n int64, err error) {
