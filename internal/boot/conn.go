@@ -16,7 +16,7 @@ import (
 // the connection; there the image is recognised, unwrapped to what the store
 // opened, and copied in chunks. A file still goes by sendfile, and so does a part
 // of one (bundles in a tar); an image in memory costs one copy as it does anyway. The price is a system call and a
-// deadline per 256 KiB, and a snag: the first 512 bytes go the other way and
+// deadline per chunk, and a snag: the first 512 bytes go the other way and
 // count when the chunk after them begins, or when the response was flushed.
 // Progress lags behind by the chunk that is on its way.
 
