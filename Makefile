@@ -40,6 +40,12 @@ bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minu
 bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 minutes, on a quiet machine)
 	$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach
 
+# Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base;
+# what it is told by environment variables stands in bench_images_test.go.
+.PHONY: bench-images
+bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP (5 minutes, on a quiet machine)
+	$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
+
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
@@ -76,7 +82,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
 	$(GO) vet -tags netns ./cmd/rackreach ./discovery/... ./internal/tftp
 	$(GO) vet -tags lab ./lab
-	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
+	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder ./cmd/rackreach/testdata/bootserver
 	$(GO) vet -tags bench ./actors
 	$(GO) vet -tags proof ./internal/bus
 	$(GO) vet -tags system ./internal/bundle ./internal/tftp
