@@ -3,6 +3,7 @@ package discovery
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
 
@@ -308,6 +309,9 @@ func (a *answer) warn() {
 		a.alarm = fmt.Sprintf("%s gets %s again, which was declined because another machine uses it", a.name(), a.entry.Address)
 	case l.State == lease.Bound && l.Holder != a.holder:
 		a.alarm = fmt.Sprintf("%s gets %s, which %s may still use until %s", a.name(), a.entry.Address, l.Holder, l.Ends.Format(time.TimeOnly))
+	case l.State == lease.Bound && l.Hardware != a.hardware() && l.Via == a.relay.via && !l.Via.IsZero():
+		a.alarm = fmt.Sprintf("%s gets %s again through port %s, which %s has until %s: unless its network card was replaced, two machines are behind one port and share an address; look what is plugged in there",
+			a.name(), a.entry.Address, l.Via, net.HardwareAddr(l.Hardware[:]), l.Ends.Format(time.TimeOnly))
 	}
 }
 

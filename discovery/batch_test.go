@@ -75,12 +75,11 @@ func together(t *testing.T, s *Server, ps ...*packet) []wire.Datagram {
 		t.Fatal(err)
 	}
 	b.answer(n, testTime)
-	select {
-	case out := <-w.out:
-		return out
-	default:
-		return nil
+	var out []wire.Datagram
+	for len(w.out) > 0 {
+		out = append(out, <-w.out...)
 	}
+	return out
 }
 
 // pooledTable gives everybody an address of a pool.
@@ -99,7 +98,7 @@ func strangers(first, last string) func() Table {
 func client(n int) string { return fmt.Sprintf("52:54:00:00:00:%02x", n) }
 
 func TestOneCommitABatch(t *testing.T) {
-	store, err := lease.Open(filepath.Join(t.TempDir(), "leases.db"), lease.Options{})
+	store, err := lease.Open(filepath.Join(t.TempDir(), "leases"), lease.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,19 +110,19 @@ func TestOneCommitABatch(t *testing.T) {
 			}
 		}})
 	var discovers, requests []*packet
-	for i := range 100 {
+	for i := range 60 {
 		discovers = append(discovers, discover().from(client(i)))
 		requests = append(requests, asks().from(client(i)).addr(50, fmt.Sprintf("10.0.1.%d", i+1)).addr(54, ours))
 	}
-	requests = append(requests, requests[0], discover().from(client(101)))
-	if out := together(t, s, discovers...); len(out) != 100 || store.Stats().Commits != 0 {
+	requests = append(requests, requests[0], discover().from(client(61)))
+	if out := together(t, s, discovers...); len(out) != 60 || store.Stats().Commits != 0 {
 		t.Errorf("%d offers, %d commits", len(out), store.Stats().Commits)
 	}
 	out := together(t, s, requests...)
-	if st := store.Stats(); len(out) != 102 || st.Commits != 1 || st.Syncs != 2 || st.Leases != 100 {
+	if st := store.Stats(); len(out) != 62 || st.Commits != 1 || st.Syncs != 1 || st.Leases != 60 {
 		t.Errorf("%d answers, %+v", len(out), st)
 	}
-	if c.get("REQUEST acknowledged") != 101 || c.get("DISCOVER offered") != 101 {
+	if c.get("REQUEST acknowledged") != 61 || c.get("DISCOVER offered") != 61 {
 		t.Errorf("%v", c.n)
 	}
 	for _, d := range out {
@@ -139,7 +138,7 @@ func TestOneCommitABatch(t *testing.T) {
 // TestDiskTrouble: an acknowledgement whose lease is not durable does not leave, is
 // counted, proves nothing, and the owner is told once. Everybody else is answered.
 func TestDiskTrouble(t *testing.T) {
-	store, err := lease.Open(filepath.Join(t.TempDir(), "leases.db"), lease.Options{})
+	store, err := lease.Open(filepath.Join(t.TempDir(), "leases"), lease.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +197,7 @@ func BenchmarkBatch(b *testing.B) {
 	for name, open := range map[string]func() (*lease.Store, error){
 		"memory": func() (*lease.Store, error) { return lease.Memory(lease.Options{}), nil },
 		"disk": func() (*lease.Store, error) {
-			return lease.Open(filepath.Join(b.TempDir(), "leases.db"), lease.Options{})
+			return lease.Open(filepath.Join(b.TempDir(), "leases"), lease.Options{})
 		},
 	} {
 		b.Run(name, func(b *testing.B) { benchmarkBatch(b, open) })
@@ -254,11 +253,26 @@ func (b *batch) answerKept(n int) {
 	<-w.out
 }
 
+// The more come, the shorter the wait for a crowd.
+func TestPause(t *testing.T) {
+	for _, x := range []struct {
+		n            int
+		within, want time.Duration
+	}{
+		{1, time.Hour, gather}, {1, time.Millisecond, gather}, {12, 5 * time.Millisecond, gather}, {48, 4 * time.Millisecond, 4 * time.Millisecond},
+		{24, 4 * time.Millisecond, 8 * time.Millisecond}, {60, 5 * time.Millisecond, 4 * time.Millisecond}, {batchSize, 4 * time.Millisecond, 0}, {5, 0, 0},
+	} {
+		if got := pause(x.n, x.within); got != x.want {
+			t.Errorf("%d within %s: %s, want %s", x.n, x.within, got, x.want)
+		}
+	}
+}
+
 // TestPacketsGather: those that come while the disk is synced, and for a moment after,
 // share the next commit; who asks alone is answered at once.
 func TestPacketsGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, err := lease.Open(filepath.Join(t.TempDir(), "leases.db"), lease.Options{})
+		store, err := lease.Open(filepath.Join(t.TempDir(), "leases"), lease.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -275,8 +289,9 @@ func TestPacketsGather(t *testing.T) {
 		const clients = 20
 		for n := range clients {
 			ask(discover().from(client(n)))
+			time.Sleep(time.Millisecond) // in virtual time
 			ask(asks().from(client(n)).addr(50, fmt.Sprintf("10.0.1.%d", n+1)).addr(54, ours))
-			if took, want := time.Since(began), time.Duration(n)*gather; took != want {
+			if took, want := time.Since(began), time.Duration(n)*gather+time.Duration(n+1)*time.Millisecond; took != want {
 				t.Errorf("client %d had its address after %s, want %s", n+1, took, want)
 			}
 		}

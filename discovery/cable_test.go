@@ -3,7 +3,9 @@ package discovery
 import (
 	"errors"
 	"net"
+	"strings"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -61,3 +63,26 @@ func (w *cable) SetReadDeadline(time.Time) error  { return nil }
 func (w *cable) SetWriteDeadline(time.Time) error { return nil }
 
 var _ net.PacketConn = (*cable)(nil)
+
+// Two machines behind one port are both taken for the device that is cabled there.
+// Each gets its address, since a network card may have been replaced; it is told.
+func TestTwoMachinesBehindOnePort(t *testing.T) {
+	s := &pooled{testServer(t, Options{}), testTime}
+	const first, second = "52:54:00:77:77:77", "52:54:00:77:77:78"
+	if r, _ := s.answer(t, relayed(selecting(torAddr)).from(first)); r.Outcome != Acknowledged || r.Seen.Alarm != "" {
+		t.Fatalf("%s %q", r.Outcome, r.Seen.Alarm)
+	}
+	if r, _ := s.answer(t, relayed(discover()).from(first)); r.Seen.Alarm != "" {
+		t.Errorf("the same machine: %q", r.Seen.Alarm)
+	}
+	for _, p := range []*packet{discover(), selecting(torAddr)} {
+		r, _ := s.answer(t, relayed(p).from(second))
+		if want := "tor-1 gets 192.168.100.2 again through port mgmt-1:45, which 52:54:00:77:77:77 has until"; !strings.HasPrefix(r.Seen.Alarm, want) {
+			t.Errorf("%s: %s %q, want %q", r.Message, r.Outcome, r.Seen.Alarm, want)
+		}
+	}
+	s.now = s.now.Add(2 * DefaultLease)
+	if r, _ := s.answer(t, relayed(discover()).from(first)); r.Seen.Alarm != "" {
+		t.Errorf("its lease is over: %q", r.Seen.Alarm)
+	}
+}

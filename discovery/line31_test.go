@@ -80,6 +80,15 @@ func TestLine32(t *testing.T) {
 	}
 }
 
+// Link selection is a relay's word (RFC 3527 section 3): what a switch that only
+// snoops, or a client, writes there chooses no network.
+func TestLine32WithoutRelay(t *testing.T) {
+	p := discover().via("", "r", "1", 5, 4, 10, 2, 0, 0)
+	if res, _ := handled(t, twoLinks(), p); res.Outcome != IgnoredUnknown {
+		t.Errorf("%s", res.Outcome)
+	}
+}
+
 func TestLine33(t *testing.T) {
 	over := []byte{11, 4, 192, 168, 100, 2}
 	_, d := answerTo(t, discover().via(relayAddr, "mgmt-1", "45", over...))
@@ -128,7 +137,7 @@ func TestLine35(t *testing.T) {
 // A renewal bypasses the relay: it says nothing of the port. The lease does, also
 // after a restart.
 func TestLine36(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "leases.db")
+	path := filepath.Join(t.TempDir(), "leases")
 	open := func() *pooled {
 		t.Helper()
 		store, err := lease.Open(path, lease.Options{})
@@ -282,7 +291,7 @@ func TestLine42(t *testing.T) {
 // That nothing leaves before it is durable: TestOneCommitABatch, TestDiskTrouble.
 // Here: what was acknowledged is there after a crash, which closes nothing.
 func TestLine43(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "leases.db")
+	path := filepath.Join(t.TempDir(), "leases")
 	store, err := lease.Open(path, lease.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -292,7 +301,7 @@ func TestLine43(t *testing.T) {
 	if out := together(t, s, selecting("10.0.1.1").from(client(1))); len(out) != 1 {
 		t.Fatal("no acknowledgement")
 	}
-	after := filepath.Join(t.TempDir(), "leases.db") // as a crash leaves it
+	after := filepath.Join(t.TempDir(), "leases") // as a crash leaves it
 	copyFile(t, path, after)
 	again, err := lease.Open(after, lease.Options{})
 	if err != nil {

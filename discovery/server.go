@@ -66,8 +66,8 @@ type Options struct {
 	// where no other DHCP server is on the segment: two racks of one fabric are.
 	Authoritative bool
 
-	// OnSeen is told of every packet that could be read, after its lease is durable
-	// and before its answer is sent. It must not block: the next packet waits for
+	// OnSeen is told of every packet that could be read, before its answer is sent, and
+	// when the lease that the answer rests on is durable. It must not block: the next packet waits for
 	// it. Nil: nobody is told.
 	OnSeen func(Seen)
 
@@ -166,6 +166,7 @@ func (s *Server) Serve(ctx context.Context) error {
 
 func (s *Server) loop(ctx context.Context) error {
 	b := newBatch(s)
+	last := time.Now()
 	for failed := 0; ; {
 		n, err := b.read()
 		switch {
@@ -174,8 +175,9 @@ func (s *Server) loop(ctx context.Context) error {
 		case err == nil:
 			failed = 0
 			began := time.Now()
-			if b.answer(n, began) {
-				time.Sleep(gather - time.Since(began))
+			within := began.Sub(last)
+			if last = began; b.answer(n, began) {
+				time.Sleep(pause(n, within) - time.Since(began))
 			}
 		default:
 			if failed++; errors.Is(err, net.ErrClosed) || failed >= maxReadErrors {

@@ -128,6 +128,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return unless(ctx, c.desired.watch(ctx, c.want, c.isRead))
 	})
+	g.Go(func() error { return unless(ctx, c.log.AnswerConnected(ctx, c.connectedHere)) })
 	g.Go(func() error { return unless(ctx, c.keeper.followTokens(ctx)) })
 	g.Go(func() error { return unless(ctx, c.keeper.followGenerations(ctx)) })
 	g.Go(func() error { return c.saveAtTimes(ctx) })
@@ -139,6 +140,12 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	c.saves.close()
 	c.system.Shutdown()
 	return errors.Join(err, c.keeper.close())
+}
+
+// connectedHere reports whether the agent of a rack is connected to this coordinator.
+func (c *Coordinator) connectedHere(ctx context.Context, rack string) (bool, error) {
+	m, err := (&oneRack{c, rack}).State(ctx)
+	return m.GetAgent().GetConnected(), err
 }
 
 // want tells the actors what the fleet is to become.

@@ -106,8 +106,11 @@ func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
 func (c *Coordinator) door(p port, ended <-chan struct{}) *bus.Door {
 	return bus.NewDoor(bus.DoorOptions{Log: record{c.log}, Rack: p.rack, Attach: c.attach, Kick: c.kick, Ended: ended, Logger: c.o.Logger,
 		Connected: func(ctx context.Context, rack string) (bool, error) {
-			m, err := (&oneRack{c, rack}).State(ctx)
-			return m.GetAgent().GetConnected(), err
+			is, err := c.connectedHere(ctx, rack)
+			if is || err != nil {
+				return is, err
+			}
+			return c.log.ConnectedElsewhere(ctx, rack)
 		},
 		Plan: func(ctx context.Context, rack string) ([]byte, error) {
 			m, err := (&oneRack{c, rack}).State(ctx)

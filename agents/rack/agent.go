@@ -356,7 +356,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 	}
 	var alarmed time.Time // used by the server's goroutine only
 	return discovery.New(discovery.Options{
-		Wire: wire.Over(conn), Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Count: a.metrics.dhcp,
+		Wire: wire.Over(conn), Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Authoritative: a.o.Rack.DHCP.Authoritative, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },
 		Rules: a.o.Rules,
 		OnPanic: func(reason any, stack []byte) {

@@ -55,7 +55,8 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		return discovery.Entry{}, rack.Binding{}, err
 	}
 	d, _ := t.rack.Device(b.Device)
-	e := discovery.Entry{Device: d.Name, End: string(b.Network), ServerID: t.serverID, Hostname: d.Name}
+	e := t.entry()
+	e.Device, e.End, e.Hostname = d.Name, string(b.Network), d.Name
 	host := rack.Management
 	if d.Role == rack.Server {
 		host = rack.Data
@@ -64,13 +65,15 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 	case k.Stage == rack.StageBMC:
 		e.End, e.Hostname = "bmc", d.Name+"-bmc"
 		if d.BMC != nil {
-			e.Address, e.Prefix = d.BMC.Address, t.rack.Management
+			e.Address = d.BMC.Address
+			t.on(&e, rack.Management)
 		} else {
 			t.pooled(&e, b.Network)
 		}
 	case b.Network == host || b.Network == "": // a unicast renewal says nothing of its way
 		e.End = string(host)
-		e.Address, e.Prefix = d.Address, t.rack.Prefix(host)
+		e.Address = d.Address
+		t.on(&e, host)
 		e.NextServer = t.serverID
 		e.BootFile, e.InstallerURL = t.boot[d.Name], t.url[d.Name]
 		if e.BootFile != "" {
@@ -87,10 +90,25 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 	return e, b, nil
 }
 
+// entry is what everybody is told.
+func (t *table) entry() discovery.Entry {
+	s := t.rack.Services
+	e := discovery.Entry{ServerID: t.serverID, Syslog: s.Syslog}
+	copy(e.DNS[:], s.DNS)
+	copy(e.NTP[:], s.NTP)
+	return e
+}
+
+// on puts an entry on a network.
+func (t *table) on(e *discovery.Entry, n rack.Network) {
+	e.Prefix, e.Router = t.rack.Prefix(n), t.rack.Router(n)
+}
+
 // pooled gives an entry the pool of a network, if that has one.
 func (t *table) pooled(e *discovery.Entry, n rack.Network) {
 	if p := t.rack.Pool(n); p.First.IsValid() {
-		e.Pool, e.Prefix = lease.Pool{First: p.First, Last: p.Last}, t.rack.Prefix(n)
+		e.Pool = lease.Pool{First: p.First, Last: p.Last}
+		t.on(e, n)
 	}
 }
 
@@ -98,7 +116,7 @@ func (t *table) pooled(e *discovery.Entry, n rack.Network) {
 // network that it is on, where that network's pool is for strangers too. Its relay
 // says which network that is; without a relay it hangs on the agent's own segment.
 func (t *table) stranger(k rack.Keys) discovery.Entry {
-	e := discovery.Entry{ServerID: t.serverID}
+	e := t.entry()
 	for _, n := range []rack.Network{rack.Management, rack.Data} {
 		on := k.Link.IsValid() && t.rack.Prefix(n).Contains(k.Link) || !k.Link.IsValid() && k.Via.IsZero() && n == rack.Management
 		if on && t.rack.Pool(n).Strangers {

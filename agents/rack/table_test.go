@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/discovery/reply"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -152,5 +153,36 @@ func TestTableGivesPools(t *testing.T) {
 				t.Errorf("%+v %+v", e, b)
 			}
 		})
+	}
+}
+
+// Everybody is told of the servers of the site, and of the router of the network that
+// they are on.
+func TestTableTellsOfTheSite(t *testing.T) {
+	r, err := rackfile.Read(example, platform.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip := netip.MustParseAddr
+	r.ManagementRouter, r.DataRouter = ip("192.168.100.250"), ip("10.0.1.250")
+	r.Services = rack.Services{DNS: []netip.Addr{ip("10.9.9.1"), ip("10.9.9.2")}, NTP: []netip.Addr{ip("10.9.9.3")}, Syslog: ip("10.9.9.4")}
+	r.ManagementPool = rack.Pool{First: ip("192.168.100.200"), Last: ip("192.168.100.210"), Strangers: true}
+	table := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("192.168.100.254"), nil, nil)
+	tor, _ := r.Device("tor-1")
+	server, _ := r.Device("server-01")
+	for name, c := range map[string]struct {
+		keys   rack.Keys
+		router string
+	}{
+		"switch": {rack.Keys{Via: tor.Management, Stage: rack.StageONIE, Model: "sim_tor48"}, "192.168.100.250"}, "server": {rack.Keys{Via: server.Data[0], Stage: rack.StageIPXE}, "10.0.1.250"},
+		"BMC": {rack.Keys{Via: server.Management, Stage: rack.StageBMC}, "192.168.100.250"}, "stranger": {rack.Keys{MAC: "02:00:00:00:00:99", Link: ip("192.168.100.254")}, "192.168.100.250"},
+	} {
+		e, _, err := table.Lookup(c.keys)
+		if err != nil && !errors.Is(err, rack.ErrUnknown) {
+			t.Fatal(name, err)
+		}
+		if e.Router != ip(c.router) || e.DNS != (reply.Servers{ip("10.9.9.1"), ip("10.9.9.2")}) || e.NTP != (reply.Servers{ip("10.9.9.3")}) || e.Syslog != ip("10.9.9.4") {
+			t.Errorf("%s: %+v", name, e)
+		}
 	}
 }

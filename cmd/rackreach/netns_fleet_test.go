@@ -39,6 +39,7 @@ type site struct {
 	center      *host
 	coordinator *process
 	flags       []string // of the coordinator, besides
+	names       []string // of the coordinator, besides
 	spec        string   // of the fleet, besides
 	racks       []*siteRack
 	file        string // of the fleet
@@ -76,7 +77,11 @@ func newCenter(t *testing.T) *site {
 // found makes the authority and starts everything.
 func (s *site) found(n int, speed string) {
 	s.t.Helper()
-	s.center.run("coordinator", "init", "--name", nsCoordinator)
+	named := []string{"coordinator", "init", "--name", nsCoordinator}
+	for _, name := range s.names {
+		named = append(named, "--name", name)
+	}
+	s.center.run(named...)
 	s.startCoordinator()
 	var fleet strings.Builder
 	fleet.WriteString("apiVersion: rackreach/v1\nkind: Fleet\nname: row-1\n" + s.spec + "racks:\n")

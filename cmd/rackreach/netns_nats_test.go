@@ -145,18 +145,26 @@ func TestFleetFaultCluster(t *testing.T) {
 	s := newCenter(t)
 	s.spareHost()
 	c := newCluster(s)
-	s.flags = []string{"--nats", c.url}
+	const secondAddress = "10.99.0.2"
+	s.flags, s.names = []string{"--nats", c.url}, []string{secondAddress}
 	s.found(2, "12")
 	r := s.racks[0]
 
 	// The other coordinator has the same authority; its own address is not in use by
 	// agents until it takes over.
-	other := s.host("c2", "10.99.0.2")
+	other := s.host("c2", secondAddress)
 	if err := os.CopyFS(other.home.CoordinatorDir(), os.DirFS(s.center.home.CoordinatorDir())); err != nil {
 		t.Fatal(err)
 	}
 	second := other.start(s.binary, "coordinator", "--listen", ":"+nsPort, "--nats", c.url)
 	second.says("coordinator, serving at")
+
+	// Another machine that is to take rack 1 over is told there that the agent lives,
+	// which is connected to the first.
+	thief := r.enrolled(s.host("thief", nsSpare), "--adopt", "--coordinator", "https://"+secondAddress+":"+nsPort)
+	if out, code := thief.wait(nsSoon); code == exitReady || !strings.Contains(out, "the agent of rack r1 lives: it is connected at this moment (epoch 1") {
+		t.Errorf("taking over a rack whose agent lives ended with %d: %s", code, out)
+	}
 
 	s.apply()
 	r.busy("mgmt-1", rack.Installation)

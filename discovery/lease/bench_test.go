@@ -17,7 +17,7 @@ func BenchmarkBatch(b *testing.B) {
 	p := Pool{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.255.254")}
 	for name, open := range map[string]func() (*Store, error){
 		"memory": func() (*Store, error) { return Memory(Options{}), nil },
-		"disk":   func() (*Store, error) { return Open(filepath.Join(b.TempDir(), "leases.db"), Options{}) },
+		"disk":   func() (*Store, error) { return Open(filepath.Join(b.TempDir(), "leases"), Options{}) },
 	} {
 		b.Run(name, func(b *testing.B) {
 			s, err := open()

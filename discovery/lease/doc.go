@@ -27,13 +27,12 @@
 //
 // # On disk
 //
-// bbolt, one value a batch under growing keys: a commit writes a few pages at the
-// end of the tree, however many leases the file holds (keys by address would
-// write two pages a lease). The index is in memory and is rebuilt when the file is
-// opened. While more than half of the file is outdated, each commit also moves
-// what is left of the oldest batches to the end, so the file stays bounded.
-// Each value carries a checksum: bbolt itself returns a damaged value without an
-// error.
+// A file of records (file.go), one for each commit, that is read as a whole when it is
+// opened; everything is looked up in memory. A commit is one write into room that the
+// file has already, and one sync of the disk. When half of what the file holds is
+// outdated it is written anew beside the old one, and takes its place.
+//
+// A database was here before: bbolt syncs twice a commit and writes several pages.
 //
 // # Concurrency
 //

@@ -31,7 +31,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.WriteFile(ballast, make([]byte, 96<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, "leases.db")
+	path := filepath.Join(dir, "leases")
 	var err error
 	s, err = Open(path, Options{})
 	if err != nil {
@@ -73,7 +73,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Opened elsewhere: renewing the file takes room too.
-	after := filepath.Join(t.TempDir(), "leases.db")
+	after := filepath.Join(t.TempDir(), "leases")
 	b, err := os.ReadFile(path)
 	if err == nil {
 		err = os.WriteFile(after, b, 0o600)

@@ -12,9 +12,8 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// A record is what one commit wrote: its leases one after the other, then the
-// CRC-32C of the record's number and of all before it. Numbers are big-endian; a
-// text is a byte of length and that many bytes.
+// The leases of a record stand one after the other. Numbers are big-endian; a text is
+// a byte of length and that many bytes.
 //
 //	lease  = state<1> pool<1> address<4> hardware<6> ends<8, Unix seconds> stage<text>
 //	         via device<text> via name<text> slot<text> [end<text>, or stranger<6> when slot is empty]
@@ -53,28 +52,16 @@ func appendText(b []byte, s string) []byte {
 	return append(append(b, byte(len(s))), s...)
 }
 
-// seal closes a record.
-func seal(b []byte, seq uint64) []byte {
-	return binary.BigEndian.AppendUint32(b, sum(b, seq))
-}
-
+// sum is the CRC-32C of a record's number and of its leases.
 func sum(b []byte, seq uint64) uint32 {
 	var n [8]byte
 	binary.BigEndian.PutUint64(n[:], seq)
 	return crc32.Update(crc32.Checksum(n[:], castagnoli), castagnoli, b)
 }
 
-// readRecord calls f for each lease of a record. It returns an error that wraps
-// errRecord when the record is not what was written under that number.
-func readRecord(b []byte, seq uint64, f func(Lease)) error {
-	if len(b) < checksum {
-		return fmt.Errorf("%w: number %d has %d bytes", errRecord, seq, len(b))
-	}
-	body := b[:len(b)-checksum]
-	if binary.BigEndian.Uint32(b[len(body):]) != sum(body, seq) {
-		return fmt.Errorf("%w: the checksum of number %d is wrong", errRecord, seq)
-	}
-	r := cursor{b: body}
+// readLeases calls f for each lease of a record. Errors: errRecord.
+func readLeases(b []byte, seq uint64, f func(Lease)) error {
+	r := cursor{b: b}
 	for len(r.b) > 0 && !r.bad {
 		if l := r.lease(); !r.bad {
 			f(l)

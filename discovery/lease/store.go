@@ -63,8 +63,7 @@ type Store struct {
 // entry is a lease in memory.
 type entry struct {
 	Lease
-	record uint64 // number of the newest record that holds it; 0: none yet
-	dirty  bool
+	dirty bool
 }
 
 // offer is an address that is kept for a client until its hold ends.
@@ -424,7 +423,7 @@ func (s *Store) Commit() error {
 		return nil
 	}
 	if s.disk != nil {
-		if err := s.disk.commit(s.dirty, len(s.byAddr)); err != nil {
+		if err := s.disk.commit(s.dirty); err != nil {
 			s.rollback()
 			return fmt.Errorf("leases are not written to %s, so no address is acknowledged: %w; make room on the disk or repair it: the next request tries again", s.disk.path, err)
 		}
@@ -435,5 +434,8 @@ func (s *Store) Commit() error {
 		}
 	}
 	s.settle()
+	if s.disk != nil {
+		s.tidy()
+	}
 	return nil
 }

@@ -2,6 +2,7 @@ package reply
 
 import (
 	"math"
+	"net"
 	"net/netip"
 	"strings"
 	"time"
@@ -34,8 +35,8 @@ type Entry struct {
 	Lease    time.Duration // whole seconds are sent; zero: DefaultLease
 
 	Router   netip.Addr
-	DNS      netip.Addr
-	NTP      netip.Addr
+	DNS      Servers
+	NTP      Servers
 	Syslog   netip.Addr // ONIE sends its progress there, asked or not
 	Hostname string     // empty: none
 
@@ -47,6 +48,21 @@ type Entry struct {
 	InstallerURL string // of the installer that ONIE runs
 	ProvisionURL string // of what a network operating system runs or reads at its first boot
 	ImageURL     string // of the image that Junos installs before that
+}
+
+// Servers are those of one kind, the first that is to be asked first. Those behind an
+// invalid one do not count.
+type Servers [rack.MaxServers]netip.Addr
+
+// ips lists the servers; ok reports whether there are any.
+func (s Servers) ips() (out []net.IP, ok bool) {
+	for _, a := range s {
+		if !a.Is4() {
+			break
+		}
+		out = append(out, a.AsSlice())
+	}
+	return out, len(out) > 0
 }
 
 // Client is what of a request its answer depends on.

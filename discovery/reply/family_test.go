@@ -23,7 +23,7 @@ var (
 func full() Entry {
 	return Entry{
 		Device: "tor-1", End: "management", Address: device, Prefix: netip.MustParsePrefix("192.168.100.0/24"), Hostname: "tor-1",
-		Router: other, DNS: netip.MustParseAddr("192.168.100.53"), NTP: netip.MustParseAddr("192.168.100.123"), Syslog: netip.MustParseAddr("192.168.100.14"),
+		Router: other, DNS: Servers{netip.MustParseAddr("192.168.100.53")}, NTP: Servers{netip.MustParseAddr("192.168.100.123"), other}, Syslog: netip.MustParseAddr("192.168.100.14"),
 		BootFile: "t/ipxe.efi", BootURL: "http://h/boot.efi", ScriptURL: "http://h/boot.ipxe", InstallerURL: "http://h/onie-installer",
 		ProvisionURL: "http://192.168.100.9:8080/ztp/tor-1.sh", ImageURL: "http://192.168.100.9:8080/img/junos.tgz",
 	}
@@ -76,14 +76,14 @@ func TestFamilies(t *testing.T) {
 		{"PXE without a ticket", client(rack.StagePXE, "", "PXEClient:Arch:00007:UNDI:003000", 66, 67), func(e *Entry) { e.BootFile = "" }, "", "", netip.Addr{}},
 		{"UEFI HTTP boot", client(rack.StageHTTPBoot, "", "HTTPClient:Arch:00016:UNDI:003000", 67, 235), nil,
 			opt(67, "http://h/boot.efi") + opt(60, "HTTPClient") + opt(6, "\xc0\xa8\x64\x35"), "http://h/boot.efi", netip.Addr{}},
-		{"UEFI HTTP boot, BootFile is a URL", client(rack.StageHTTPBoot, "", "HTTPClient:Arch:00019:UNDI:003000", 67), func(e *Entry) { e.BootURL, e.BootFile, e.DNS = "", "https://h/b.efi", netip.Addr{} },
+		{"UEFI HTTP boot, BootFile is a URL", client(rack.StageHTTPBoot, "", "HTTPClient:Arch:00019:UNDI:003000", 67), func(e *Entry) { e.BootURL, e.BootFile, e.DNS = "", "https://h/b.efi", Servers{} },
 			opt(67, "https://h/b.efi") + opt(60, "HTTPClient"), "https://h/b.efi", netip.Addr{}},
 		{"UEFI HTTP boot, a TFTP path is none", client(rack.StageHTTPBoot, "", "HTTPClient:Arch:00016:UNDI:003000", 60, 67), func(e *Entry) { e.BootURL = "" }, "", "", netip.Addr{}},
 		{"iPXE on BIOS", client(rack.StageIPXE, "iPXE", "PXEClient:Arch:00000:UNDI:002001", 175), nil,
 			opt(175, "\xb0\x01\x01") + opt(67, "http://h/boot.ipxe"), "http://h/boot.ipxe", agent},
 		{"iPXE never loads itself", client(rack.StageIPXE, "iPXE", "PXEClient:Arch:00007:UNDI:003010", 67), func(e *Entry) { e.ScriptURL = "" },
 			opt(175, "\xb0\x01\x01"), "", netip.Addr{}},
-		{"ESXi by UEFI HTTP boot", client(rack.StageHTTPBoot, "", "HTTPClient:Arch:00016:UNDI:003000", 67), func(e *Entry) { e.DNS = netip.Addr{}; e.ESXi("http://192.168.100.254/esxi/") },
+		{"ESXi by UEFI HTTP boot", client(rack.StageHTTPBoot, "", "HTTPClient:Arch:00016:UNDI:003000", 67), func(e *Entry) { e.DNS = Servers{}; e.ESXi("http://192.168.100.254/esxi/") },
 			opt(67, "http://192.168.100.254/esxi/mboot.efi") + opt(60, "HTTPClient"), "http://192.168.100.254/esxi/mboot.efi", netip.Addr{}},
 		{"ESXi by iPXE", client(rack.StageIPXE, "iPXE", "", 67), func(e *Entry) { e.ESXi("http://192.168.100.254/esxi") },
 			opt(175, "\xb0\x01\x01") + opt(67, "http://192.168.100.254/esxi/mboot.efi"), "http://192.168.100.254/esxi/mboot.efi", agent},
@@ -107,13 +107,13 @@ func TestFamilies(t *testing.T) {
 		{"IOS XR", func() Client { c := client(rack.StageNOS, "Cisco", "", 67); c.IOSXR = true; return c }(), nil,
 			opt(67, "http://192.168.100.9:8080/ztp/tor-1.sh"), "http://192.168.100.9:8080/ztp/tor-1.sh", netip.Addr{}},
 		{"Junos", client(rack.StageNOS, "Juniper", "Juniper-qfx5100-48s-6q-SN1", 43, 150, 12, 7, 42), nil,
-			opt(43, "\x00\x0e/img/junos.tgz\x01\x0d/ztp/tor-1.sh\x03\x04http") + opt(150, nine) + opt(66, "192.168.100.9:8080") + opt(12, "tor-1") + opt(7, "\xc0\xa8\x64\x0e") + opt(42, "\xc0\xa8\x64\x7b"), "", netip.Addr{}},
+			opt(43, "\x00\x0e/img/junos.tgz\x01\x0d/ztp/tor-1.sh\x03\x04http") + opt(150, nine) + opt(66, "192.168.100.9:8080") + opt(12, "tor-1") + opt(7, "\xc0\xa8\x64\x0e") + opt(42, "\xc0\xa8\x64\x7b\xc0\xa8\x64\xfa"), "", netip.Addr{}},
 		{"Junos, configuration alone", client(rack.StageNOS, "Juniper", "", 43), func(e *Entry) { e.ImageURL, e.ProvisionURL = "", "tor-1.conf" },
 			opt(43, "\x01\x0b/tor-1.conf\x03\x04tftp") + opt(150, "\xc0\xa8\x64\xfe") + opt(66, agent.String()), "", netip.Addr{}},
 		{"Junos without a ticket", client(rack.StageNOS, "Juniper", "", 43, 150), func(e *Entry) { e.ImageURL, e.ProvisionURL = "", "" }, "", "", netip.Addr{}},
 		{"another network operating system", client(rack.StageNOS, "Nokia", "", 66, 67, 239), nil, "", "", netip.Addr{}},
 		{"BMC", client(rack.StageBMC, "Dell", "iDRAC", 43, 66, 67), nil, "", "", netip.Addr{}},
-		{"operating system", client(rack.StageOS, "", "udhcp 1.35.0", 6, 42, 66, 67), nil, opt(6, "\xc0\xa8\x64\x35") + opt(42, "\xc0\xa8\x64\x7b"), "", netip.Addr{}},
+		{"operating system", client(rack.StageOS, "", "udhcp 1.35.0", 6, 42, 66, 67), nil, opt(6, "\xc0\xa8\x64\x35") + opt(42, "\xc0\xa8\x64\x7b\xc0\xa8\x64\xfa"), "", netip.Addr{}},
 		{"says nothing", client(rack.StageUnknown, "", "", 66, 67, 43, 114, 175), nil, "", "", netip.Addr{}},
 	} {
 		t.Run(x.name, func(t *testing.T) {

@@ -1,6 +1,10 @@
 package reply
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
 
 // httpBoot is UEFI HTTP boot: it drops an offer whose 60 does not begin with
 // HTTPClient or whose boot file is no URI, and asks the name server of option 6 when
@@ -17,8 +21,8 @@ func (e *Entry) httpBoot(b *boots, c *Client) {
 	if c.says("HTTPClient") {
 		b.also(optionClass, []byte("HTTPClient"))
 	}
-	if e.DNS.Is4() {
-		b.also(optionDNS, e.DNS.AsSlice())
+	if ips, ok := e.DNS.ips(); ok {
+		b.options = append(b.options, dhcpv4.OptDNS(ips...))
 	}
 }
 

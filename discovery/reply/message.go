@@ -148,21 +148,19 @@ func (e *Entry) asked(code byte, c *Client, m *Message, withLease bool, b boots)
 	lease := e.LeaseSeconds(c)
 	timers := withLease && lease >= 8 && lease < math.MaxUint32 // RFC 2131 section 4.4.5: T1 < T2 < lease
 	mask := e.Prefix.IsValid() && e.Prefix.Addr().Is4()
-	ip := func(f func(...net.IP) dhcpv4.Option, a netip.Addr) (dhcpv4.Option, bool) {
-		if !a.Is4() {
-			return dhcpv4.Option{}, false
-		}
-		return f(a.AsSlice()), true
+	list := func(f func(...net.IP) dhcpv4.Option, s Servers) (dhcpv4.Option, bool) {
+		ips, ok := s.ips()
+		return f(ips...), ok
 	}
 	switch {
 	case code == optionSubnetMask && mask:
 		return dhcpv4.OptSubnetMask(net.CIDRMask(e.Prefix.Bits(), 32)), true
-	case code == optionRouter:
-		return ip(dhcpv4.OptRouter, e.Router)
+	case code == optionRouter && e.Router.Is4():
+		return dhcpv4.OptRouter(e.Router.AsSlice()), true
 	case code == optionDNS:
-		return ip(dhcpv4.OptDNS, e.DNS)
+		return list(dhcpv4.OptDNS, e.DNS)
 	case code == optionNTP:
-		return ip(dhcpv4.OptNTPServers, e.NTP)
+		return list(dhcpv4.OptNTPServers, e.NTP)
 	case code == optionLog && e.Syslog.Is4():
 		return dhcpv4.OptGeneric(dhcpv4.GenericOptionCode(optionLog), e.Syslog.AsSlice()), true
 	case code == optionHostname && e.Hostname != "":

@@ -34,6 +34,8 @@ func others(t *testing.T, x asking) map[string]asking {
 			switch p := reflect.ValueOf(&y.e).Elem().Field(i).Addr().Interface().(type) {
 			case *string:
 				*p += ".json"
+			case *Servers:
+				p[1] = netip.MustParseAddr("192.168.100.77")
 			case *netip.Addr:
 				*p = netip.MustParseAddr("192.168.100.77")
 			case *netip.Prefix:

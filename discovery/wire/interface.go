@@ -18,7 +18,7 @@ const (
 const DefaultBuffer = 8 << 20
 
 // MaxBatch is how many messages one read or write hands over at most.
-const MaxBatch = 256
+const MaxBatch = 64
 
 // Options of an Interface.
 type Options struct {

@@ -56,8 +56,8 @@ type DoorOptions struct {
 	Rack func(ctx context.Context) (string, error)
 	// Attach tells of a connection.
 	Attach func(rack string, hello *messages.Hello, epoch uint64) Attachment
-	// Connected reports whether the rack's agent is connected, and since when it
-	// was heard of; for Adopt.
+	// Connected reports whether the rack's agent is connected, to this coordinator or
+	// to another one of the same log; for Adopt.
 	Connected func(ctx context.Context, rack string) (bool, error)
 	// Plan is what the run of a rack carries out, as JSON; nil when it was never begun.
 	Plan func(ctx context.Context, rack string) ([]byte, error)

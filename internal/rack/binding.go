@@ -284,13 +284,16 @@ func (b *Binder) BindBMC(k Keys, at netip.Addr) (Binding, error) {
 	return Binding{Device: device, Network: Management, Link: k.Via, How: by}, nil
 }
 
+// errSilent is made once: crowds of strangers lead to it.
+var errSilent = fmt.Errorf("%w: neither port nor MAC nor UUID is known, and its vendor strings say nothing", ErrUnknown)
+
 // byClass binds by boot stage and machine when only one unbound slot remains
 // that such a component could be. A packet from the agent's own cable can only
 // be the management switch; one through a switch port that nothing is cabled to
 // is nobody we know.
 func (b *Binder) byClass(k Keys) (string, error) {
 	if k.Stage == StageUnknown || k.Stage == "" {
-		return "", fmt.Errorf("%w: neither port nor MAC nor UUID is known, and its vendor strings say nothing", ErrUnknown)
+		return "", errSilent
 	}
 	if !k.Via.IsZero() {
 		return "", fmt.Errorf("%w: nothing is cabled to %s in the rack file", ErrUnknown, k.Via)

@@ -158,7 +158,12 @@ type Rack struct {
 	ManagementPool Pool `json:",omitzero"`
 	DataPool       Pool `json:",omitzero"`
 
-	Services Services `json:",omitzero"` // likewise: without bounds the hash is what it was
+	// What devices are told besides their address; zero: nothing, and the plan hash
+	// that a rack had before it could be said.
+	ManagementRouter netip.Addr `json:",omitzero"`
+	DataRouter       netip.Addr `json:",omitzero"`
+	Services         Services   `json:",omitzero"`
+	DHCP             DHCP       `json:",omitzero"`
 
 	Devices []Device
 	Links   []Link

@@ -1,54 +1,88 @@
 package rack
 
-import "fmt"
-
-// Services are bounds of what the agent serves to its rack.
-type Services struct {
-	Bandwidth Bandwidth
-}
-
-// Bandwidth is what images may take of the network, in bits a second; 0: no bound.
-type Bandwidth struct {
-	Rack   int64 // all devices together
-	Device int64 // each of them
-}
-
-// Bounds of a bandwidth, in bits a second.
-const (
-	leastBandwidth = 1_000_000         // slower, a disk image takes days
-	mostBandwidth  = 1_000_000_000_000 // faster than any port
+import (
+	"fmt"
+	"net/netip"
+	"slices"
 )
 
-// services holds that bounds are ones that an image gets through.
-func (c *checker) services() {
-	b := c.r.Services.Bandwidth
-	for _, x := range []struct {
-		of   string
-		bits int64
-	}{{"rack", b.Rack}, {"device", b.Device}} {
-		if x.bits != 0 && (x.bits < leastBandwidth || x.bits > mostBandwidth) {
-			c.say("", 0, "services.bandwidth."+x.of, "from 1Mbit/s to 1000Gbit/s, or leave it out for no bound",
-				"a bandwidth of %s for a %s", Bits(x.bits), x.of)
-		}
+// MaxServers is how many servers of one kind a rack names: a resolver reads no more
+// name servers (resolv.conf(5), MAXNS).
+const MaxServers = 3
+
+// Services are the servers of the site that the devices of a rack are told of, and what
+// ours may take of the network. All addresses are IPv4; none of them needs to be in the
+// rack's networks.
+type Services struct {
+	DNS    []netip.Addr `json:",omitzero"`
+	NTP    []netip.Addr `json:",omitzero"`
+	Syslog netip.Addr   `json:",omitzero"` // invalid: none
+
+	Bandwidth Bandwidth `json:",omitzero"`
+}
+
+// DHCP is what our DHCP service is to the networks of a rack.
+type DHCP struct {
+	// Authoritative lets it refuse a client that it has no record of, and that asks to
+	// go on with an address (RFC 2131 section 4.3.2): only where no other DHCP server is
+	// on the segment, or it would drive that one's clients away.
+	Authoritative bool `json:",omitzero"`
+}
+
+// Router is the router of a network; invalid: it has none.
+func (r *Rack) Router(n Network) netip.Addr {
+	if n == Data {
+		return r.DataRouter
 	}
-	if b.Rack > 0 && b.Device > b.Rack {
-		c.say("", 0, "services.bandwidth.device", "at most "+Bits(b.Rack)+", or a larger one for the rack",
-			"a device may take %s, more than the rack's %s", Bits(b.Device), Bits(b.Rack))
+	return r.ManagementRouter
+}
+
+// services holds that what devices are told of are addresses of machines.
+func (c *checker) services() {
+	const fix = "the IPv4 address of a server, such as 192.168.100.10"
+	s := c.r.Services
+	for _, list := range []struct {
+		field string
+		of    []netip.Addr
+	}{{"services.dns", s.DNS}, {"services.ntp", s.NTP}, {"services.syslog", only(s.Syslog)}} {
+		for i, a := range list.of {
+			switch {
+			case !a.Is4() || a.IsUnspecified() || a.IsLoopback() || a.IsMulticast() || a == lastOf4:
+				c.say("", 0, list.field, fix, "%s is not the address of a server", a)
+			case slices.Contains(list.of[:i], a):
+				c.say("", 0, list.field, "each server once", "%s is given twice", a)
+			}
+		}
+		if len(list.of) > MaxServers {
+			c.say("", 0, list.field, fmt.Sprintf("at most %d", MaxServers), "%d servers are given", len(list.of))
+		}
 	}
 }
 
-// bitUnits are units of bandwidths, the largest first.
-var bitUnits = []struct {
-	name string
-	bits int64
-}{{"Gbit/s", 1_000_000_000}, {"Mbit/s", 1_000_000}, {"kbit/s", 1000}, {"bit/s", 1}}
+var lastOf4 = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
-// Bits is a bandwidth as rack files write it: "2500Mbit/s".
-func Bits(n int64) string {
-	for _, u := range bitUnits {
-		if n >= u.bits && n%u.bits == 0 {
-			return fmt.Sprintf("%d%s", n/u.bits, u.name)
-		}
+func only(a netip.Addr) []netip.Addr {
+	if !a.IsValid() {
+		return nil
 	}
-	return fmt.Sprintf("%dbit/s", n)
+	return []netip.Addr{a}
+}
+
+// router holds that the router of a network is a machine in it that no device and no
+// pool is.
+func (c *checker) router(n Network) {
+	router, prefix, field := c.r.Router(n), c.r.Prefix(n), "networks."+string(n)+".router"
+	if !router.IsValid() || !prefix.IsValid() || !prefix.Addr().Is4() || prefix.Bits() < 8 || prefix.Bits() > 30 {
+		return // there is none, or the network was spoken of already
+	}
+	low, high := prefix.Masked().Addr(), broadcast(prefix)
+	fix := fmt.Sprintf("an address from %s to %s that no device has, or leave router out", low.Next(), high.Prev())
+	switch taken, is := c.given[router]; {
+	case !prefix.Contains(router) || router == low || router == high:
+		c.say("", 0, field, fix, "router %s is not a machine of the %s network %s", router, n, prefix.Masked())
+	case is:
+		c.say("", 0, field, fix, "router %s has the address of %s", router, taken)
+	case c.r.Pool(n).Contains(router):
+		c.say("", 0, field, fix, "router %s is in the pool of the %s network", router, n)
+	}
 }

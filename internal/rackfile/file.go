@@ -25,7 +25,7 @@ type file struct {
 }
 
 var (
-	topKeys     = []string{"apiVersion", "kind", "name", "number", "agent", "networks", "services", "devices", "links", "inventory"}
+	topKeys     = []string{"apiVersion", "kind", "name", "number", "agent", "networks", "services", "dhcp", "devices", "links", "inventory"}
 	agentKeys   = []string{"cable", "bmcCable", "interface"}
 	networkKeys = []string{"management", "data"}
 )
@@ -46,8 +46,15 @@ func (r *reader) rack(root *yaml.Node) *file {
 	f.rack.Number = r.integer(m, f.top, "number")
 	r.agent(m, f)
 	r.networks(m, f)
-	r.services(m, f)
 	r.require(m, f.top, "", "devices", "devices: and a list of them")
+	if n, ok := m["services"]; ok {
+		r.services(n, f)
+	}
+	if n, ok := m["dhcp"]; ok {
+		if d := r.mapping(n, f.top, "dhcp.", "dhcp", "authoritative"); d != nil {
+			f.rack.DHCP.Authoritative = r.boolean(d, f.top, "dhcp.", "authoritative")
+		}
+	}
 	if n, ok := m["devices"]; ok {
 		r.devices(n, f)
 	}
@@ -100,27 +107,29 @@ func (r *reader) networks(m map[string]*yaml.Node, f *file) {
 	if nets == nil {
 		return
 	}
-	f.rack.Management, f.rack.ManagementPool = r.network(n, nets, f.top, "management")
-	f.rack.Data, f.rack.DataPool = r.network(n, nets, f.top, "data")
+	f.rack.Management, f.rack.ManagementPool, f.rack.ManagementRouter = r.network(n, nets, f.top, "management")
+	f.rack.Data, f.rack.DataPool, f.rack.DataRouter = r.network(n, nets, f.top, "data")
 }
 
-func (r *reader) network(around *yaml.Node, nets map[string]*yaml.Node, at *place, key string) (netip.Prefix, rack.Pool) {
+func (r *reader) network(around *yaml.Node, nets map[string]*yaml.Node, at *place, key string) (cidr netip.Prefix, pool rack.Pool, router netip.Addr) {
 	field := "networks." + key
 	n, ok := nets[key]
 	if !ok {
 		at.broken[field] = true
 		r.say(around.Line, key+": {cidr: 192.168.100.0/24}", "%s is missing", field)
-		return netip.Prefix{}, rack.Pool{}
+		return cidr, pool, router
 	}
-	m := r.mapping(n, at, field+".", field, "cidr", "pool", "strangers")
+	m := r.mapping(n, at, field+".", field, "cidr", "pool", "strangers", "router")
 	if m == nil {
 		at.broken[field] = true
-		return netip.Prefix{}, rack.Pool{}
+		return cidr, pool, router
 	}
-	p := r.cidr(n, m, at, field)
-	pool := r.pool(m, at, field)
+	cidr, pool = r.cidr(n, m, at, field), r.pool(m, at, field)
 	pool.Strangers = r.boolean(m, at, field+".", "strangers")
-	return p, pool
+	if s := r.text(m, at, field+".", "router"); s != "" {
+		router = r.server(s, at, field+".router")
+	}
+	return cidr, pool, router
 }
 
 func (r *reader) cidr(around *yaml.Node, m map[string]*yaml.Node, at *place, field string) netip.Prefix {

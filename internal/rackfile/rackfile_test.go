@@ -114,12 +114,12 @@ func TestProblems(t *testing.T) {
 		{"unknown anchor", "kind: Rack", "kind: *hunter2", "r:2: not YAML: an alias (*) of something that is not there; text that begins with * stands in quotes; write: YAML; look for a missing quote, bracket or space before this line"},
 		{"empty", whole, "", "r:1: the file is empty; write: apiVersion: rackreach/v1 and what follows, as in examples/rack-1.yaml"},
 		{"only a comment", whole, "# nothing\n", "r:1: the file is empty; write: apiVersion: rackreach/v1 and what follows, as in examples/rack-1.yaml"},
-		{"a list", whole, "- a\n", "r:1: the rack file is not a set of keys and values; write: keys and values: apiVersion, kind, name, number, agent, networks, services, devices, links, inventory"},
+		{"a list", whole, "- a\n", "r:1: the rack file is not a set of keys and values; write: keys and values: apiVersion, kind, name, number, agent, networks, services, dhcp, devices, links, inventory"},
 		{"two documents", "links:", "---\nlinks:", "r:21: a second document in one file; write: one rack a file"},
 		{"header", "apiVersion: rackreach/v1\nkind: Rack", "apiVersion: rackreach/v2\nkind: Fleet",
 			`r:1: apiVersion is "rackreach/v2", which this version does not read; write: rackreach/v1` + "\n" + `r:2: kind is "Fleet", which this version does not read; write: Rack`},
 		{"missing keys", "kind: Rack\nname: r1\nnumber: 1\n", "", "r:1: kind is missing; write: kind: Rack\nr:1: name is missing; write: name: and the rack's name, such as r1\nr:1: number is missing; write: number: and the rack's number, such as 1"},
-		{"unknown key", "number: 1", "number: 1\ncolour: blue", `r:5: unknown key "colour" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, devices, links, inventory`},
+		{"unknown key", "number: 1", "number: 1\ncolour: blue", `r:5: unknown key "colour" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, dhcp, devices, links, inventory`},
 		{"unknown key of a device", "    protect: true", "    protected: true", `r:20: unknown key "protected" in the device; write: ` + deviceKeyList},
 		{"key twice", "number: 1", "number: 1\nnumber: 2", "r:5: key number is given twice in the rack file; write: it once"},
 		{"number", "number: 1", "number: one", "r:4: number is not a whole number; write: a number such as 2"},
@@ -132,7 +132,7 @@ func TestProblems(t *testing.T) {
 		{"agent elsewhere", `"mgmt-1:48"}`, `"tor-1:48"}`, "r:5: the agent's cable is on tor-1:48, not on the management switch mgmt-1; write: mgmt-1:PORT"},
 		{"network", "10.0.1.0/24", "10.0.1.0", `r:8: networks.data.cidr: "10.0.1.0" is not a network; write: a network such as 192.168.100.0/24`},
 		{"network missing", "  data: {cidr: 10.0.1.0/24}\n", "", "r:7: networks.data is missing; write: data: {cidr: 192.168.100.0/24}"},
-		{"network's key", "data: {cidr", "data: {range", "r:8: networks.data.cidr is missing; write: cidr: 192.168.100.0/24\n" + `r:8: unknown key "range" in networks.data; write: one of cidr, pool, strangers`},
+		{"network's key", "data: {cidr", "data: {range", "r:8: networks.data.cidr is missing; write: cidr: 192.168.100.0/24\n" + `r:8: unknown key "range" in networks.data; write: one of cidr, pool, strangers, router`},
 		{"pool is no range", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.200}", `r:8: networks.data.pool: "10.0.1.200" is not a range of addresses; write: FIRST-LAST, such as 10.0.1.200-10.0.1.250`},
 		{"pool of names, strangers", "10.0.1.0/24}", "10.0.1.0/24, pool: a-b, strangers: true}", `r:8: networks.data.pool: "a-b" is not a range of addresses; write: FIRST-LAST, such as 10.0.1.200-10.0.1.250`},
 		{"pool elsewhere", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.2.200-10.0.2.250}", "r:8: pool 10.0.2.200-10.0.2.250 is not within the data network 10.0.1.0/24; write: FIRST-LAST, addresses from 10.0.1.1 to 10.0.1.254"},
@@ -141,7 +141,7 @@ func TestProblems(t *testing.T) {
 		{"pool with a device's address", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.12-10.0.1.20}", "r:16: address 10.0.1.12 of server-10 is in the pool of the data network; write: an address outside of pool 10.0.1.12-10.0.1.20, or another pool"},
 		{"pool with a BMC's address", "192.168.100.0/24}", "192.168.100.0/24, pool: 192.168.100.90-192.168.100.101}", "r:10: address 192.168.100.100 of the BMC of mgmt-1 is in the pool of the management network; write: an address outside of pool 192.168.100.90-192.168.100.101, or another pool\nr:17: address 192.168.100.101 of the BMC of server-09 is in the pool of the management network; write: an address outside of pool 192.168.100.90-192.168.100.101, or another pool"},
 		{"pool too large", "10.0.1.0/24}", "10.0.0.0/8, pool: 10.1.0.1-10.2.0.1}", "r:8: pool 10.1.0.1-10.2.0.1 has 65537 addresses; write: at most 65536 addresses"},
-		{"services is a list", "devices:\n", "services: []\ndevices:\n", "r:9: services is not a set of keys and values; write: keys and values: bandwidth"},
+		{"services is a list", "devices:\n", "services: []\ndevices:\n", "r:9: services is not a set of keys and values; write: keys and values: dns, ntp, syslog, bandwidth"},
 		{"key of services", "devices:\n", "services: {bandwidth: {server: 1Gbit/s}}\ndevices:\n", `r:9: unknown key "server" in services.bandwidth; write: one of rack, device`},
 		{"bandwidth without a unit", "devices:\n", "services: {bandwidth: {rack: \"1000\"}}\ndevices:\n", `r:9: services.bandwidth.rack: "1000" is not a bandwidth; write: 10Gbit/s or 500Mbit/s, whole numbers`},
 		{"bandwidth in bytes", "devices:\n", "services: {bandwidth: {device: 100MB/s}}\ndevices:\n", `r:9: services.bandwidth.device: "100MB/s" is not a bandwidth; write: 10Gbit/s or 500Mbit/s, whole numbers`},
@@ -184,7 +184,7 @@ func TestProblems(t *testing.T) {
 			"r:19: data[0] counts 2, but name has no range; write: a range of 2 in name too, or no range\nr:19: data[1] counts 2, but name has no range; write: a range of 2 in name too, or no range"},
 		{"range in the name only", `"10.0.1.{11..12}"`, "10.0.1.11", "r:16: name counts 2, but address has no range; write: a range of 2 in address"},
 		{"too many devices", `"server-{09..10}"`, `"server-{001..998}"`, "r:12: the rack has more than 1000 devices; write: a rack file for each rack\n" + outOfStep(998)},
-		{"devices", "devices:\n", "devices: none\nx-devices:\n", "r:9: devices is not a list; write: a list: each device begins with a hyphen\n" + `r:10: unknown key "x-devices" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, devices, links, inventory`},
+		{"devices", "devices:\n", "devices: none\nx-devices:\n", "r:9: devices is not a list; write: a list: each device begins with a hyphen\n" + `r:10: unknown key "x-devices" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, dhcp, devices, links, inventory`},
 		{"link to itself", `b: "tor-2:53"`, `b: "tor-1:53"`, "r:22: port tor-1:53 is cabled to itself; write: the port at the other end of the cable"},
 		{"link without end", `, b: "tor-2:53"`, "", `r:22: b is missing; write: b: "inter-rack-1:1"`},
 		{"link's range", `"tor-{1..2}:54"`, `"tor-{1..2:54"`, "r:23: a: a { without its }; write: {1..24} for a range"},
@@ -354,9 +354,9 @@ func TestPools(t *testing.T) {
 	}
 }
 
-// TestServices: bounds of what images take of the network, in the plan's hash only
+// TestBandwidth: bounds of what images take of the network, in the plan's hash only
 // where there are any.
-func TestServices(t *testing.T) {
+func TestBandwidth(t *testing.T) {
 	r, err := Parse("r", []byte(whole+"services: {bandwidth: {rack: 5Gbit/s, device: 500Mbit/s}}\n"), opened(""), table())
 	if err != nil {
 		t.Fatal(err)

@@ -1,49 +1,67 @@
 package rackfile
 
 import (
-	"strconv"
-	"strings"
+	"net/netip"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// services reads bounds of what the agent serves.
-func (r *reader) services(m map[string]*yaml.Node, f *file) {
-	n, ok := m["services"]
-	if !ok {
+// services reads the servers that devices are told of, and what ours may take of the
+// network.
+func (r *reader) services(n *yaml.Node, f *file) {
+	m := r.mapping(n, f.top, "services.", "services", "dns", "ntp", "syslog", "bandwidth")
+	if m == nil {
+		f.top.broken["services"] = true
 		return
 	}
-	s := r.mapping(n, f.top, "services.", "services", "bandwidth")
-	b, ok := s["bandwidth"]
-	if !ok {
-		return
+	f.rack.Services = rack.Services{DNS: r.servers(m, f.top, "services.", "dns"), NTP: r.servers(m, f.top, "services.", "ntp")}
+	if s := r.text(m, f.top, "services.", "syslog"); s != "" {
+		f.rack.Services.Syslog = r.server(s, f.top, "services.syslog")
 	}
-	const field = "services.bandwidth"
-	w := r.mapping(b, f.top, field+".", field, "rack", "device")
-	f.rack.Services.Bandwidth.Rack = r.bandwidth(w, f.top, field+".", "rack")
-	f.rack.Services.Bandwidth.Device = r.bandwidth(w, f.top, field+".", "device")
+	r.bandwidths(m, f)
 }
 
-// bandwidth reads "10Gbit/s" or "2500Mbit/s", in bits a second; 0: it is not there.
-func (r *reader) bandwidth(m map[string]*yaml.Node, at *place, prefix, key string) int64 {
-	s := r.text(m, at, prefix, key)
-	if s == "" {
-		return 0
+// servers reads one address, or a list of them.
+func (r *reader) servers(m map[string]*yaml.Node, at *place, prefix, key string) (out []netip.Addr) {
+	n, ok := m[key]
+	if !ok {
+		return nil
 	}
-	digits, times := s, int64(0)
-	for _, u := range []struct {
-		name string
-		bits int64
-	}{{"Gbit/s", 1_000_000_000}, {"Mbit/s", 1_000_000}} {
-		if cut, ok := strings.CutSuffix(s, u.name); ok {
-			digits, times = cut, u.bits
+	all, field := []*yaml.Node{n}, prefix+key
+	if n.Kind == yaml.SequenceNode {
+		if !r.usable(n, field) {
+			at.broken[field] = true
+			return nil
+		}
+		all = n.Content
+	}
+	if len(all) > rack.MaxServers {
+		at.broken[field] = true
+		r.say(n.Line, "the nearest of them", "%s has %d servers, more than %d", field, len(all), rack.MaxServers)
+		return nil
+	}
+	for _, x := range all {
+		s, ok := r.scalar(x, field)
+		if !ok {
+			at.broken[field] = true
+			continue
+		}
+		if a := r.server(s, at, field); a.IsValid() {
+			out = append(out, a)
 		}
 	}
-	n, err := strconv.ParseUint(digits, 10, 32)
-	if err != nil || times == 0 || n == 0 {
-		r.say(at.find(prefix+key), "10Gbit/s or 500Mbit/s, whole numbers", "%s%s: %s is not a bandwidth", prefix, key, shown(s))
-		at.broken[prefix+key] = true
-		return 0
+	return out
+}
+
+// server reads the address of a machine.
+func (r *reader) server(s string, at *place, field string) netip.Addr {
+	a, err := netip.ParseAddr(s)
+	if err != nil || a.Zone() != "" {
+		at.broken[field] = true
+		r.say(at.find(field), "an IPv4 address, such as 192.168.100.10", "%s: %s is not an address", field, shown(s))
+		return netip.Addr{}
 	}
-	return int64(n) * times
+	return a
 }

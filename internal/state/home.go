@@ -6,7 +6,7 @@
 //	DIR/racks/RACK/plan.json    what the run carries out; written before its first event
 //	DIR/racks/RACK/secret       of the tickets' tokens
 //	DIR/racks/RACK/epoch        whose turn it is to write the rack's history, as a coordinator said
-//	DIR/racks/RACK/leases.db    the addresses that its DHCP service acknowledged (discovery/lease)
+//	DIR/racks/RACK/leases       the addresses that its DHCP service acknowledged (discovery/lease)
 //	DIR/racks/RACK/cache/       images that came from elsewhere (internal/blob)
 //	DIR/racks/RACK/api.sock     of the agent that drives the rack (internal/api)
 //	DIR/simulated/RACK.sock     of a simulated rack
@@ -104,7 +104,7 @@ type Dir string
 func (d Dir) Socket() string { return filepath.Join(string(d), "api.sock") }
 
 // Leases is the path of what its DHCP service has acknowledged.
-func (d Dir) Leases() string { return d.file("leases.db") }
+func (d Dir) Leases() string { return d.file("leases") }
 
 // Cache is where the agent of the rack keeps images that come from elsewhere.
 func (d Dir) Cache() string { return filepath.Join(string(d), "cache") }
