@@ -41,6 +41,12 @@ bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minu
 bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 minutes, on a quiet machine)
 	$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach
 
+# Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base;
+# what it is told by environment variables stands in bench_images_test.go.
+.PHONY: bench-images
+bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP (5 minutes, on a quiet machine)
+	$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
+
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
@@ -51,13 +57,15 @@ bench-installer: ## an installation beside what limits it: network, decoding, di
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
 	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
-	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/...
+	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
-# isc-dhcp-relay, kea-admin, dnsmasq-base and libfaketime; the tests say what is missing.
+# isc-dhcp-relay, kea-admin, dnsmasq-base and libfaketime, for TFTP tftp-hpa, atftp, curl
+# and busybox; the tests say what is missing.
 .PHONY: clients
-clients: ## DHCP clients and a relay that others wrote, in namespaces, against rackreach discover (needs root)
+clients: ## clients of DHCP and TFTP and a relay that others wrote, against our services (needs root)
 	$(NETNS) -run 'TestClients|TestLossyCable|TestReadLoaded' -timeout 5m ./cmd/rackreach
+	$(GO) test -tags system -count=1 -run TestClients -timeout 5m ./internal/tftp
 
 # Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf and tcpdump.
 .PHONY: lab-firmware
@@ -93,12 +101,12 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
-	$(GO) vet -tags netns ./cmd/rackreach ./discovery/...
+	$(GO) vet -tags netns ./cmd/rackreach ./discovery/... ./internal/tftp
 	$(GO) vet -tags lab ./lab ./internal/installer
-	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder
+	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder ./cmd/rackreach/testdata/bootserver
 	$(GO) vet -tags bench ./actors ./internal/installer
 	$(GO) vet -tags proof ./internal/bus
-	$(GO) vet -tags system ./internal/bundle
+	$(GO) vet -tags system ./internal/bundle ./internal/tftp
 	$(GO) vet -tags answers ./internal/answerfile
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...

@@ -37,6 +37,7 @@ type Agent struct {
 	o        Options
 	run      *rack.Run
 	facts    facts
+	words    words
 	pool     *pool
 	stopPool context.CancelFunc
 
@@ -102,7 +103,7 @@ func NewAgent(o Options) *Agent {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Agent{o: o, run: o.newRun(), facts: facts{}, waiting: map[uint64]*actor.PID{},
+	return &Agent{o: o, run: o.newRun(), facts: facts{}, words: words{}, waiting: map[uint64]*actor.PID{},
 		opening: map[rack.Port]bool{}, listening: map[rack.Port]string{}, inFlight: &atomic.Int64{}, dropped: &atomic.Uint64{}}
 }
 
@@ -185,6 +186,7 @@ func (a *Agent) start(c actor.Context) {
 	head, err := replay(a.o.Log, 1, func(e rack.Event) {
 		a.run.Apply(e)
 		a.facts.recall(e)
+		a.words.apply(e)
 		a.o.Announce(e)
 	})
 	if err != nil {
@@ -301,6 +303,7 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 	before := a.run.Binder()
 	a.run.Apply(e)
 	a.facts.apply(e)
+	a.words.apply(e)
 	a.head = e.Seq
 	own := !ofDevice(e.Kind)
 	if own {

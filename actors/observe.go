@@ -37,6 +37,10 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 	if err != nil || o == nil || a.broken {
 		return
 	}
+	if o.Source == rack.FromSyslog {
+		a.listen(o)
+		return
+	}
 	if m.GetUnbound() == "" && o.Device == "" {
 		b, err := a.run.Binder().Bind(rack.Keys{MAC: o.MAC, UUID: o.UUID, Via: o.Via, Direct: m.GetDirect(), Stage: o.Stage, Model: o.Model, Serial: o.Serial})
 		if err != nil {

@@ -85,7 +85,7 @@ func TestKeys(t *testing.T) {
 		{"endless port name", discover().via(relayAddr, "mgmt-1", strings.Repeat("4", 200)),
 			rack.Keys{Via: rack.Port{Device: "mgmt-1", Name: strings.Repeat("4", 61) + "..."}, Stage: rack.StageUnknown}},
 		{"36 a renewal is not direct", asks().is(mine), rack.Keys{Stage: rack.StageUnknown}},
-		{"model", discover().str(60, "onie_vendor:x86_64-sim_tor48-r0"), rack.Keys{Direct: true, Stage: rack.StageONIE, Model: "sim_tor48"}},
+		{"model", discover().str(60, "onie_vendor:x86_64-sim_tor48-r0"), rack.Keys{Direct: true, Stage: rack.StageONIE, Model: "sim_tor48", Arch: "x86_64"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.want.MAC = "52:54:00:01:02:03"

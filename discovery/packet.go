@@ -261,6 +261,7 @@ func (r *request) identity() rack.Keys {
 		Stage:  r.class.Stage,
 		Model:  r.class.Model,
 		Serial: r.class.Serial,
+		Arch:   r.class.Arch,
 		Link:   r.link(),
 	}
 }

@@ -8,24 +8,20 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/pin/tftp/v3"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rackreach/rackreach/discovery"
@@ -36,9 +32,9 @@ import (
 )
 
 const (
-	loaderFile = "/usr/lib/ipxe/ipxe.efi"  // what UEFI firmware loads: it takes no script
-	biosImage  = "/usr/lib/ipxe/ipxe.lkrn" // looks like a Linux kernel, and speaks on the console
-	uefiImage  = "/usr/lib/ipxe/ipxe.efi"
+	loaderDir = "/usr/lib/ipxe"           // what UEFI firmware loads: it takes no script
+	biosImage = "/usr/lib/ipxe/ipxe.lkrn" // looks like a Linux kernel, and speaks on the console
+	uefiImage = "/usr/lib/ipxe/ipxe.efi"
 )
 
 // agentConfig tells the agent's process what its one ticket is for.
@@ -130,8 +126,7 @@ func (s *segment) process(env string) *said {
 	return out
 }
 
-// serve is the agent: the services of the product with one open ticket, and the site's
-// own server of boot loaders, which the rack's firmware is sent to.
+// serve is the agent: the services of the product with one open ticket.
 func serve(c agentConfig) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -161,10 +156,16 @@ func serve(c agentConfig) error {
 	if err != nil {
 		return err
 	}
+	loaders, err := boot.LoadersIn(loaderDir)
+	if err != nil {
+		return err
+	}
 	services, err := boot.New(boot.Options{
 		HTTP: web, TFTP: files, BaseURL: "http://" + agentIP, Images: images, Native: native,
 		Report:  func(context.Context, boot.Report) error { return nil },
 		Fetched: func(_ boot.Ticket, e rack.Evidence) { fmt.Println("fetched", e) },
+		Count:   func(s boot.Served) { fmt.Println("served", s.What, s.Protocol, s.Outcome, s.Bytes) },
+		Loaders: loaders,
 		Log:     slog.New(slog.NewTextHandler(os.Stdout, nil)),
 	})
 	if err != nil {
@@ -173,7 +174,8 @@ func serve(c agentConfig) error {
 	if err := services.SetTickets([]boot.Ticket{ticket}); err != nil {
 		return err
 	}
-	dhcp, err := dhcp(&table{script: services.BootFile(ticket)})
+	file, url := services.Loader(ticket, "x86_64-uefi")
+	dhcp, err := dhcp(&table{script: services.BootFile(ticket), loader: file, loaderURL: url})
 	if err != nil {
 		return err
 	}
@@ -185,8 +187,9 @@ func serve(c agentConfig) error {
 	group.Go(func() error { return services.Serve(ctx) })
 	group.Go(func() error { return dhcp.Serve(ctx) })
 	group.Go(func() error { return advertiser.Run(ctx) })
-	group.Go(func() error { return siteTFTP(ctx) })
-	group.Go(func() error { return siteHTTP(ctx) })
+	if c.Kernel != "" {
+		group.Go(func() error { return mirror(ctx) })
+	}
 	fmt.Println("serving")
 	return group.Wait()
 }
@@ -231,18 +234,16 @@ func advertise(ctx context.Context) (a *ra.Advertiser, err error) {
 }
 
 // table knows one machine, by its MAC.
-type table struct{ script string } // TFTP path of the ticket's script
+type table struct{ script, loader, loaderURL string } // the ticket's, by TFTP and HTTP
 
-// Lookup implements discovery.Table. Firmware that runs no script is sent to the
-// site's own server, for a loader that does.
+// Lookup implements discovery.Table.
 func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 	if k.MAC != machineMAC {
 		return discovery.Entry{}, rack.Binding{}, fmt.Errorf("%w: %s", rack.ErrUnknown, k.MAC)
 	}
 	return discovery.Entry{
 		Device: "server-01", End: "data", Hostname: "server-01", Address: netip.MustParseAddr(machineIP), Prefix: netip.MustParsePrefix("10.77.0.0/16"),
-		BootFile: filepath.Base(loaderFile), NextServer: netip.MustParseAddr(siteIP),
-		BootURL:   "http://" + siteIP + "/" + filepath.Base(loaderFile),
+		BootFile: t.loader, BootURL: t.loaderURL,
 		ScriptURL: "tftp://" + agentIP + "/" + t.script,
 	}, rack.Binding{Device: "server-01", How: rack.ByMAC}, nil
 }
@@ -260,54 +261,4 @@ func (s shelf) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
 		io.ReadSeeker
 		io.Closer
 	}{bytes.NewReader(b), io.NopCloser(nil)}, rack.Image{Name: name, Digest: "sha256:" + hex.EncodeToString(digest[:]), Size: int64(len(b))}, nil
-}
-
-// siteTFTP serves the boot loader to PXE firmware.
-func siteTFTP(ctx context.Context) error {
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(siteIP), Port: 69})
-	if err != nil {
-		return err
-	}
-	server := tftp.NewServer(func(name string, to io.ReaderFrom) error {
-		if strings.TrimPrefix(name, "/") != filepath.Base(loaderFile) {
-			fmt.Printf("asked for %q\n", name)
-			return os.ErrNotExist
-		}
-		b, err := os.ReadFile(loaderFile)
-		if err != nil {
-			return err
-		}
-		if out, ok := to.(tftp.OutgoingTransfer); ok {
-			out.SetSize(int64(len(b))) // EDK2 asks for the size first
-		}
-		n, err := to.ReadFrom(bytes.NewReader(b))
-		fmt.Printf("loader by tftp: %d bytes of %d: %v\n", n, len(b), err)
-		return err
-	}, nil)
-	stop := context.AfterFunc(ctx, server.Shutdown)
-	defer stop()
-	return server.Serve(conn)
-}
-
-// siteHTTP serves it to HTTP boot.
-func siteHTTP(ctx context.Context) error {
-	l, err := net.Listen("tcp4", siteIP+":80")
-	if err != nil {
-		return err
-	}
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Printf("loader by http: %s %s\n", r.Method, r.URL.Path)
-		if r.URL.Path != "/"+filepath.Base(loaderFile) {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "application/efi")
-		http.ServeFile(w, r, loaderFile)
-	})}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -48,7 +49,7 @@ func TestDebianInstaller(t *testing.T) {
 	for _, step := range []string{
 		"seen DISCOVER ipxe", "fetched fetched:boot-loader", "artifact kernel", "fetched fetched:image",
 		"gave " + machineIP, // to the installer's own DHCP client
-		"file preseed.cfg", "loader by http: GET /debian/dists/",
+		"file preseed.cfg", "mirror: GET /debian/dists/",
 	} {
 		await(t, debianLimit-time.Since(began), "the agent says "+step, func() bool { return strings.Contains(agent.String()[from:], step) })
 		from += strings.Index(agent.String()[from:], step) + len(step)
@@ -59,13 +60,31 @@ func TestDebianInstaller(t *testing.T) {
 	}
 }
 
+// mirror says what the installer asks its mirror for, and has none of it.
+func mirror(ctx context.Context) error {
+	l, err := net.Listen("tcp4", mirrorIP+":80")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Printf("mirror: %s %s\n", r.Method, r.URL.Path)
+		http.NotFound(w, r)
+	})}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
 // debian knows what the one machine's installer reads.
 type debian struct{ rack *rack.Rack }
 
 func newDebian() debian {
 	return debian{&rack.Rack{Name: "lab", Data: netip.MustParsePrefix("10.77.0.0/16"), Devices: []rack.Device{{
 		Name: "server-01", Role: rack.Server, Address: netip.MustParseAddr(machineIP),
-		Install: &rack.Install{Installer: rack.Preseed, Kernel: debianKernel, Source: "http://" + siteIP + "/debian",
+		Install: &rack.Install{Installer: rack.Preseed, Kernel: debianKernel, Source: "http://" + mirrorIP + "/debian",
 			Keys: []string{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJmDkZ5fVb6mPzFzqGk0m3Qm0n7dQe9yV5sYw2u3nq0M lab"}},
 	}}}}
 }

@@ -18,9 +18,9 @@ func TestFirmware(t *testing.T) {
 		steps    []string // what the agent says, in this order
 	}{
 		{bios, biosImage, []string{"seen DISCOVER ipxe", "gave " + machineIP + " to ipxe", "fetched fetched:boot-loader", "fetched fetched:image"}},
-		{uefiPXE, uefiImage, []string{"seen DISCOVER pxe", "gave " + machineIP + " to pxe", "loader by tftp", "seen DISCOVER ipxe", "gave " + machineIP + " to ipxe",
+		{uefiPXE, uefiImage, []string{"seen DISCOVER pxe", "gave " + machineIP + " to pxe", "served boot-loader tftp ok", "seen DISCOVER ipxe", "gave " + machineIP + " to ipxe",
 			"fetched fetched:boot-loader", "fetched fetched:image"}},
-		{uefiHTTP, uefiImage, []string{"seen DISCOVER http-boot", "gave " + machineIP + " to http-boot", "loader by http", "seen DISCOVER ipxe", "gave " + machineIP + " to ipxe",
+		{uefiHTTP, uefiImage, []string{"seen DISCOVER http-boot", "gave " + machineIP + " to http-boot", "served boot-loader http ok", "seen DISCOVER ipxe", "gave " + machineIP + " to ipxe",
 			"fetched fetched:boot-loader", "fetched fetched:image"}},
 	} {
 		t.Run(string(x.firmware), func(t *testing.T) {

@@ -64,6 +64,10 @@ func serveInstaller(c installing) error {
 	if err != nil {
 		return err
 	}
+	loaders, err := boot.LoadersIn(loaderDir)
+	if err != nil {
+		return err
+	}
 	var done atomic.Bool
 	services, err := boot.New(boot.Options{
 		HTTP: web, TFTP: files, BaseURL: "http://" + agentIP, Images: &told{Images: images},
@@ -73,6 +77,7 @@ func serveInstaller(c installing) error {
 			return nil
 		},
 		Fetched: func(_ boot.Ticket, e rack.Evidence) { fmt.Println("fetched", e) },
+		Loaders: loaders,
 		Log:     slog.New(slog.NewTextHandler(os.Stdout, nil)),
 	})
 	if err != nil {
@@ -81,12 +86,13 @@ func serveInstaller(c installing) error {
 	if err := services.SetTickets([]boot.Ticket{ticket}); err != nil {
 		return err
 	}
+	loader, _ := services.Loader(ticket, "x86_64-uefi")
 	own := netip.MustParseAddr(agentIP)
 	w, err := wire.Open(nic, wire.Options{Address: own})
 	if err != nil {
 		return err
 	}
-	dhcp, err := discovery.New(discovery.Options{Wire: w, ServerID: own, Table: func() discovery.Table { return &installTable{&done, services.BootFile(ticket)} },
+	dhcp, err := discovery.New(discovery.Options{Wire: w, ServerID: own, Table: func() discovery.Table { return &installTable{&done, services.BootFile(ticket), loader} },
 		OnSeen: func(s discovery.Seen) { fmt.Printf("seen %s %s\n", s.Message, s.Observation.Stage) }})
 	if err != nil {
 		return err
@@ -99,7 +105,6 @@ func serveInstaller(c installing) error {
 	group.Go(func() error { return services.Serve(ctx) })
 	group.Go(func() error { return dhcp.Serve(ctx) })
 	group.Go(func() error { return advertiser.Run(ctx) })
-	group.Go(func() error { return siteTFTP(ctx) })
 	group.Go(func() error { return watch(ctx, services) })
 	fmt.Println("serving")
 	return group.Wait()
@@ -145,6 +150,7 @@ func (x *told) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
 type installTable struct {
 	done   *atomic.Bool
 	script string // TFTP path of the ticket's script
+	loader string // and of what runs it
 }
 
 // Lookup implements discovery.Table.
@@ -154,7 +160,7 @@ func (t *installTable) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error
 	}
 	e := discovery.Entry{Device: "server-01", End: "data", Hostname: "server-01", Address: netip.MustParseAddr(machineIP), Prefix: netip.MustParsePrefix("10.77.0.0/16")}
 	if !t.done.Load() {
-		e.BootFile, e.NextServer, e.ScriptURL = "ipxe.efi", netip.MustParseAddr(siteIP), "tftp://"+agentIP+"/"+t.script
+		e.BootFile, e.ScriptURL = t.loader, "tftp://"+agentIP+"/"+t.script
 	}
 	return e, rack.Binding{Device: "server-01", How: rack.ByMAC}, nil
 }

@@ -47,7 +47,7 @@ const (
 	bridge     = "br0"
 	nic        = "rr0" // the agent's, cabled to the bridge
 	agentIP    = "10.77.0.1"
-	siteIP     = "10.77.0.2" // of the site's server of boot loaders
+	mirrorIP   = "10.77.0.2" // the agent's machine, too
 	machineIP  = "10.77.0.11"
 	machineMAC = "52:54:00:77:00:01"
 )
@@ -55,7 +55,7 @@ const (
 func newSegment(t *testing.T) *segment {
 	t.Helper()
 	for _, n := range []struct{ file, debian string }{
-		{"/usr/bin/qemu-system-x86_64", "qemu-system-x86"}, {"/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu"}, {loaderFile, "ipxe"},
+		{"/usr/bin/qemu-system-x86_64", "qemu-system-x86"}, {"/usr/lib/ipxe/qemu/pxe-virtio.rom", "ipxe-qemu"}, {uefiImage, "ipxe"},
 		{ovmfCode, "ovmf"}, {"/usr/bin/tcpdump", "tcpdump"},
 	} {
 		if _, err := os.Stat(n.file); err != nil {
@@ -71,7 +71,7 @@ func newSegment(t *testing.T) *segment {
 		}
 	})
 	s.Address(nic, agentIP+"/16")
-	s.Address(nic, siteIP+"/16")
+	s.Address(nic, mirrorIP+"/16")
 	return s
 }
 

@@ -64,9 +64,13 @@ type Options struct {
 	LeaseFile string
 	TFTP      net.PacketConn
 	HTTP      net.Listener
-	BaseURL   string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
-	ServerID  netip.Addr // the agent's own address, as devices reach it
-	Dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	// Loaders run boot scripts on firmware that cannot; nil: nothing does.
+	Loaders boot.Loaders
+	// Syslog is where devices log to; nil: nowhere. Run closes it.
+	Syslog   net.PacketConn
+	BaseURL  string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
+	ServerID netip.Addr // the agent's own address, as devices reach it
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
 	// Hash resolves a reference of the rack file to the hash of a password, which
@@ -139,7 +143,8 @@ func New(o Options) (*Agent, error) {
 		o.BaseURL = "http://" + o.HTTP.Addr().String()
 	}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
-		Report: a.report, Fetched: a.fetched, Native: &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger}})
+		Report: a.report, Fetched: a.fetched, Native: &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger},
+		Bandwidth: boot.Bandwidth{Rack: o.Rack.Services.Bandwidth.Rack / 8, Device: o.Rack.Services.Bandwidth.Device / 8}, Loaders: o.Loaders})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
 	}
@@ -201,6 +206,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return errors.Join(err, <-served)
 	}
 	a.born()
+	listened := a.listenToLogs(serving)
 	told := make(chan error, 1)
 	go func() { told <- a.serveAPI(serving) }()
 	for staying := true; staying; {
@@ -225,7 +231,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if e := <-served; e != nil {
 		err = errors.Join(err, fmt.Errorf("stop the boot services: %w", e))
 	}
-	err = errors.Join(err, <-told)
+	err = errors.Join(err, <-told, <-listened)
 	a.system.Shutdown()
 	return err
 }

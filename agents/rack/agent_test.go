@@ -260,3 +260,81 @@ func TestScrapesFromTheBeginning(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// logs is a socket that a switch logs to: what comes is what a test sends.
+type logs struct {
+	packets chan string
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func (l *logs) ReadFrom(p []byte) (int, net.Addr, error) {
+	select {
+	case text := <-l.packets:
+		return copy(p, text), &net.UDPAddr{IP: net.IPv4(192, 168, 100, 2), Port: 514}, nil
+	case <-l.closed:
+		return 0, nil, net.ErrClosed
+	}
+}
+
+func (l *logs) Close() error { l.once.Do(func() { close(l.closed) }); return nil }
+
+func (*logs) WriteTo([]byte, net.Addr) (int, error) { return 0, net.ErrClosed }
+func (*logs) LocalAddr() net.Addr                   { return &net.UDPAddr{} }
+func (*logs) SetDeadline(time.Time) error           { return nil }
+func (*logs) SetReadDeadline(time.Time) error       { return nil }
+func (*logs) SetWriteDeadline(time.Time) error      { return nil }
+
+// What a switch logs from its address is an event of that switch, and the run goes on
+// as if nothing had been said.
+func TestLogsOfDevices(t *testing.T) {
+	socket := &logs{packets: make(chan string), closed: make(chan struct{})}
+	started := make(chan struct{})
+	var l *lab
+	var device string
+	l = newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+		o.Syslog = socket
+		o.Announce = func(e rack.Event) {
+			if e.Kind == rack.RackStarted {
+				close(started)
+			}
+		}
+		for i := range o.Rack.Devices {
+			if o.Rack.Devices[i].Address == netip.MustParseAddr("192.168.100.2") {
+				device = o.Rack.Devices[i].Name
+			}
+		}
+	})
+	ended := make(chan error, 1)
+	go func() { ended <- l.agent.Run(t.Context()) }()
+	<-started
+	socket.packets <- "<134>Jan  1 00:00:30 onie: Fetching \x1b[2Jimage"
+	socket.packets <- "<134>Jan  1 00:00:31 onie: Fetching \x1b[2Jimage"
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	completed := false
+	events, err := l.log.Read(1, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if e.Kind == rack.DeviceSaid {
+			got = append(got, fmt.Sprint(e.Device, " ", e.Detail.Seen.Address, " ", e.Detail.Seen.Message))
+		}
+		completed = completed || e.Kind == rack.RackCompleted
+	}
+	if want := device + " 192.168.100.2 onie: Fetching [2Jimage"; len(got) != 1 || got[0] != want || !completed {
+		t.Errorf("%q, completed %t, want %q", got, completed, want)
+	}
+	if v := l.violations(t); len(v) > 0 {
+		t.Error(v)
+	}
+	page := scrape(t, l.registry)
+	for _, want := range []string{`rackreach_syslog_lines_total{outcome="taken",rack="r1"} 1`, `rackreach_syslog_lines_total{outcome="repeated",rack="r1"} 1`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("metrics without %s", want)
+		}
+	}
+}

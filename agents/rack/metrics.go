@@ -8,6 +8,7 @@ import (
 
 	"github.com/rackreach/rackreach/discovery"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/syslog"
 )
 
 // metrics are the Prometheus metrics of one agent, made from the events of its
@@ -27,6 +28,7 @@ type metrics struct {
 	failures *prometheus.CounterVec
 	retries  *prometheus.CounterVec
 	packets  *prometheus.CounterVec
+	lines    *prometheus.CounterVec
 	leases   *leaseMetrics
 
 	mu      sync.Mutex
@@ -52,6 +54,7 @@ func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(
 			Buckets: stepBuckets}, step),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_failures_total", Help: "Attempts of steps that failed."}, step),
 		retries:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_retries_total", Help: "Failed attempts of steps that were followed by another."}, step),
+		lines:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_syslog_lines_total", Help: "Lines that devices logged over the network, by what became of them."}, []string{"rack", "outcome"}),
 		packets:  newPacketCounter(), leases: newLeaseMetrics(r.Name),
 		run: rack.NewRun(r, platforms), started: map[string]time.Time{},
 	}
@@ -70,6 +73,9 @@ func (m *metrics) zero(platforms map[string]rack.Platform) {
 			m.retries.WithLabelValues(labels...)
 		}
 	}
+	for _, o := range syslog.Outcomes() {
+		m.lines.WithLabelValues(m.rack.Name, string(o))
+	}
 	for _, o := range []discovery.Outcome{discovery.Panicked, discovery.MalformedOptions, discovery.IgnoredUnknown, discovery.IgnoredAmbiguous} {
 		m.packets.WithLabelValues(m.rack.Name, "none", string(o))
 	}
@@ -80,7 +86,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{m.devices, m.progress, m.state, m.drops, m.sent} {
 		ch <- d
 	}
-	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets, m.leases} {
+	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets, m.lines, m.leases} {
 		c.Describe(ch)
 	}
 }
@@ -92,6 +98,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.failures.Collect(ch)
 	m.retries.Collect(ch)
 	m.packets.Collect(ch)
+	m.lines.Collect(ch)
 	m.leases.Collect(ch)
 }
 

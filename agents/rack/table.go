@@ -18,23 +18,26 @@ type table struct {
 	rack     *rack.Rack
 	binder   *rack.Binder
 	serverID netip.Addr
-	boot     map[string]string // by slot with an open ticket: TFTP path of its boot script
-	url      map[string]string // by slot with an open ticket whose image was not delivered yet: URL of its installer
-	loader   map[string]string // by slot with an open ticket for ESXi: URL of its boot loader, for UEFI HTTP boot
+	services *boot.Services
+	tickets  map[string]boot.Ticket // by slot, the open ones
+	boot     map[string]string      // by slot with an open ticket: TFTP path of its boot script
+	url      map[string]string      // by slot with an open ticket whose image was not delivered yet: URL of its installer
+	mboot    map[string]string      // by slot with an open ticket for ESXi: URL of its boot loader, for UEFI HTTP boot
 }
 
 var _ discovery.Table = (*table)(nil)
 
 func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, tickets []boot.Ticket, services *boot.Services) *table {
-	t := &table{rack: r, binder: o.Binder, serverID: serverID, boot: map[string]string{}, url: map[string]string{}, loader: map[string]string{}}
+	t := &table{rack: r, binder: o.Binder, serverID: serverID, services: services, tickets: map[string]boot.Ticket{}, boot: map[string]string{}, url: map[string]string{}, mboot: map[string]string{}}
 	delivered := map[string]bool{}
 	for _, x := range o.Tickets {
 		delivered[x.ID] = x.Delivered
 	}
 	for _, x := range tickets {
+		t.tickets[x.Device] = x
 		t.boot[x.Device] = services.BootFile(x)
 		if d, ok := r.Device(x.Device); ok && d.Install != nil && d.Install.Installer == rack.ESXi {
-			t.loader[x.Device] = services.NativeURL(x) + "/" + answerfile.MBoot
+			t.mboot[x.Device] = services.NativeURL(x) + "/" + answerfile.MBoot
 		}
 		if !delivered[x.ID] {
 			t.url[x.Device] = services.InstallerURL(x)
@@ -80,8 +83,15 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		e.BootFile, e.InstallerURL = t.boot[d.Name], t.url[d.Name]
 		if e.BootFile != "" {
 			e.ScriptURL = "tftp://" + t.serverID.String() + "/" + e.BootFile
+			// Firmware that runs no script gets what does. Where there is none, it may be
+			// iPXE in a ROM that does not say so: it gets the script.
+			if file, url := t.services.Loader(t.tickets[d.Name], k.Arch); file != "" && k.Stage != rack.StageIPXE {
+				e.BootFile, e.BootURL = file, url
+			}
 		}
-		e.BootURL = t.loader[d.Name]
+		if url := t.mboot[d.Name]; url != "" {
+			e.BootURL = url
+		}
 	default:
 		t.pooled(&e, b.Network)
 	}

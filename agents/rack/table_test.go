@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/rackreach/rackreach/actors"
@@ -44,7 +46,15 @@ func TestTableFollowsTheTickets(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	services, err := boot.New(boot.Options{HTTP: web, TFTP: tftp, BaseURL: "http://" + web.Addr().String(), Images: images,
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ipxe.efi"), []byte("loader"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	loaders, err := boot.LoadersIn(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	services, err := boot.New(boot.Options{HTTP: web, TFTP: tftp, BaseURL: "http://" + web.Addr().String(), Images: images, Loaders: loaders,
 		Report: func(context.Context, boot.Report) error { return nil }, Fetched: func(boot.Ticket, rack.Evidence) {}})
 	if err != nil {
 		t.Fatal(err)
@@ -74,6 +84,24 @@ func TestTableFollowsTheTickets(t *testing.T) {
 			e, _, err = table.Lookup(rack.Keys{Via: server.Data[0], Stage: rack.StageIPXE})
 			if err != nil || e.Address != server.Address || (e.BootFile != "") != c.wantBoot {
 				t.Errorf("server-01 in iPXE: %+v %v", e, err)
+			}
+			script, loader := boot.Token([]byte("s"), "server-01")+"/boot.ipxe", boot.Token([]byte("s"), "server-01")+"/ipxe.efi"
+			for _, x := range []struct {
+				stage     rack.Stage
+				arch      string
+				file, url string
+			}{
+				{rack.StagePXE, "x86_64-uefi", loader, "http://" + web.Addr().String() + "/loader/" + loader},
+				{rack.StagePXE, "x86-bios", script, ""}, // there is no loader for it
+				{rack.StageIPXE, "x86_64-uefi", script, ""},
+			} {
+				e, _, err := table.Lookup(rack.Keys{Via: server.Data[0], Stage: x.stage, Arch: x.arch})
+				if !c.wantBoot {
+					x.file, x.url = "", ""
+				}
+				if err != nil || e.BootFile != x.file || e.BootURL != x.url || c.wantBoot && e.ScriptURL != "tftp://127.0.0.1/"+script {
+					t.Errorf("server-01 in %s of %s: %+v %v", x.stage, x.arch, e, err)
+				}
 			}
 			e, _, err = table.Lookup(rack.Keys{Via: server.Management, Stage: rack.StageBMC})
 			if err != nil || e.Address != server.BMC.Address || e.BootFile != "" {

@@ -64,7 +64,7 @@ func (p *prover) judgeRecord(e rack.Event) *Violation {
 		return breach(ruleNames, e, "%s of %q, which is no device of the rack file", e.Kind, e.Device)
 	case e.Role != "" && e.Role != d.device.Role:
 		return breach(ruleNames, e, "it calls the device a %s, the rack file a %s", e.Role, d.device.Role)
-	case e.Kind == rack.Observed && e.Detail.Seen == nil:
+	case (e.Kind == rack.Observed || e.Kind == rack.DeviceSaid) && e.Detail.Seen == nil:
 		return breach(ruleNames, e, "an observation that says nothing")
 	}
 	return nil
@@ -75,7 +75,7 @@ func (p *prover) judgeQuiet(e rack.Event) *Violation {
 	switch e.Kind {
 	case rack.Observed, rack.ComponentAmbiguous, // what is seen is journalled whatever the state of the rack,
 		rack.LinkOpen, rack.LinkClosed, // with what it proves about links
-		rack.NeighbourSeen, rack.OrderAnswered,
+		rack.NeighbourSeen, rack.DeviceSaid, rack.OrderAnswered,
 		rack.DeviceFailed, // a failure that was under way
 		rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceBound, rack.DeviceReplaced, rack.RackResumed:
 		return nil

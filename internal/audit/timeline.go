@@ -120,8 +120,22 @@ func detail(e rack.Event) string {
 		return "link " + d.Link + " open"
 	case rack.Observed:
 		return "observed " + observed(d.Seen)
+	case rack.DeviceSaid:
+		return logged(d)
 	}
 	return ""
+}
+
+// logged is a line of the device's own log.
+func logged(d *rack.Detail) string {
+	if d.Seen == nil {
+		return ""
+	}
+	out := "says: " + d.Seen.Message
+	if d.Reason != "" {
+		out += " (" + d.Reason + ")"
+	}
+	return out
 }
 
 // observed is what was seen, with the device's own words.

@@ -73,7 +73,9 @@ const imageSize = 3<<20 + 17 // more than any socket buffer of a test takes at o
 
 func newBench(t *testing.T) *bench { return newBenchSize(t, imageSize) }
 
-func newBenchSize(t *testing.T, size int) *bench {
+func newBenchSize(t *testing.T, size int) *bench { return newBenchWith(t, size, nil) }
+
+func newBenchWith(t *testing.T, size int, change func(*Options)) *bench {
 	t.Helper()
 	b := &bench{t: t, shelf: newShelf(size)}
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -85,7 +87,7 @@ func newBenchSize(t *testing.T, size int) *bench {
 		t.Fatal(err)
 	}
 	b.tftp = u.LocalAddr().String()
-	b.Services, err = New(Options{
+	o := Options{
 		HTTP: l, TFTP: u, BaseURL: "http://" + l.Addr().String(), Images: b.shelf, Drain: 200 * time.Millisecond,
 		Report: func(_ context.Context, r Report) error {
 			b.mu.Lock()
@@ -103,7 +105,11 @@ func newBenchSize(t *testing.T, size int) *bench {
 			defer b.mu.Unlock()
 			b.counts = append(b.counts, s)
 		},
-	})
+	}
+	if change != nil {
+		change(&o)
+	}
+	b.Services, err = New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

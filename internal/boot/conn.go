@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -13,9 +14,9 @@ import (
 // the file from the kernel and cost sendfile (twice the CPU per byte,
 // measured). net/http hands a body that is larger than 512 bytes to ReadFrom of
 // the connection; there the image is recognised, unwrapped to what the store
-// opened, and copied in chunks. A file still goes by sendfile, an image in
-// memory costs one copy as it does anyway. The price is a system call and a
-// deadline per 256 KiB, and a snag: the first 512 bytes go the other way and
+// opened, and copied in chunks. A file still goes by sendfile, and so does a part
+// of one (bundles in a tar); an image in memory costs one copy as it does anyway. The price is a system call and a
+// deadline per chunk, and a snag: the first 512 bytes go the other way and
 // count when the chunk after them begins, or when the response was flushed.
 // Progress lags behind by the chunk that is on its way.
 
@@ -25,6 +26,31 @@ type content struct {
 	to   *transfer
 	at   int64 // offset of the next byte
 	read span  // bytes that went by Read and are not known to be written
+
+	device string
+	pace   *pace           // nil: no bound
+	gone   <-chan struct{} // closed when the request is over
+}
+
+// part is a part of a file that knows its file: see bundle.Section.
+type part interface {
+	io.Seeker
+	File() (f *os.File, left int64)
+}
+
+// send copies the next n bytes to a connection, the kernel's way where there is a
+// file.
+func (c *content) send(to io.Writer, n int64) (int64, error) {
+	p, ok := c.ReadSeeker.(part)
+	if !ok {
+		return io.Copy(to, io.LimitReader(c.ReadSeeker, n))
+	}
+	f, left := p.File()
+	sent, err := io.Copy(to, io.LimitReader(f, min(n, left)))
+	if _, seekErr := p.Seek(sent, io.SeekCurrent); err == nil {
+		err = seekErr
+	}
+	return sent, err
 }
 
 // Read hands out bytes that net/http writes itself.
@@ -72,22 +98,29 @@ func (c *conn) Write(p []byte) (int, error) {
 
 // ReadFrom implements io.ReaderFrom, which net/http looks for.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	if c.broken {
+		return 0, net.ErrClosed // or each further attempt would take its own time to fail
+	}
 	limited, ok := r.(*io.LimitedReader)
 	if !ok {
 		return io.Copy(writer{c}, r)
 	}
 	body, ok := limited.R.(*content)
-	if !ok || c.broken {
+	if !ok {
 		return io.Copy(writer{c}, r)
 	}
 	body.written()
 	var sum int64
 	for limited.N > 0 {
-		want := min(limited.N, chunkSize)
+		want := min(limited.N, body.pace.step())
+		if err := body.pace.wait(body.device, want, body.gone); err != nil {
+			c.broken = true
+			return sum, err
+		}
 		if err := c.SetWriteDeadline(time.Now().Add(stallLimit)); err != nil {
 			return sum, err
 		}
-		n, err := io.Copy(c.Conn, io.LimitReader(body.ReadSeeker, want))
+		n, err := body.send(c.Conn, want)
 		body.to.add(span{body.at, body.at + n})
 		body.at += n
 		body.read = span{body.at, body.at}

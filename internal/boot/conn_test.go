@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 type fileSpy struct {
 	net.Conn
 	files int
+	got   bytes.Buffer
 }
 
 func (*fileSpy) SetWriteDeadline(time.Time) error { return nil }
@@ -24,7 +26,7 @@ func (s *fileSpy) ReadFrom(r io.Reader) (int64, error) {
 			s.files++
 		}
 	}
-	return io.Copy(io.Discard, r)
+	return io.Copy(&s.got, r)
 }
 
 // The listener takes no more than its bound, and goes on when one leaves.

@@ -9,7 +9,9 @@
 //
 // # What is served
 //
-//	TFTP TOKEN/boot.ipxe     the iPXE script                (RFC 1350, 2347–2349)
+//	TFTP TOKEN/boot.ipxe     the iPXE script                (internal/tftp)
+//	TFTP TOKEN/LOADER        what runs it, for firmware that cannot
+//	GET  /loader/TOKEN/FILE  the same for UEFI HTTP boot
 //	GET  /job/TOKEN          the job, JSON
 //	GET  /image/TOKEN        the image's bytes, with ranges (RFC 9110 §14)
 //	GET  /installer/TOKEN/…  kernel and initramfs of the installer of disk images
@@ -36,7 +38,7 @@
 //
 // # Bounds
 //
-// Connections, TFTP transfers, request headers, report bodies, the time a peer
+// Connections, request headers, report bodies, the time a peer
 // may take for each, and the ranges remembered of a transfer: named in
-// limits.go.
+// limits.go; those of TFTP in internal/tftp.
 package boot

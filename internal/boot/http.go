@@ -15,6 +15,7 @@ import (
 func (s *Services) handler(base context.Context) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /job/{token}", s.serveJob)
+	mux.HandleFunc("GET /loader/{token}/{file}", s.serveLoader)
 	mux.HandleFunc("GET /image/{token}", s.serveImage)
 	s.handleInstaller(mux)
 	mux.HandleFunc("POST /report/{token}", func(w http.ResponseWriter, r *http.Request) { s.takeReport(base, w, r) })
@@ -123,7 +124,7 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+t.Image.Digest+`"`) // for If-Range (RFC 9110 §13.1.5)
-	body := &content{ReadSeeker: f, to: e.served}
+	body := &content{ReadSeeker: f, to: e.served, device: t.Device, pace: s.pace, gone: r.Context().Done()}
 	e.served.resume(goesOnAt(r.Header, w.Header().Get("ETag")))
 	before, _ := e.served.progress()
 	http.ServeContent(w, r, "", time.Time{}, body)

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rackreach/rackreach/internal/bundle"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -241,21 +242,88 @@ func TestReport(t *testing.T) {
 }
 
 // A store of files keeps the image's bytes out of user space: the connection
-// sees the file itself.
+// sees the file itself, whole or in a tar.
 func TestFileReachesTheConnection(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "image")
-	if err := os.WriteFile(path, make([]byte, 2*chunkSize), 0o600); err != nil {
+	const size, before = 2*chunkSize + 7, 512 // of an image, and of what stands before it in the tar
+	all := newShelf(before + size + 100).data
+	path := filepath.Join(t.TempDir(), "images.tar")
+	if err := os.WriteFile(path, all, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
+	for name, open := range map[string]func(*os.File) (io.ReadSeeker, []byte){
+		"a file": func(f *os.File) (io.ReadSeeker, []byte) { return f, all[:size] },
+		"a part of a file": func(f *os.File) (io.ReadSeeker, []byte) {
+			if _, err := f.Seek(before, io.SeekStart); err != nil {
+				t.Fatal(err)
+			}
+			return &tarred{f: f, size: size}, all[before : before+size]
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := os.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			image, want := open(f)
+			w := &fileSpy{}
+			body := &content{ReadSeeker: image, to: newTransfer(size, func() {})}
+			n, err := (&conn{Conn: w}).ReadFrom(&io.LimitedReader{R: body, N: size})
+			if err != nil || n != size || w.files != 3 || !bytes.Equal(w.got.Bytes(), want) {
+				t.Errorf("%d bytes, %v, the connection saw the file %d times, want 3", n, err, w.files)
+			}
+			if served, _ := body.to.progress(); served != size {
+				t.Errorf("progress %d", served)
+			}
+			if at, err := image.Seek(0, io.SeekCurrent); err != nil || at != size {
+				t.Errorf("the image is at %d, %v", at, err)
+			}
+		})
 	}
-	defer f.Close()
-	w := &fileSpy{}
-	body := &content{ReadSeeker: f, to: newTransfer(2*chunkSize, func() {})}
-	n, err := (&conn{Conn: w}).ReadFrom(&io.LimitedReader{R: body, N: 2 * chunkSize})
-	if err != nil || n != 2*chunkSize || w.files != 2 {
-		t.Errorf("%d bytes, %v, the connection saw the file %d times, want 2", n, err, w.files)
+}
+
+// tarred is a part of a file, as bundle.Section is.
+type tarred struct {
+	f        *os.File
+	at, size int64
+}
+
+var (
+	_ part = (*tarred)(nil)
+	_ part = (*bundle.Section)(nil)
+)
+
+func (p *tarred) File() (*os.File, int64) { return p.f, p.size - p.at }
+
+func (p *tarred) Read([]byte) (int, error) { panic("bytes of a file go through user space") }
+
+func (p *tarred) Seek(offset int64, whence int) (int64, error) {
+	if whence != io.SeekCurrent {
+		panic("only forwards")
+	}
+	p.at += offset
+	return p.at, nil
+}
+
+// What a device asks for with HEAD costs it nothing, and counts for nothing.
+func TestHead(t *testing.T) {
+	b := newBench(t)
+	status, header, body := b.do("HEAD", "/image/"+b.open.Token, nil)
+	if status != 200 || header.Get("Content-Length") != fmt.Sprint(imageSize) || header.Get("Accept-Ranges") != "bytes" || len(body) != 0 {
+		t.Errorf("%d %v", status, header)
+	}
+	status, header, _ = b.do("HEAD", "/image/"+b.open.Token, nil, "Range", "bytes=5-9")
+	if status != 206 || header.Get("Content-Length") != "5" || header.Get("Content-Range") != fmt.Sprintf("bytes 5-9/%d", imageSize) {
+		t.Errorf("%d %v", status, header)
+	}
+	if status, _, _ = b.do("HEAD", "/job/"+b.open.Token, nil); status != 200 {
+		t.Errorf("job: %d", status)
+	}
+	if status, _, _ = b.do("HEAD", "/image/"+b.closed.Token, nil); status != 410 {
+		t.Errorf("closed: %d", status)
+	}
+	b.stop()
+	if served, _ := b.Progress("server-01"); served != 0 || len(b.evidence()) != 0 {
+		t.Errorf("served %d, evidence %v", served, b.evidence())
 	}
 }

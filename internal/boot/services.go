@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pin/tftp/v3"
-
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -41,7 +39,7 @@ type Served struct {
 	Bytes    int64  // bytes served that were not served before
 }
 
-// Options are what the services need. All are required but the last four.
+// Options are what the services need. All are required but the last six.
 type Options struct {
 	HTTP    net.Listener   // owned by Serve, which closes it
 	TFTP    net.PacketConn // likewise; nobody else may close it. A *net.UDPConn answers from the address that was asked
@@ -55,19 +53,22 @@ type Options struct {
 	// block.
 	Fetched func(Ticket, rack.Evidence)
 
-	Native Native // for tickets that say so; nil: there are none
-
-	Count func(Served)  // nil: nobody counts
-	Log   *slog.Logger  // nil: nothing is logged
-	Drain time.Duration // for transfers in flight at the end; 0: DefaultDrain
+	Native    Native        // for tickets that say so; nil: there are none
+	Bandwidth Bandwidth     // of images
+	Loaders   Loaders       // nil: firmware has to run scripts by itself
+	Count     func(Served)  // nil: nobody counts
+	Log       *slog.Logger  // nil: nothing is logged
+	Drain     time.Duration // for transfers in flight at the end; 0: DefaultDrain
 }
 
 // Services are the boot services of one agent. See the package comment.
 type Services struct {
-	o         Options
-	base      string // BaseURL without a slash at its end
-	desk      atomic.Pointer[desk]
-	transfers chan struct{} // bounds TFTP transfers
+	o    Options
+	base string // BaseURL without a slash at its end
+	desk atomic.Pointer[desk]
+	pace *pace
+
+	loaders map[string]string // by architecture: those that are there
 
 	mu       sync.Mutex     // held to change desk, ending, and to count up handling
 	ending   bool           // no request is begun any more
@@ -93,7 +94,7 @@ func New(o Options) (*Services, error) {
 	if o.Drain <= 0 {
 		o.Drain = DefaultDrain
 	}
-	s := &Services{o: o, base: "http://" + u.Host, transfers: make(chan struct{}, maxTFTP)}
+	s := &Services{o: o, base: "http://" + u.Host, pace: newPace(o.Bandwidth), loaders: present(o.Loaders)}
 	s.desk.Store(&desk{})
 	return s, nil
 }
@@ -135,17 +136,12 @@ func (s *Services) Progress(device string) (served, size int64) {
 func (s *Services) Serve(ctx context.Context) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	web := &http.Server{
-		Handler:           s.handler(base),
-		ReadHeaderTimeout: headerLimit,
-		IdleTimeout:       idleLimit,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn),
-	}
-	files := s.newTFTP()
+	web := s.newHTTP(base)
+	files, stopFiles := context.WithCancel(base)
+	defer stopFiles()
 	ended := make(chan error, 2)
 	go func() { ended <- name("http", web.Serve(newListener(s.o.HTTP, maxConns))) }()
-	go func() { ended <- name("tftp", s.serveTFTP(files)) }()
+	go func() { ended <- name("tftp", s.newTFTP().Serve(files, s.o.TFTP)) }()
 	var first error
 	left := 2
 	select {
@@ -156,7 +152,8 @@ func (s *Services) Serve(ctx context.Context) error {
 			first = errors.New("boot services: a server ended by itself")
 		}
 	}
-	downErr := s.shutdown(web, files, cancel)
+	stopFiles()
+	downErr := s.shutdown(web, cancel)
 	for range left {
 		if err := <-ended; first == nil {
 			first = err
@@ -165,17 +162,26 @@ func (s *Services) Serve(ctx context.Context) error {
 	return errors.Join(first, downErr)
 }
 
-// shutdown ends both servers and waits for what they started.
-func (s *Services) shutdown(web *http.Server, files *tftp.Server, cancel func()) error {
-	var tftpDone sync.WaitGroup
-	tftpDone.Go(files.Shutdown)
+// newHTTP builds the HTTP server.
+func (s *Services) newHTTP(base context.Context) *http.Server {
+	return &http.Server{
+		Handler:           s.handler(base),
+		ReadHeaderTimeout: headerLimit,
+		IdleTimeout:       idleLimit,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.o.Log.Handler(), slog.LevelWarn),
+	}
+}
+
+// shutdown ends HTTP and waits for what it started.
+func (s *Services) shutdown(web *http.Server, cancel func()) error {
 	ctx, stop := context.WithTimeout(context.Background(), s.o.Drain)
 	defer stop()
-	var errs []error
-	if err := web.Shutdown(ctx); err != nil {
+	var err error
+	if web.Shutdown(ctx) != nil {
 		s.o.Log.Warn("transfers were cut off", "after", s.o.Drain)
-		if err := web.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-			errs = append(errs, fmt.Errorf("close http: %w", err))
+		if err = web.Close(); errors.Is(err, net.ErrClosed) {
+			err = nil
 		}
 	}
 	cancel()
@@ -183,21 +189,10 @@ func (s *Services) shutdown(web *http.Server, files *tftp.Server, cancel func())
 	s.ending = true
 	s.mu.Unlock()
 	s.handling.Wait()
-	tftpDone.Wait()
-	if err := s.o.TFTP.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		errs = append(errs, fmt.Errorf("close tftp: %w", err))
+	if err != nil {
+		return fmt.Errorf("close http: %w", err)
 	}
-	return errors.Join(errs...)
-}
-
-// serveTFTP turns a crash of the library's packet loop into an error.
-func (s *Services) serveTFTP(files *tftp.Server) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("crashed on a packet: %.200v", r)
-		}
-	}()
-	return files.Serve(s.o.TFTP)
+	return nil
 }
 
 func name(server string, err error) error {

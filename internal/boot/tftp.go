@@ -1,75 +1,51 @@
 package boot
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"net"
+	"net/netip"
 	"strings"
-	"time"
-
-	"github.com/pin/tftp/v3"
 
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/tftp"
 )
 
-// What a TFTP client is told, in an error packet (RFC 1350 §5).
-var (
-	errNoFile = errors.New("no such file, or its ticket is closed")
-	errBusy   = errors.New("too many transfers, ask again")
-)
+// errNoFile is what a TFTP client is told of a name that it has no right to.
+var errNoFile = fmt.Errorf("%w, or its ticket is closed", tftp.ErrNotFound)
 
-// newTFTP builds the server: read only, one kind of file.
+// newTFTP builds the server: read only, scripts and loaders under their tickets.
 func (s *Services) newTFTP() *tftp.Server {
-	t := tftp.NewServer(s.readFile, nil)
-	t.SetBlockSize(tftpBlock)
-	t.SetTimeout(tftpTimeout)
-	t.SetRetries(tftpRetries)
-	t.SetBackoff(func(int) time.Duration { return 0 }) // the time-out is pause enough
-	if _, ok := s.o.TFTP.(*net.UDPConn); !ok {
-		// The library learns the interface's MTU from UDP sockets only, and
-		// would fall back to blocks of 512 bytes.
-		t.SetBlockSizeNegotiation(false)
-	}
-	return t
+	return tftp.New(tftp.Options{
+		Open: s.openFile,
+		Refused: func(netip.AddrPort, error) {
+			s.o.Count(Served{Protocol: "tftp", What: "boot-loader", Outcome: Refused})
+		},
+		Log:   s.o.Log,
+		Drain: s.o.Drain,
+	})
 }
 
-// readFile serves one read request. It runs on a goroutine of its own, which
-// the library ends after its retries at the latest.
-func (s *Services) readFile(name string, to io.ReaderFrom) (err error) {
-	out := Served{Protocol: "tftp", What: "boot-loader", Outcome: Aborted}
-	defer func() {
-		if r := recover(); r != nil {
-			err = errNoFile
-			s.o.Log.Error("tftp transfer crashed", "cause", fmt.Sprintf("%.200v", r))
-		}
-		s.o.Count(out)
-	}()
-	token, ok := tokenOfFile(name)
+// openFile gives what a ticket allows while it is open.
+func (s *Services) openFile(name string, _ netip.AddrPort) (*tftp.File, error) {
+	token, file, ok := tokenOfFile(name)
 	e := s.desk.Load().byToken[token]
 	if !ok || e == nil || !e.ticket.Open {
-		out.Outcome = Refused
-		return errNoFile
+		s.o.Count(Served{Protocol: "tftp", What: "boot-loader", Outcome: Refused})
+		return nil, errNoFile
 	}
-	select {
-	case s.transfers <- struct{}{}:
-		defer func() { <-s.transfers }()
-	default:
-		out.Outcome = Refused
-		return errBusy
+	if file != bootFile {
+		return s.loaderByTFTP(file)
 	}
-	script, err := s.scriptOf(e.ticket)
+	text, err := s.scriptOf(e.ticket)
 	if err != nil {
 		s.o.Log.Error("cannot make a boot script", "ticket", e.ticket.ID, "cause", err)
-		out.Outcome = Refused
-		return errNoFile
+		s.o.Count(Served{Protocol: "tftp", What: "boot-loader", Outcome: Refused})
+		return nil, errNoFile
 	}
-	n, err := to.ReadFrom(strings.NewReader(script))
-	out.Bytes = n
-	if err != nil {
-		return err
-	}
-	out.Outcome = OK
-	s.o.Fetched(e.ticket, rack.FetchedBootLoader)
-	return nil
+	return &tftp.File{ReaderAt: strings.NewReader(text), Size: int64(len(text)), Ended: func(n int64, err error) {
+		out := Served{Protocol: "tftp", What: "boot-loader", Outcome: outcome(err), Bytes: n}
+		s.o.Count(out)
+		if err == nil {
+			s.o.Fetched(e.ticket, rack.FetchedBootLoader)
+		}
+	}}, nil
 }

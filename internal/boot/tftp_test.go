@@ -21,7 +21,7 @@ func (b *bench) fetch(name, mode string) (string, error) {
 		b.t.Fatal(err)
 	}
 	c.SetTimeout(time.Second)
-	c.SetBlockSize(tftpBlock)
+	c.SetBlockSize(1428)
 	c.RequestTSize(true)
 	r, err := c.Receive(name, mode)
 	if err != nil {
@@ -106,12 +106,12 @@ func TestScriptEscapes(t *testing.T) {
 
 func FuzzTFTPName(f *testing.F) {
 	token := Token([]byte("s"), "x")
-	for _, s := range []string{token + "/boot.ipxe", "/" + token + "/boot.ipxe", "../../etc/passwd", token + "/../" + token + "/boot.ipxe", "\x00", token} {
+	for _, s := range []string{token + "/boot.ipxe", "/" + token + "/boot.ipxe", "../../etc/passwd", token + "/../" + token + "/boot.ipxe", token + "/ipxe.efi", "\x00", token} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
-		got, ok := tokenOfFile(name)
-		if exact := strings.TrimPrefix(name, "/") == got+"/boot.ipxe" && validToken(got); ok != exact {
+		got, file, ok := tokenOfFile(name)
+		if exact := strings.TrimPrefix(name, "/") == got+"/"+file && (file == "boot.ipxe" || isLoader(file)) && validToken(got); ok != exact {
 			t.Errorf("%q: %q, %t", name, got, ok)
 		}
 	})

@@ -70,12 +70,12 @@ func validToken(s string) bool {
 	return true
 }
 
-// tokenOfFile finds the token in the name that a TFTP client asks for. One
+// tokenOfFile finds token and file in the name that a TFTP client asks for. One
 // leading slash is tolerated, since firmware likes to add one; every other name
 // is refused: nothing is looked up in a file system.
-func tokenOfFile(name string) (string, bool) {
-	token, file, ok := strings.Cut(strings.TrimPrefix(name, "/"), "/")
-	return token, ok && file == bootFile && validToken(token)
+func tokenOfFile(name string) (token, file string, ok bool) {
+	token, file, ok = strings.Cut(strings.TrimPrefix(name, "/"), "/")
+	return token, file, ok && (file == bootFile || isLoader(file)) && validToken(token)
 }
 
 // errTicket is the reason for which SetTickets refuses.

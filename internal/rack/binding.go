@@ -18,6 +18,7 @@ type Keys struct {
 	Stage  Stage
 	Model  string // ONIE machine or model string
 	Serial string // as the vendor strings say it
+	Arch   string // of boot firmware, "x86_64-uefi"; it binds nothing
 
 	// Link is an address of the network that the packet came from, as its relay says
 	// (giaddr, or RFC 3527); invalid: nothing says. It tells networks apart for

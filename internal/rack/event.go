@@ -19,6 +19,7 @@ const (
 	RackHalted         Kind = "rack-halted"         // Agent
 	RackCompleted      Kind = "rack-completed"      // Agent
 	NeighbourSeen      Kind = "neighbour-seen"      // Agent: what stands at the far end of a cable between switches, when it changes
+	DeviceSaid         Kind = "device-said"         // Agent: a line of the device's own log; nothing is decided by it
 	OrderAnswered      Kind = "order-answered"      // Agent: an order that a coordinator gave and that changed nothing
 
 	// What an operator ordered for one device. Agent writes these when no
@@ -107,6 +108,7 @@ const (
 	FromHTTP     Source = "http"
 	FromReceipt  Source = "receipt" // the agent asked the device at its own address
 	FromLLDP     Source = "lldp"    // the agent asked a switch for its neighbours
+	FromSyslog   Source = "syslog"
 	FromOperator Source = "operator"
 )
 
@@ -124,6 +126,6 @@ type Observation struct {
 	Serial  string
 	Address string   // the address acknowledged or talked to
 	Proves  Evidence // what it proves; empty: only that the device is there
-	Message string   // the device's own words (a failure report; lldp: the neighbour, "RACK/DEVICE:PORT", empty: none), bounded
+	Message string   // the device's own words (a failure report; lldp: the neighbour, "RACK/DEVICE:PORT", empty: none; syslog: a line), bounded
 	Holds   string   // what its disk holds that was not to be overwritten: "receipt:RUN/TICKET" or "foreign:…", bounded
 }

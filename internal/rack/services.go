@@ -10,13 +10,16 @@ import (
 // name servers (resolv.conf(5), MAXNS).
 const MaxServers = 3
 
-// Services are the servers of the site that the devices of a rack are told of. All
-// addresses are IPv4; none of them needs to be in the rack's networks.
+// Services are the servers of the site that the devices of a rack are told of, and what
+// ours may take of the network. All addresses are IPv4; none of them needs to be in the
+// rack's networks.
 type Services struct {
 	DNS    []netip.Addr `json:",omitzero"`
 	NTP    []netip.Addr `json:",omitzero"`
 	Syslog netip.Addr   `json:",omitzero"` // invalid: none
 	Domain string       `json:",omitzero"` // of the devices' full names; empty: none
+
+	Bandwidth Bandwidth `json:",omitzero"`
 }
 
 // DHCP is what our DHCP service is to the networks of a rack.

@@ -55,6 +55,7 @@ func Validate(r *Rack, platforms map[string]Platform) []Problem {
 	c.router(Data)
 	c.services()
 	c.domain()
+	c.bandwidth()
 	c.cables()
 	c.links()
 	c.routes()

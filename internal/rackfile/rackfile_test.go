@@ -141,6 +141,13 @@ func TestProblems(t *testing.T) {
 		{"pool with a device's address", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.12-10.0.1.20}", "r:16: address 10.0.1.12 of server-10 is in the pool of the data network; write: an address outside of pool 10.0.1.12-10.0.1.20, or another pool"},
 		{"pool with a BMC's address", "192.168.100.0/24}", "192.168.100.0/24, pool: 192.168.100.90-192.168.100.101}", "r:10: address 192.168.100.100 of the BMC of mgmt-1 is in the pool of the management network; write: an address outside of pool 192.168.100.90-192.168.100.101, or another pool\nr:17: address 192.168.100.101 of the BMC of server-09 is in the pool of the management network; write: an address outside of pool 192.168.100.90-192.168.100.101, or another pool"},
 		{"pool too large", "10.0.1.0/24}", "10.0.0.0/8, pool: 10.1.0.1-10.2.0.1}", "r:8: pool 10.1.0.1-10.2.0.1 has 65537 addresses; write: at most 65536 addresses"},
+		{"services is a list", "devices:\n", "services: []\ndevices:\n", "r:9: services is not a set of keys and values; write: keys and values: dns, ntp, syslog, bandwidth"},
+		{"key of services", "devices:\n", "services: {bandwidth: {server: 1Gbit/s}}\ndevices:\n", `r:9: unknown key "server" in services.bandwidth; write: one of rack, device`},
+		{"bandwidth without a unit", "devices:\n", "services: {bandwidth: {rack: \"1000\"}}\ndevices:\n", `r:9: services.bandwidth.rack: "1000" is not a bandwidth; write: 10Gbit/s or 500Mbit/s, whole numbers`},
+		{"bandwidth in bytes", "devices:\n", "services: {bandwidth: {device: 100MB/s}}\ndevices:\n", `r:9: services.bandwidth.device: "100MB/s" is not a bandwidth; write: 10Gbit/s or 500Mbit/s, whole numbers`},
+		{"no bandwidth", "devices:\n", "services: {bandwidth: {device: 0Mbit/s}}\ndevices:\n", `r:9: services.bandwidth.device: "0Mbit/s" is not a bandwidth; write: 10Gbit/s or 500Mbit/s, whole numbers`},
+		{"too much bandwidth", "devices:\n", "services: {bandwidth: {rack: 4000000000Gbit/s}}\ndevices:\n", `r:9: a bandwidth of 4000000000Gbit/s for a rack; write: from 1Mbit/s to 1000Gbit/s, or leave it out for no bound`},
+		{"a device's over the rack's", "devices:\n", "services: {bandwidth: {rack: 1Gbit/s, device: 1500Mbit/s}}\ndevices:\n", `r:9: a device may take 1500Mbit/s, more than the rack's 1Gbit/s; write: at most 1Gbit/s, or a larger one for the rack`},
 		{"strangers without a pool", "10.0.1.0/24}", "10.0.1.0/24, strangers: true}", "r:8: strangers are to get addresses of the data network, but it has no pool; write: pool: and a range of addresses for them, or leave strangers out"},
 		{"strangers", "10.0.1.0/24}", "10.0.1.0/24, pool: 10.0.1.200-10.0.1.250, strangers: perhaps}", "r:8: networks.data.strangers is neither true nor false; write: true or false"},
 		{"address", `"10.0.1.{11..12}"`, `"10.0.1.{11..12}x"`, `r:16: address: "10.0.1.11x" is not an address; write: an IPv4 address such as 192.168.100.2`},
@@ -344,5 +351,24 @@ func TestPools(t *testing.T) {
 	}
 	if b, err := json.Marshal(plain); err != nil || strings.Contains(string(b), "Pool") {
 		t.Errorf("a rack without pools: %s %v", b, err)
+	}
+}
+
+// TestBandwidth: bounds of what images take of the network, in the plan's hash only
+// where there are any.
+func TestBandwidth(t *testing.T) {
+	r, err := Parse("r", []byte(whole+"services: {bandwidth: {rack: 5Gbit/s, device: 500Mbit/s}}\n"), opened(""), table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := (rack.Bandwidth{Rack: 5_000_000_000, Device: 500_000_000}); r.Services.Bandwidth != want {
+		t.Errorf("%+v", r.Services)
+	}
+	plain, err := Parse("r", []byte(whole+"services: {}\n"), opened(""), table())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := json.Marshal(plain); err != nil || strings.Contains(string(b), "Services") {
+		t.Errorf("a rack without bounds: %s %v", b, err)
 	}
 }

@@ -8,9 +8,10 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// services reads the servers that devices are told of.
+// services reads the servers that devices are told of, and what ours may take of the
+// network.
 func (r *reader) services(n *yaml.Node, f *file) {
-	m := r.mapping(n, f.top, "services.", "services", "dns", "ntp", "syslog", "domain")
+	m := r.mapping(n, f.top, "services.", "services", "dns", "ntp", "syslog", "domain", "bandwidth")
 	if m == nil {
 		f.top.broken["services"] = true
 		return
@@ -19,6 +20,7 @@ func (r *reader) services(n *yaml.Node, f *file) {
 	if s := r.text(m, f.top, "services.", "syslog"); s != "" {
 		f.rack.Services.Syslog = r.server(s, f.top, "services.syslog")
 	}
+	r.bandwidths(m, f)
 }
 
 // servers reads one address, or a list of them.

@@ -65,8 +65,8 @@ func TestServicesThatCannotBe(t *testing.T) {
 		{"a group", "services: {dns: 224.0.0.1}", "r:9: 224.0.0.1 is not the address of a server" + server},
 		{"IPv6", "services: {dns: 'fe80::1'}", "r:9: fe80::1 is not the address of a server" + server},
 		{"a map", "services: {dns: {a: b}}", "r:9: services.dns is not text; write: one text, in quotes"},
-		{"unknown", "services: {smtp: 10.0.0.1}", `r:9: unknown key "smtp" in services; write: one of dns, ntp, syslog, domain`},
-		{"no services", "services: 7", "r:9: services is not a set of keys and values; write: keys and values: dns, ntp, syslog, domain"},
+		{"unknown", "services: {smtp: 10.0.0.1}", `r:9: unknown key "smtp" in services; write: one of dns, ntp, syslog, domain, bandwidth`},
+		{"no services", "services: 7", "r:9: services is not a set of keys and values; write: keys and values: dns, ntp, syslog, domain, bandwidth"},
 		{"authoritative", "dhcp: {authoritative: 1}", "r:9: dhcp.authoritative is neither true nor false; write: true or false"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
