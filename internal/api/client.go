@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -38,12 +40,22 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	})
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
-	if _, err := c.ListRacks(ctx, connect.NewRequest(&messages.ListRacksRequest{})); err != nil {
-		c.Close()
-		return nil, fmt.Errorf("connect to %s: %w: %w", path, ErrNobody, err)
+	for tries := 0; ; tries++ {
+		_, err := c.ListRacks(ctx, connect.NewRequest(&messages.ListRacksRequest{}))
+		if err == nil {
+			return c, nil
+		}
+		// An agent that begins a plan hands its socket to another service: a connection
+		// that was accepted in that moment is closed unheard.
+		if unheard := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF); !unheard || tries == handedOver {
+			c.Close()
+			return nil, fmt.Errorf("connect to %s: %w: %w", path, ErrNobody, err)
+		}
 	}
-	return c, nil
 }
+
+// handedOver is how often a connection may be closed unheard before nobody is there.
+const handedOver = 2
 
 // Server is a coordinator on the network.
 type Server struct {
