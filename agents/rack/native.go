@@ -116,7 +116,7 @@ func (n *native) below(folder string) []string {
 // device is that of a ticket.
 func (n *native) device(t boot.Ticket) (*rack.Device, error) {
 	d, ok := n.rack.Device(t.Device)
-	if !ok || d.Install == nil {
+	if !ok || !d.Answered() {
 		return nil, fmt.Errorf("%s is not installed by its system's own installer: %w", t.Device, boot.ErrNoFile)
 	}
 	return d, nil

@@ -81,7 +81,7 @@ func installed(r *rack.Rack, name string) (*rack.Device, error) {
 	if !ok {
 		return nil, badInput(fmt.Errorf("rack %s has no device %.80q: write one of its devices", r.Name, name))
 	}
-	if d.Install == nil {
+	if !d.Answered() {
 		return nil, badInput(fmt.Errorf("%s is installed by rackreach itself, which needs no answer file: write install: into the rack file for its system's own installer (docs/images.md)", d.Name))
 	}
 	return d, nil

@@ -61,7 +61,7 @@ const MBoot = "mboot.efi"
 // ESXi, whose boot.cfg says it.
 func (j *Job) Args() []string {
 	d, ok := j.Rack.Device(j.Device)
-	if !ok || d.Install == nil {
+	if !ok || !d.Answered() {
 		return nil
 	}
 	switch d.Install.Installer {
@@ -131,7 +131,7 @@ func (j *Job) values() (*values, *rack.Install, error) {
 		return nil, nil, fmt.Errorf("%w: %s is not a device of rack %s", ErrJob, j.Device, j.Rack.Name)
 	}
 	x := d.Install
-	if x == nil {
+	if !d.Answered() {
 		return nil, nil, fmt.Errorf("%w: %s is installed by rackreach itself: write install: into the rack file for its system's own installer", ErrJob, d.Name)
 	}
 	prefix, gateway := j.Rack.Prefix(d.Home()), j.Rack.Router(d.Home())

@@ -216,8 +216,14 @@ const (
 // Installer names the kernel and the initramfs that machines of a platform boot to be
 // installed; ok is false when there is none, or more than one.
 func (x *Images) Installer(platform string) (kernel, initramfs string, ok bool) {
+	return x.b.Installer(platform)
+}
+
+// Installer names the kernel and the initramfs that machines of a platform boot to be
+// installed; ok is false when there is none, or more than one.
+func (r *Release) Installer(platform string) (kernel, initramfs string, ok bool) {
 	only := func(kind Kind, base string) (name string, n int) {
-		for _, a := range x.b.For(platform, kind) {
+		for _, a := range r.For(platform, kind) {
 			if path.Base(a.Name) == base {
 				name, n = a.Name, n+1
 			}

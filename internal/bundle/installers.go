@@ -46,6 +46,12 @@ func (r *Release) FitsInstallers(all *rack.Rack) error {
 		if x == nil {
 			continue
 		}
+		if x.Installer == rack.DiskImage {
+			if err := r.fitsDiskImage(d); err != nil {
+				return err
+			}
+			continue
+		}
 		if x.Installer == rack.ESXi && (path.Dir(d.Image) == "." || !strings.EqualFold(path.Base(d.Image), "boot.cfg")) {
 			return fmt.Errorf("%s: image %s is no boot.cfg in the folder of an ESXi: add its files to the bundle, and write image: esxi-8/boot.cfg, as bundle inspect names it", d.Name, d.Image)
 		}
@@ -64,6 +70,20 @@ func (r *Release) FitsInstallers(all *rack.Rack) error {
 				return fmt.Errorf("%s: install.%s: artifact %s is a %s for %s: add one of kind %s for %s to the bundle", d.Name, n.what, a.Name, a.Kind, orAll(a.Platforms), n.kinds[0], d.Platform)
 			}
 		}
+	}
+	return nil
+}
+
+// fitsDiskImage holds that a device whose image is to be written on a disk has a disk
+// image, and an installer that its machine can boot.
+func (r *Release) fitsDiskImage(d *rack.Device) error {
+	if d.Image != "" {
+		if a, ok := r.Artifact(d.Image); ok && a.Disk == nil {
+			return fmt.Errorf("%s: image %s is a %s: add it to the bundle with --kind disk-image", d.Name, d.Image, a.Kind)
+		}
+	}
+	if _, _, ok := r.Installer(d.Platform); !ok {
+		return fmt.Errorf("%s: the bundle has not one pair of %s and %s for platform %s: make it by rackreach bundle build-installer (docs/images.md)", d.Name, InstallerKernel, InstallerInitramfs, d.Platform)
 	}
 	return nil
 }

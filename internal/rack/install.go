@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// Installer is the installer that the maker of an operating system ships. It is
-// answered by a file, instead of by a person.
+// Installer is what puts an operating system on a device: rackreach's own, or the one
+// that the maker of the system ships, which is answered by a file, instead of by a person.
 type Installer string
 
-// The installers that answer files are made for.
+// The installers.
 const (
+	DiskImage   Installer = "disk-image"  // rackreach's own: it writes the image on a disk
 	ESXi        Installer = "esxi"        // boot.cfg and ks.cfg of VMware ESXi
 	Kickstart   Installer = "kickstart"   // ks.cfg of Anaconda
 	Preseed     Installer = "preseed"     // preseed.cfg of Debian's installer
@@ -20,9 +21,15 @@ const (
 )
 
 // Installers lists them.
-func Installers() []Installer { return []Installer{ESXi, Kickstart, Preseed, Autoinstall} }
+func Installers() []Installer {
+	return []Installer{DiskImage, ESXi, Kickstart, Preseed, Autoinstall}
+}
 
-// Install says how a device is installed by its operating system's own installer.
+// Answered reports whether a device is installed by its system's own installer.
+func (d *Device) Answered() bool { return d.Install != nil && d.Install.Installer != DiskImage }
+
+// Install says how a device is installed. Without it a disk image is written on the only
+// disk that there is.
 type Install struct {
 	Installer Installer
 	// Kernel is the artifact that a Linux installer boots, with the device's image as
@@ -38,6 +45,12 @@ type Install struct {
 	// Static: address, gateway and name servers stand in the answer file; otherwise
 	// the installed system asks by DHCP, and gets the same.
 	Static bool `json:",omitzero"`
+
+	// Of a disk image: its last partition grows up to the end of the disk; the firmware's
+	// first boot entry becomes the loader at this path of the EFI system partition, such
+	// as \EFI\BOOT\BOOTX64.EFI.
+	Grow      bool   `json:",omitzero"`
+	BootEntry string `json:",omitzero"`
 }
 
 // DiskRule says which disk is meant: all that is given must hold, and of exactly
@@ -105,6 +118,13 @@ func (c *checker) install(i int, d *Device) {
 		say(".installer", "one of "+joined(Installers()), "unknown installer %s", shown(string(x.Installer)))
 		return
 	}
+	if x.Installer == DiskImage {
+		c.diskImage(say, x)
+		return
+	}
+	if x.Grow || x.BootEntry != "" {
+		say("", "installer: disk-image, or leave grow and bootEntry out", "only a disk image grows and has a boot entry made, %s does that by itself", x.Installer)
+	}
 	if d.Image == "" {
 		say("", map[bool]string{true: "image: and its boot.cfg, such as esxi-8/boot.cfg", false: "image: and the installer's initramfs, such as debian-12/initrd.gz"}[x.Installer == ESXi],
 			"no image: the platform's own is none of %s", x.Installer)
@@ -134,6 +154,20 @@ func (c *checker) install(i int, d *Device) {
 			say(fmt.Sprintf(".keys[%d]", n), "a public key as it stands in a file *.pub, such as ssh-ed25519 AAAA… name", "%s is not a public SSH key", shown(k))
 		}
 	}
+}
+
+// bootEntry is a path in an EFI system partition.
+var bootEntry = regexp.MustCompile(`^(\\[A-Za-z0-9._-]+){1,8}$`)
+
+// diskImage checks how rackreach's own installer writes an image.
+func (c *checker) diskImage(say func(field, fix, format string, args ...any), x *Install) {
+	if x.Kernel != "" || x.Template != "" || x.Source != "" || x.PasswordHash != "" || len(x.Keys) > 0 || x.Static {
+		say("", "disk, grow and bootEntry only", "a disk image is written as it is: it takes no kernel, template, source, passwordHash, keys or static")
+	}
+	if x.BootEntry != "" && (len(x.BootEntry) > maxPath || !bootEntry.MatchString(x.BootEntry)) {
+		say(".bootEntry", `a path such as \EFI\BOOT\BOOTX64.EFI`, "%s is not the path of a boot loader", shown(x.BootEntry))
+	}
+	c.disk(say, x)
 }
 
 // source checks where the installer fetches what it installs.

@@ -17,6 +17,7 @@ func validInstalls() map[string]rack.Install {
 		"preseed":     {Installer: rack.Preseed, Kernel: "debian-12/linux", Source: "http://deb.example.net:8080/debian", Disk: rack.DiskRule{Path: "/dev/disk/by-id/nvme-S1"}, Keys: []string{publicKey}},
 		"kickstart":   {Installer: rack.Kickstart, Kernel: "rhel-9/vmlinuz", Source: "https://mirror/rhel-9", Disk: rack.DiskRule{Serial: "S1", MinSize: 1, MaxSize: 2}, PasswordHash: "env:ROOT"},
 		"autoinstall": {Installer: rack.Autoinstall, Kernel: "ubuntu/vmlinuz", Source: "http://mirror/u.iso", Template: "ours/user-data", Static: true},
+		"disk-image":  {Installer: rack.DiskImage, Disk: rack.DiskRule{Serial: "S1", MinSize: 1}, Grow: true, BootEntry: `\EFI\BOOT\BOOTX64.EFI`},
 		"esxi":        {Installer: rack.ESXi, Disk: rack.DiskRule{Path: "/dev/disks/naa.5000"}, PasswordHash: "env:ROOT"},
 	}
 }
@@ -64,6 +65,12 @@ func TestInstallProblems(t *testing.T) {
 		{"install.keys[0]", "public SSH key", install("preseed", func(x *rack.Install) { x.Keys = []string{"command=\"reboot\" " + publicKey} })},
 		{"install.keys[0]", "public SSH key", install("preseed", func(x *rack.Install) { x.Keys = []string{publicKey + "\nroot"} })},
 		{"install.keys", "17 keys", install("preseed", func(x *rack.Install) { x.Keys = slices.Repeat([]string{publicKey}, 17) })},
+		{"install", "written as it is", install("disk-image", func(x *rack.Install) { x.Kernel = "linux" })},
+		{"install", "written as it is", install("disk-image", func(x *rack.Install) { x.Static = true })},
+		{"install.bootEntry", "boot loader", install("disk-image", func(x *rack.Install) { x.BootEntry = "/EFI/BOOT" })},
+		{"install.bootEntry", "boot loader", install("disk-image", func(x *rack.Install) { x.BootEntry = `\EFI\..\a b` })},
+		{"install.disk.path", "path of a disk", install("disk-image", func(x *rack.Install) { x.Disk.Path = "sda" })},
+		{"install", "only a disk image grows", install("preseed", func(x *rack.Install) { x.Grow = true })},
 		{"install", "no image", func(r *rack.Rack) { install("preseed", nil)(r); r.Devices[4].Image = "" }},
 		{"install", "installed by ONIE", func(r *rack.Rack) {
 			x := validInstalls()["preseed"]

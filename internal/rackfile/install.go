@@ -10,14 +10,14 @@ import (
 )
 
 var (
-	installKeys = []string{"installer", "kernel", "template", "source", "disk", "passwordHash", "keys", "static"}
+	installKeys = []string{"installer", "kernel", "template", "source", "disk", "passwordHash", "keys", "static", "grow", "bootEntry"}
 	diskKeys    = []string{"path", "serial", "minSize", "maxSize"}
 )
 
 // maxItems bounds the items of a short list.
 const maxItems = 64
 
-// install reads how the devices of an entry are installed by their own installer.
+// install reads how the devices of an entry are installed.
 func (r *reader) install(m map[string]*yaml.Node, e *entry) *rack.Install {
 	n, ok := m["install"]
 	if !ok {
@@ -30,12 +30,13 @@ func (r *reader) install(m map[string]*yaml.Node, e *entry) *rack.Install {
 	}
 	if _, ok := x["installer"]; !ok {
 		e.at.broken["install.installer"] = true
-		r.say(n.Line, "installer: esxi, kickstart, preseed or autoinstall", "install.installer is missing")
+		r.say(n.Line, "installer: disk-image, esxi, kickstart, preseed or autoinstall", "install.installer is missing")
 	}
 	out := &rack.Install{
 		Installer: rack.Installer(r.text(x, e.at, "install.", "installer")), Kernel: r.text(x, e.at, "install.", "kernel"),
 		Template: r.text(x, e.at, "install.", "template"), Source: r.text(x, e.at, "install.", "source"),
 		PasswordHash: r.text(x, e.at, "install.", "passwordHash"), Keys: r.texts(x, e.at, "install.", "keys"), Static: r.boolean(x, e.at, "install.", "static"),
+		Grow: r.boolean(x, e.at, "install.", "grow"), BootEntry: r.text(x, e.at, "install.", "bootEntry"),
 	}
 	d, ok := x["disk"]
 	if !ok {
