@@ -64,6 +64,9 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 	}
 	a.alarm = s.once(a.outcome, a.alarm)
 	a.report(res.Seen)
+	if a.outcome == Acknowledged && a.request.kind == dhcpv4.MessageTypeRequest && s.repeats.again(a.hardware(), a.TransactionID, now) {
+		res.Seen.Observation.Proves, res.Seen.Observation.Address = rack.NoEvidence, ""
+	}
 	res.Outcome, res.leased = a.outcome, a.leased
 	if a.kind != dhcpv4.MessageTypeNone {
 		res.Reply = a.destination(from)

@@ -142,6 +142,7 @@ func (b *batch) commit() (toDisk bool) {
 	for _, i := range b.rest {
 		b.results[i].unacknowledge()
 	}
+	clear(b.s.repeats) // they were not acknowledged
 	return toDisk
 }
 

@@ -163,6 +163,9 @@ func TestDiskTrouble(t *testing.T) {
 	if len(told) != 1 || !strings.Contains(told[0].Error(), "make room on the disk") {
 		t.Errorf("told %v", told)
 	}
+	if len(s.repeats) > 0 {
+		t.Error("a request that was not acknowledged is taken for repeated when it comes again")
+	}
 	if x := seen[0]; x.Observation.Proves != rack.NoEvidence || x.Observation.Address != "" || x.Address != "" {
 		t.Errorf("%+v", x)
 	}

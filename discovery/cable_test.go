@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // cable is a net.PacketConn in memory: what the test puts in is read, what is
@@ -84,5 +86,32 @@ func TestTwoMachinesBehindOnePort(t *testing.T) {
 	s.now = s.now.Add(2 * DefaultLease)
 	if r, _ := s.answer(t, relayed(discover()).from(first)); r.Seen.Alarm != "" {
 		t.Errorf("its lease is over: %q", r.Seen.Alarm)
+	}
+}
+
+// A REQUEST that was sent twice proves once where its client is. The second may be read
+// when the client has long gone on with the first answer: a switch that has its image
+// would be taken for one that is back in its installer.
+func TestARepeatedRequestProvesNothing(t *testing.T) {
+	s := &pooled{testServer(t, Options{}), testTime}
+	onie := func(xid uint32) *packet {
+		p := relayed(selecting(torAddr)).str(60, "onie_vendor:x86_64-sim_tor48-r0")
+		p.xid = xid
+		return p
+	}
+	for _, x := range []struct {
+		name  string
+		xid   uint32
+		later time.Duration
+		want  rack.Evidence
+	}{
+		{"first", 1, 0, rack.DHCPONIE}, {"sent again", 1, time.Second, rack.NoEvidence}, {"and again", 1, 8 * time.Second, rack.NoEvidence},
+		{"another", 2, 0, rack.DHCPONIE}, {"with the number of one long ago", 2, repeatWindow, rack.DHCPONIE},
+	} {
+		s.now = s.now.Add(x.later)
+		r, d := s.answer(t, onie(x.xid))
+		if r.Outcome != Acknowledged || d == nil || r.Seen.Observation.Proves != x.want || (r.Seen.Observation.Address != "") != (x.want != rack.NoEvidence) {
+			t.Errorf("%s: %s, proves %q at %q", x.name, r.Outcome, r.Seen.Observation.Proves, r.Seen.Observation.Address)
+		}
 	}
 }

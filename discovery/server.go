@@ -105,6 +105,7 @@ type Server struct {
 	options Options
 	leases  *lease.Store
 	replies *reply.Builder
+	repeats repeats
 	failing bool // leases could not be written at the last batch
 	dry     bool // a pool had no address for the last client that asked for one
 }
@@ -134,7 +135,7 @@ func New(o Options) (*Server, error) {
 	if o.OnTrouble == nil {
 		o.OnTrouble = func(error) {}
 	}
-	s := &Server{options: o, leases: o.Leases, replies: reply.NewBuilder()}
+	s := &Server{options: o, leases: o.Leases, replies: reply.NewBuilder(), repeats: repeats{}}
 	if s.leases == nil {
 		s.leases = lease.Memory(lease.Options{})
 	}

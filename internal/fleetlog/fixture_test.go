@@ -18,7 +18,7 @@ import (
 
 // TestMain lets many tests run at once: they wait for disks and elections.
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "8"); err != nil {
+	if err := flag.Set("test.parallel", "4"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

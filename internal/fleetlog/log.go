@@ -16,7 +16,7 @@ import (
 
 // Bounds.
 const (
-	startLimit   = 30 * time.Second       // for the embedded server to read its store
+	startLimit   = time.Minute            // for the embedded server to read its store, and a cluster to make a stream
 	connectLimit = 10 * time.Second       // for a cluster to answer
 	writeLimit   = 15 * time.Second       // for one message to be acknowledged; a cluster that elects a leader takes up to 6 s (measured)
 	startPoll    = 250 * time.Millisecond // between two tries to open a stream of a cluster that begins
