@@ -115,3 +115,17 @@ func TestARepeatedRequestProvesNothing(t *testing.T) {
 		}
 	}
 }
+
+// One machine with two network cards asks through both of its ports: no alarm.
+func TestTwoPortsOfOneMachine(t *testing.T) {
+	table := testTable()
+	other := rack.Port{Device: "mgmt-1", Name: "46"}
+	table.port[other] = table.port[rack.Port{Device: "mgmt-1", Name: "45"}]
+	s := &pooled{testServer(t, Options{Table: func() Table { return table }}), testTime}
+	if r, _ := s.answer(t, relayed(selecting(torAddr)).from("52:54:00:77:77:77")); r.Outcome != Acknowledged {
+		t.Fatal(r.Outcome)
+	}
+	if r, _ := s.answer(t, discover().via(relayAddr, other.Device, other.Name).from("52:54:00:77:77:78")); r.Outcome != Offered || r.Seen.Alarm != "" {
+		t.Errorf("%s %q", r.Outcome, r.Seen.Alarm)
+	}
+}
