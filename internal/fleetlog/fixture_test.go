@@ -4,8 +4,9 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"net"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,9 +17,10 @@ import (
 	"github.com/rackreach/rackreach/messages"
 )
 
-// TestMain lets many tests run at once: they wait for disks and elections.
+// TestMain lets two tests run at once, however many cores there are: they wait for
+// disks and elections, and a cluster that gets too little time elects for ever.
 func TestMain(m *testing.M) {
-	if err := flag.Set("test.parallel", "4"); err != nil {
+	if err := flag.Set("test.parallel", "2"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
@@ -47,6 +49,42 @@ func open(t testing.TB, o Options) *Log {
 	return l
 }
 
+// Ports of a cluster, on an address that nothing else listens on.
+const clientPort, routePort = 4222, 6222
+
+// loopback is an address of this machine's loopback that no other test listens on, or
+// connects from (those have 127.0.0.1): a port that was free a moment ago may be taken.
+func loopback() string {
+	return fmt.Sprintf("127.%d.%d.%d", 64+rand.IntN(128), rand.IntN(256), 1+rand.IntN(254))
+}
+
+// lastLines keeps the last lines that servers log.
+type lastLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+var _ server.Logger = (*lastLines)(nil)
+
+func (l *lastLines) add(level, format string, values ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines[max(0, len(l.lines)-199):], time.Now().Format("05.000 ")+level+" "+fmt.Sprintf(format, values...))
+}
+
+func (l *lastLines) Noticef(format string, v ...any) { l.add("notice", format, v...) }
+func (l *lastLines) Warnf(format string, v ...any)   { l.add("warning", format, v...) }
+func (l *lastLines) Errorf(format string, v ...any)  { l.add("error", format, v...) }
+func (l *lastLines) Fatalf(format string, v ...any)  { l.add("fatal", format, v...) }
+func (l *lastLines) Debugf(string, ...any)           {}
+func (l *lastLines) Tracef(string, ...any)           {}
+
+func (l *lastLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
+}
+
 // cluster is three servers on loopback, each in this process, with stores on disk.
 type cluster struct {
 	servers []*server.Server
@@ -57,20 +95,19 @@ func newCluster(t testing.TB) *cluster {
 	t.Helper()
 	c := &cluster{}
 	var routes, urls []string
-	var ports, clientPorts []int
-	for range 3 {
-		ports, clientPorts = append(ports, freePort(t)), append(clientPorts, freePort(t))
-	}
-	for _, p := range ports {
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", p))
-	}
+	host := loopback()
 	for i := range 3 {
-		s, err := server.NewServer(&server.Options{ServerName: fmt.Sprintf("n%d", i+1), Host: "127.0.0.1", Port: clientPorts[i], JetStream: true,
-			StoreDir: t.TempDir(), SyncAlways: true, NoSigs: true, NoLog: true,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]}, Routes: server.RoutesFromStr(strings.Join(routes, ","))})
+		routes = append(routes, fmt.Sprintf("nats://%s:%d", host, routePort+i))
+	}
+	said := &lastLines{}
+	for i := range 3 {
+		s, err := server.NewServer(&server.Options{ServerName: fmt.Sprintf("n%d", i+1), Host: host, Port: clientPort + i, JetStream: true,
+			StoreDir: t.TempDir(), SyncAlways: true, NoSigs: true,
+			Cluster: server.ClusterOpts{Name: "test", Host: host, Port: routePort + i}, Routes: server.RoutesFromStr(strings.Join(routes, ","))})
 		if err != nil {
 			t.Fatal(err)
 		}
+		s.SetLogger(said, false, false)
 		s.Start()
 		c.servers = append(c.servers, s)
 		urls = append(urls, s.ClientURL())
@@ -80,26 +117,20 @@ func newCluster(t testing.TB) *cluster {
 			s.Shutdown()
 			s.WaitForShutdown()
 		}
+		if t.Failed() {
+			t.Logf("the last that the servers of the cluster said:\n%s", said)
+		}
 	})
 	c.url = strings.Join(urls, ",")
 	until(t, "the cluster has a leader", func() bool {
 		for _, s := range c.servers {
-			if s.JetStreamIsLeader() && s.JetStreamIsCurrent() && len(s.JetStreamClusterPeers()) == len(c.servers) {
+			if s.JetStreamIsLeader() && s.JetStreamIsCurrent() {
 				return true
 			}
 		}
 		return false
 	})
 	return c
-}
-
-func freePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func until(t testing.TB, what string, ok func() bool) {

@@ -19,11 +19,16 @@ const (
 	startLimit   = time.Minute            // for the embedded server to read its store, and a cluster to make a stream
 	connectLimit = 10 * time.Second       // for a cluster to answer
 	writeLimit   = 15 * time.Second       // for one message to be acknowledged; a cluster that elects a leader takes up to 6 s (measured)
+	answerLimit  = 5 * time.Second        // for one answer of a cluster that begins: while its servers sort out who holds which route to whom, an answer may get lost for good (seen, 2.15)
 	startPoll    = 250 * time.Millisecond // between two tries to open a stream of a cluster that begins
 	maxPayload   = maxValue + 1<<20       // bytes of a message of the embedded server: any value, with room for headers
 	maxBatch     = 512                    // events of one message
 	maxBytes     = 512 << 10              // bytes of one message, but for an event that is larger by itself
 )
+
+// noPeers is JSClusterNoPeers of NATS: fewer servers are there than a stream needs. The
+// leader of a cluster that begins says so until it has heard of the others.
+const noPeers jetstream.ErrorCode = 10005
 
 // Options say where the log is.
 type Options struct {
@@ -128,7 +133,7 @@ func (l *Log) stream(ctx context.Context, c jetstream.StreamConfig) (jetstream.S
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for {
-		s, err := l.js.CreateOrUpdateStream(ctx, c)
+		s, err := l.tryStream(ctx, c)
 		switch {
 		case err == nil:
 			return s, nil
@@ -146,11 +151,22 @@ func (l *Log) stream(ctx context.Context, c jetstream.StreamConfig) (jetstream.S
 	}
 }
 
+// tryStream asks once for a stream. Asking again for one that was made changes nothing.
+func (l *Log) tryStream(ctx context.Context, c jetstream.StreamConfig) (jetstream.Stream, error) {
+	limit := startLimit // the embedded server loses nothing, and reads a store as long as it takes
+	if l.server == nil {
+		limit = answerLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return l.js.CreateOrUpdateStream(ctx, c)
+}
+
 // isPassing reports whether a cluster that has just begun may say so.
 func isPassing(err error) bool {
 	var e *jetstream.APIError
 	if errors.As(err, &e) {
-		return e.Code >= 500
+		return e.Code >= 500 || e.ErrorCode == noPeers
 	}
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders)
 }

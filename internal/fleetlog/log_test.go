@@ -266,7 +266,7 @@ func TestARestartKeepsAll(t *testing.T) {
 
 func TestWhatCannotBeOpened(t *testing.T) {
 	t.Parallel()
-	if l, err := Open(t.Context(), Options{URL: fmt.Sprintf("nats://127.0.0.1:%d", freePort(t))}); err == nil || !strings.Contains(err.Error(), "--nats") {
+	if l, err := Open(t.Context(), Options{URL: fmt.Sprintf("nats://%s:%d", loopback(), clientPort)}); err == nil || !strings.Contains(err.Error(), "--nats") {
 		t.Errorf("%v %v", l, err)
 	}
 	file := filepath.Join(t.TempDir(), "file")
