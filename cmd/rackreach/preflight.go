@@ -62,7 +62,7 @@ func (p *preflight) run(ctx context.Context, out io.Writer) error {
 	if p.hear < minHear {
 		return badInput(fmt.Errorf("--hear %s is too short to hear another server: write %s or more", p.hear, minHear))
 	}
-	r, err := load(p.file)
+	r, _, err := loadKnown(p.file, p.env)
 	if err != nil {
 		return err
 	}

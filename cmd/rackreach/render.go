@@ -37,7 +37,7 @@ an ESXi.`,
 			if err := images.check(); err != nil {
 				return err
 			}
-			r, err := load(given[0])
+			r, _, err := loadKnown(given[0], env)
 			if err != nil {
 				return err
 			}

@@ -39,6 +39,11 @@ const (
 	DataOpen Gate = "data-open"
 )
 
+// AllGates lists them.
+func AllGates() []Gate {
+	return []Gate{ManagementReady, ManagementOpen, SwitchesReady, DataReady, DataOpen}
+}
+
 // Stage is the boot stage that a DHCP packet's vendor strings give away.
 type Stage string
 
@@ -80,6 +85,11 @@ const (
 	// that of its last ticket.
 	ReceiptFound Evidence = "receipt:found"
 )
+
+// Evidences lists all evidence that a step may wait for.
+func Evidences() []Evidence {
+	return []Evidence{DHCPBMC, DHCPPXE, DHCPONIE, DHCPNOS, DHCPOS, DHCPDeclined, FetchedBootLoader, FetchedImage, ReportedInstalled, ReportedFailed, ReportedRefused, ReceiptForeign, ReceiptFound}
+}
 
 // Implying lists the evidence that cannot be without e: an installer that
 // reports the end of its job has read its image, a device whose receipt is that
