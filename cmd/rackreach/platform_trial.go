@@ -115,7 +115,9 @@ func try(ctx context.Context, o simulate.Options, role rack.Role, f simulate.Fau
 // and those of the others are simulated ones.
 func trialRack(role rack.Role, name string) *rack.Rack {
 	at := func(network, host byte) netip.Addr { return netip.AddrFrom4([4]byte{10, network, 0, host}) }
-	bmc := func(host byte) *rack.BMC { return &rack.BMC{Protocol: "ipmi", Address: at(1, host), Credentials: "env:TRIAL"} }
+	bmc := func(host byte) *rack.BMC {
+		return &rack.BMC{Protocol: "ipmi", Address: at(1, host), Credentials: "env:TRIAL"}
+	}
 	mgmt := func(port string) rack.Port { return rack.Port{Device: "mgmt-1", Name: port} }
 	r := &rack.Rack{Name: "trial", Number: 2, Management: netip.PrefixFrom(at(1, 0), 24), Data: netip.PrefixFrom(at(2, 0), 24)}
 	r.Agent.Cable = mgmt("48")

@@ -45,12 +45,13 @@ var (
 type file struct {
 	path string
 	data []byte
+	open func(name string) ([]byte, error) // of a template beside it
 }
 
 // reader reads the platform of one file.
 type reader struct {
 	strictyaml.Reader
-	data  []byte
+	file  file
 	root  *yaml.Node
 	keys  map[string]*yaml.Node // of the file
 	d     Definition
@@ -60,7 +61,7 @@ type reader struct {
 }
 
 func newReader(f file) *reader {
-	return &reader{Reader: strictyaml.Reader{File: f.path}, data: f.data, d: Definition{File: f.path}, steps: map[rack.Phase][]rack.Step{}, lines: map[string]int{}}
+	return &reader{Reader: strictyaml.Reader{File: f.path}, file: f, d: Definition{File: f.path}, steps: map[rack.Phase][]rack.Step{}, lines: map[string]int{}}
 }
 
 // line is that of a key, or of the file's begin.
@@ -76,7 +77,7 @@ func (r *reader) line(key string) int {
 
 // parse reads what the file itself says.
 func (r *reader) parse() {
-	root, err := form.Document(r.File, r.data)
+	root, err := form.Document(r.File, r.file.data)
 	if err != nil {
 		r.Problems = append(r.Problems, err.(strictyaml.Problems)...)
 		return

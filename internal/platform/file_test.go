@@ -185,7 +185,7 @@ func FuzzFile(f *testing.F) {
 	}
 	f.Add([]byte("a: &a [*a]"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := build([]file{{"f.yaml", data}}, Default())
+		s, err := build([]file{{"f.yaml", data, func(string) ([]byte, error) { return []byte("{{.Device}}"), nil }}}, Default())
 		if err != nil {
 			problems, ok := err.(strictyaml.Problems)
 			if !ok || len(problems) == 0 {

@@ -24,7 +24,7 @@ const (
 	SimServer     = "sim-server"
 )
 
-//go:embed files/*.yaml
+//go:embed files
 var embedded embed.FS
 
 // maxFiles bounds how many files a user's folder may hold.
@@ -45,7 +45,7 @@ var builtIn = sync.OnceValues(func() (*Set, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, file{path: name, data: data})
+		files = append(files, file{path: name, data: data, open: func(name string) ([]byte, error) { return embedded.ReadFile("files/" + name) }})
 	}
 	return build(files, nil)
 })
@@ -109,7 +109,9 @@ func load(names []string) (*Set, error) {
 			problems = append(problems, strictyaml.Problem{File: path, What: strictyaml.Unreadable(err), Fix: "the path of a platform file"})
 			continue
 		}
-		files = append(files, file{path: path, data: data})
+		files = append(files, file{path: path, data: data, open: func(name string) ([]byte, error) {
+			return strictyaml.Read(filepath.Join(filepath.Dir(path), name), maxTemplate)
+		}})
 	}
 	if len(problems) > 0 {
 		return nil, problems

@@ -112,6 +112,13 @@ func (r *reader) kind(n *yaml.Node, m map[string]*yaml.Node, at string, s *rack.
 		s.Until = r.evidence(m[k], "evidence")
 		return
 	}
+	if (k == "configure" || k == "verify") && m[k].Kind == yaml.MappingNode {
+		s.Action = kinds[k]["simulated"]
+		if x := r.Mapping(m[k], k, "ssh"); x != nil && x["ssh"] != nil {
+			s.SSH = r.exchange(x["ssh"], at, k)
+		}
+		return
+	}
 	var words []string
 	for _, w := range []string{"login", "on", "cycle", "network", "installer", "image", "simulated"} {
 		if _, ok := kinds[k][w]; ok {
@@ -175,6 +182,11 @@ func (r *reader) truth(n *yaml.Node, what string) bool {
 func Does(s *rack.Step) string {
 	if s.Action == rack.Wait {
 		return "wait: " + string(s.Until)
+	}
+	if s.SSH != nil && s.Action == rack.PushConfig {
+		return "configure: ssh"
+	} else if s.SSH != nil {
+		return "verify: ssh"
 	}
 	for kind, words := range kinds {
 		for word, action := range words {

@@ -111,10 +111,13 @@ type Step struct {
 	Name   string
 	Phase  Phase
 	Action Action
-	Needs  []Gate        // all must hold before the step starts
-	Until  Evidence      // completes the step; empty: the action's own result does
-	Unless []Evidence    // any of these, after the step's start, fails it
-	Limit  time.Duration // of one attempt; always set
+	Needs  []Gate     // all must hold before the step starts
+	Until  Evidence   // completes the step; empty: the action's own result does
+	Unless []Evidence // any of these, after the step's start, fails it
+	// SSH is what PushConfig and VerifyDevice say to the device; nil: they speak the
+	// management API of a simulated device.
+	SSH   *Exchange     `json:",omitzero"`
+	Limit time.Duration // of one attempt; always set
 
 	Retries int           // attempts after the first
 	Backoff time.Duration // before the first retry; doubles, at most 8 times the base
