@@ -75,10 +75,15 @@ type Options struct {
 	ServerID netip.Addr // the agent's own address, as devices reach it
 	// Own are the addresses of the interface that is served: a device is told the one
 	// in its network, if there is one. Empty: ServerID and BaseURL are for everybody.
-	Own []netip.Prefix
-	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	Own  []netip.Prefix
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
+	// Key resolves a reference of the rack file to a private key. Nil: none is read.
+	Key func(reference string) ([]byte, error)
+	// HostKeys is the file that keeps the host keys of devices. Empty: in memory only,
+	// for a rack whose state does not outlive the process.
+	HostKeys string
 	// Hash resolves a reference of the rack file to the hash of a password, which
 	// answer files hold. Nil: a device that needs one is not installed.
 	Hash func(reference string) (answerfile.Secret, error)
@@ -160,7 +165,11 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to BMCs: %w", err)
 	}
-	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), publish: a.publish}
+	shell, err := newShell(&o, a.images(), hostKeys(o.HostKeys))
+	if err != nil {
+		return nil, fmt.Errorf("set up the access to devices: %w", err)
+	}
+	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, publish: a.publish}
 	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, o.Own, nil, services))
 	a.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		// The library logs every restart and dead letter; what matters of

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/config"
 	"github.com/rackreach/rackreach/internal/deviceapi"
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -23,6 +24,7 @@ type executor struct {
 	credentials func(reference string) (user, password string, err error)
 	power       *power.Client
 	device      *deviceapi.Client
+	shell       *shell
 	publish     func(rack.Observation)
 
 	mu      sync.Mutex
@@ -60,10 +62,19 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 	}
 	switch job.Step.Action {
 	case rack.PushConfig:
+		if job.Step.SSH != nil {
+			return x.shell.configure(ctx, d, x.life(d), job.Step.SSH)
+		}
 		return x.push(ctx, d, job.Repeat)
 	case rack.BootInstaller:
+		if job.Step.SSH != nil {
+			return x.shell.bootInstaller(ctx, d, x.life(d), job.Step.SSH, job.Overwrites)
+		}
 		return x.device.BootInstaller(ctx, d.Address, job.Overwrites)
 	case rack.VerifyDevice:
+		if job.Step.SSH != nil {
+			return x.shell.verify(ctx, d, x.life(d), job.Step.SSH)
+		}
 		return x.verify(ctx, d, job.Image)
 	}
 	target, err := x.target(d)
@@ -94,6 +105,20 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 	return err
 }
 
+// life is which job a device lives by.
+func (x *executor) life(d *rack.Device) config.Life {
+	run, ticket := x.ticketOf(d.Name)
+	return config.Life{Run: run, Ticket: ticket, Image: x.images[d.Name]}
+}
+
+// receipt reads the receipt of a device, over whichever way its platform speaks.
+func (x *executor) receipt(ctx context.Context, d *rack.Device) (deviceapi.Receipt, error) {
+	if verify := x.shell.speaks(d); verify != nil {
+		return x.shell.receipt(ctx, d, x.life(d), verify)
+	}
+	return x.device.Receipt(ctx, d.Address)
+}
+
 // push configures a device. Of one that an earlier life of the agent may have
 // configured already the receipt is read first.
 func (x *executor) push(ctx context.Context, d *rack.Device, repeat bool) error {
@@ -122,7 +147,7 @@ func (x *executor) Receipt(ctx context.Context, device string) (rack.Observation
 	if !ok {
 		return rack.Observation{}, fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
 	}
-	got, err := x.device.Receipt(ctx, d.Address)
+	got, err := x.receipt(ctx, d)
 	if err != nil {
 		return rack.Observation{}, err
 	}
@@ -228,6 +253,9 @@ func (x *executor) Neighbours(ctx context.Context, device string) ([]rack.Observ
 	if !ok {
 		return nil, fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
 	}
+	if x.shell.speaks(d) != nil {
+		return nil, nil // its platform does not say how its neighbours are asked for
+	}
 	rows, err := x.device.Neighbours(ctx, d.Address)
 	if err != nil {
 		return nil, err
@@ -254,6 +282,9 @@ func (x *executor) MACTable(ctx context.Context, device string) ([]rack.Observat
 	d, ok := x.rack.Device(device)
 	if !ok {
 		return nil, fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
+	}
+	if x.shell.speaks(d) != nil {
+		return nil, nil // its platform does not say how its table is asked for
 	}
 	return x.device.MACTable(ctx, d.Address, device)
 }

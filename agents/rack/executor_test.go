@@ -29,7 +29,7 @@ func TestNeighboursOfASwitch(t *testing.T) {
 	}))
 	defer s.Close()
 	r := &rack.Rack{Name: "r1", Devices: []rack.Device{{Name: "tor-1", Role: rack.ToRSwitch, Address: netip.MustParseAddr("192.168.100.2")}}}
-	x := &executor{rack: r, device: deviceapi.New(func(ctx context.Context, network, _ string) (net.Conn, error) {
+	x := &executor{shell: &shell{}, rack: r, device: deviceapi.New(func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, network, s.Listener.Addr().String())
 	})}

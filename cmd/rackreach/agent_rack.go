@@ -70,7 +70,7 @@ func (a *agent) open(ctx context.Context, t terminal, kept *rackagent.Kept, show
 		return nil, errors.Join(err, s.close())
 	}
 	bundled, signedBy := p.Bundle.Words()
-	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env), LeaseFile: kept.Dir.Leases()}
+	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env), LeaseFile: kept.Dir.Leases(), HostKeys: kept.Dir.HostKeys(), Key: keys(t.env)}
 	registry := prometheus.NewRegistry()
 	if err := s.build(ctx, *g, o, registry, t.notes); err != nil {
 		return nil, errors.Join(err, s.close())

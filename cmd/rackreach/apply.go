@@ -258,7 +258,7 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 	if err != nil {
 		return err
 	}
-	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases()}
+	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases(), HostKeys: k.Dir.HostKeys(), Key: keys(t.env)}
 	if err := s.plug(ctx, *g, o, t.notes, d.metrics); err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -181,6 +181,11 @@ func checkLogins(r *rack.Rack, env func(string) (string, bool)) error {
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		of := map[string]string{}
+		if d.Access != nil && d.Access.Key != "" {
+			if _, err := keys(env)(d.Access.Key); err != nil {
+				return badInput(fmt.Errorf("key of access of %s: %w\nNothing was begun", d.Name, err))
+			}
+		}
 		if d.BMC != nil {
 			of["BMC"] = d.BMC.Credentials
 		}

@@ -341,7 +341,7 @@ func testPlatform(ctx context.Context, out io.Writer, set *platform.Set, d *plat
 	} else {
 		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		p := printer{w: w}
-		p.line("ROLE\tSTEP\tFAILS\tTHEN\t")
+		p.line("ROLE\tSTEP\tFAILS\tTHEN\tVERDICT")
 		for _, t := range trials {
 			mark := "as it should"
 			if !t.Right {

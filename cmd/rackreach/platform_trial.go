@@ -28,13 +28,13 @@ const trialReason = "trial"
 func tryPlatform(ctx context.Context, set *platform.Set, d *platform.Definition) ([]trial, error) {
 	var out []trial
 	for _, role := range d.Roles {
-		r := trialRack(role, d.Name)
+		r := trialRack(role, d)
 		o := simulate.Options{Rack: r, Platforms: set.Platforms(), Images: map[string]rack.Image{}, Racks: 1, Seed: 1, Faults: simulate.None()}
 		for i := range r.Devices {
 			o.Images[r.Devices[i].Name] = rack.Image{Name: "trial", Digest: "sha256:" + strings.Repeat("0", 64), Size: 1 << 30}
 		}
 		if problems := rack.Validate(r, o.Platforms); len(problems) > 0 {
-			return nil, fmt.Errorf("platform %s as a %s: %v", d.Name, role, problems[0])
+			return nil, fmt.Errorf("platform %s as a %s: %v", d.Name, role, problems[0].What)
 		}
 		well, err := try(ctx, o, role, simulate.Fault{})
 		if err != nil {
@@ -113,7 +113,7 @@ func try(ctx context.Context, o simulate.Options, role rack.Role, f simulate.Fau
 
 // trialRack is a rack with a device of each role, of which that of one has a platform
 // and those of the others are simulated ones.
-func trialRack(role rack.Role, name string) *rack.Rack {
+func trialRack(role rack.Role, d *platform.Definition) *rack.Rack {
 	at := func(network, host byte) netip.Addr { return netip.AddrFrom4([4]byte{10, network, 0, host}) }
 	bmc := func(host byte) *rack.BMC {
 		return &rack.BMC{Protocol: "ipmi", Address: at(1, host), Credentials: "env:TRIAL"}
@@ -130,7 +130,10 @@ func trialRack(role rack.Role, name string) *rack.Rack {
 	}
 	for i := range r.Devices {
 		if r.Devices[i].Role == role {
-			r.Devices[i].Platform = name
+			r.Devices[i].Platform = d.Name
+			if d.SpeaksSSH() {
+				r.Devices[i].Access = &rack.Access{Credentials: "env:TRIAL"}
+			}
 		}
 	}
 	return r

@@ -131,3 +131,11 @@ func credentials(env func(string) (string, bool)) func(reference string) (user, 
 		return user, password, nil
 	}
 }
+
+// keys reads what a reference of the rack file stands for, as a private key.
+func keys(env func(string) (string, bool)) func(reference string) ([]byte, error) {
+	return func(reference string) ([]byte, error) {
+		v, err := secret.Reader{Env: env}.Read(reference)
+		return []byte(v.Reveal() + "\n"), err
+	}
+}

@@ -30,7 +30,7 @@ type Ticket struct {
 	Image    rack.Image
 	Base     string // "http://HOST:PORT" as the device reaches the services; empty: Options.BaseURL
 	Open     bool   // closed tickets are known, and serve nothing
-	Native   bool // the device is installed by its system's own installer (Options.Native)
+	Native   bool   // the device is installed by its system's own installer (Options.Native)
 
 	// Overwrites is what the device holds that the job may overwrite, word for
 	// word as a report says it (Report.Holds); empty: nothing.

@@ -46,6 +46,8 @@ func (r *reader) exchange(n *yaml.Node, at, kind string) *rack.Exchange {
 	switch {
 	case len(x.Run) == 0:
 		r.Say(n.Line, "run: and a list of commands", "%s says nothing to the device", at)
+	case kind == "boot-device" && (len(x.Files)+len(x.Expect)+len(x.Confirm) > 0 || x.RevertAfter > 0):
+		r.Say(n.Line, "run only", "%s does more than to send the device into its installer", at)
 	case kind == "verify" && (len(x.Files) > 0 || len(x.Confirm) > 0 || x.RevertAfter > 0):
 		r.Say(n.Line, "run and expect only", "%s changes a device that it is to verify", at)
 	case kind == "verify" && !showsReceipt(x.Expect):

@@ -112,8 +112,8 @@ func (r *reader) kind(n *yaml.Node, m map[string]*yaml.Node, at string, s *rack.
 		s.Until = r.evidence(m[k], "evidence")
 		return
 	}
-	if (k == "configure" || k == "verify") && m[k].Kind == yaml.MappingNode {
-		s.Action = kinds[k]["simulated"]
+	if (k == "configure" || k == "verify" || k == "boot-device") && m[k].Kind == yaml.MappingNode {
+		s.Action = map[string]rack.Action{"configure": rack.PushConfig, "verify": rack.VerifyDevice, "boot-device": rack.BootInstaller}[k]
 		if x := r.Mapping(m[k], k, "ssh"); x != nil && x["ssh"] != nil {
 			s.SSH = r.exchange(x["ssh"], at, k)
 		}
@@ -183,14 +183,11 @@ func Does(s *rack.Step) string {
 	if s.Action == rack.Wait {
 		return "wait: " + string(s.Until)
 	}
-	if s.SSH != nil && s.Action == rack.PushConfig {
-		return "configure: ssh"
-	} else if s.SSH != nil {
-		return "verify: ssh"
-	}
 	for kind, words := range kinds {
 		for word, action := range words {
-			if action == s.Action {
+			if action == s.Action && s.SSH != nil {
+				return kind + ": ssh"
+			} else if action == s.Action {
 				return kind + ": " + word
 			}
 		}

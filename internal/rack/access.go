@@ -41,12 +41,12 @@ func (c *checker) reference(i int, field, text, holds string) {
 func (c *checker) access(i int, d *Device) {
 	p, known := c.platforms[d.Platform]
 	if d.Access == nil {
-		if known && p.speaksSSH() {
+		if known && p.SpeaksSSH() {
 			c.say("devices", i, "access", `access: {credentials: "env:NAME"}`, "no access: platform %s configures the device over SSH", shown(d.Platform))
 		}
 		return
 	}
-	if known && !p.speaksSSH() {
+	if known && !p.SpeaksSSH() {
 		c.say("devices", i, "access", "no access here", "platform %s does not log in to the device", shown(d.Platform))
 	}
 	c.reference(i, "access.credentials", d.Access.Credentials, "user:password")
@@ -55,8 +55,8 @@ func (c *checker) access(i int, d *Device) {
 	}
 }
 
-// speaksSSH reports whether a step of the platform logs in to the device.
-func (p *Platform) speaksSSH() bool {
+// SpeaksSSH reports whether a step of the platform logs in to the device.
+func (p *Platform) SpeaksSSH() bool {
 	for i := range p.Steps {
 		if p.Steps[i].SSH != nil {
 			return true

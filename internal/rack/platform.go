@@ -168,7 +168,7 @@ func (p *Platform) Fits(r Role) bool {
 }
 
 // Scaled returns the platform with every limit and backoff divided by speed,
-// but no limit below floor and no backoff below floor/20: a simulation runs
+// but no limit below floor, and no backoff and no time to confirm below floor/20: a simulation runs
 // faster than a rack, the machine it runs on does not.
 func (p Platform) Scaled(speed float64, floor time.Duration) Platform {
 	steps := make([]Step, len(p.Steps))
@@ -176,6 +176,11 @@ func (p Platform) Scaled(speed float64, floor time.Duration) Platform {
 	for i := range steps {
 		steps[i].Limit = max(time.Duration(float64(steps[i].Limit)/speed), floor)
 		steps[i].Backoff = max(time.Duration(float64(steps[i].Backoff)/speed), floor/20)
+		if x := steps[i].SSH; x != nil && x.RevertAfter > 0 {
+			scaled := *x
+			scaled.RevertAfter = max(time.Duration(float64(x.RevertAfter)/speed), floor/20)
+			steps[i].SSH = &scaled
+		}
 	}
 	p.Steps = steps
 	return p

@@ -38,6 +38,7 @@ type configuration struct {
 	Device string `json:"device"`
 	Run    string `json:"run"`
 	Ticket string `json:"ticket"`
+	VLAN   int    `json:"vlan"` // that the system is managed in; any but homeVLAN and 0 cuts it off
 	Ports  []struct {
 		Name string `json:"name"`
 	} `json:"ports"`
@@ -113,36 +114,46 @@ func (y *system) bootInstaller(w http.ResponseWriter, q *http.Request) {
 }
 
 func (y *system) configure(w http.ResponseWriter, q *http.Request, address netip.Addr, id identity) {
-	d := y.host.dev
 	body, err := io.ReadAll(http.MaxBytesReader(w, q.Body, maxConfig))
 	if err != nil {
 		http.Error(w, "read the configuration: "+err.Error(), http.StatusBadRequest)
 		return
 	}
+	switch err := y.commit(q.Context(), body, address, id); {
+	case errors.Is(err, errSilent):
+		panic(http.ErrAbortHandler) // net/http closes the connection without an answer
+	case err != nil:
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// errSilent is a system that does not answer.
+var errSilent = errors.New("no answer")
+
+// commit puts a configuration in force, or fails as it was told to. ctx is that of
+// whoever waits for it.
+func (y *system) commit(ctx context.Context, body []byte, address netip.Addr, id identity) error {
+	d := y.host.dev
 	if d.take(rack.Configuration, FaultHang) {
 		select {
-		case <-q.Context().Done(): // the agent gave up
+		case <-ctx.Done(): // the agent gave up
 		case <-y.ctx.Done():
 		}
-		panic(http.ErrAbortHandler) // net/http closes the connection without an answer
+		return errSilent
 	}
 	if d.take(rack.Configuration, FaultError) {
-		http.Error(w, "commit failed: no space left on device (injected)", http.StatusInternalServerError)
-		return
+		return errors.New("commit failed: no space left on device (injected)")
 	}
 	c, err := parseConfig(body)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
+		return err
 	}
 	if pause(y.ctx, d.sim.tempo.around(applyConfig, d.spec.Name, "config", 0)) != nil {
-		panic(http.ErrAbortHandler) // going down
+		return errSilent // going down
 	}
-	if err := y.apply(body, c, address, id); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
+	return y.apply(body, c, address, id)
 }
 
 // apply puts a configuration in force and keeps it across reboots.

@@ -99,6 +99,8 @@ func (f *fabric) find(to netip.AddrPort) (*end, netip.AddrPort, <-chan struct{})
 	switch to.Port() {
 	case portAPI:
 		return e, f.services[e], f.changed
+	case portShell:
+		return e, f.shells[e], f.changed
 	case portIPMI:
 		return e, f.bmcs[e], f.changed
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,8 +16,10 @@ import (
 type disk struct {
 	bootable bool
 	receipt  receipt
-	config   []byte // as it was pushed; nil: none yet
-	foreign  string // data that nobody here wrote; empty: none
+	config   []byte             // as it was pushed; nil: none yet
+	files    map[string][]byte  // of the installed system; never changed in place
+	hostKey  ed25519.PrivateKey // of the installed system; nil: none yet
+	foreign  string             // data that nobody here wrote; empty: none
 }
 
 // States of a receipt.

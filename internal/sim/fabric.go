@@ -73,6 +73,7 @@ type fabric struct {
 	ends     []*end
 	holders  map[netip.Addr]*end     // who holds an address now
 	services map[*end]netip.AddrPort // real TCP address of an end's device API
+	shells   map[*end]netip.AddrPort // and of its SSH server
 	bmcs     map[*end]netip.AddrPort // real UDP address of an end's BMC
 	conns    map[*conn]struct{}      // established TCP connections
 	changed  chan struct{}           // closed and replaced at every change
@@ -85,7 +86,7 @@ type fabric struct {
 
 func newFabric(r *rack.Rack, rec *record) *fabric {
 	f := &fabric{rec: rec, top: newTopology(r), switches: map[string]*switchState{}, holders: map[netip.Addr]*end{},
-		services: map[*end]netip.AddrPort{}, bmcs: map[*end]netip.AddrPort{}, conns: map[*conn]struct{}{},
+		services: map[*end]netip.AddrPort{}, shells: map[*end]netip.AddrPort{}, bmcs: map[*end]netip.AddrPort{}, conns: map[*conn]struct{}{},
 		changed: make(chan struct{}), dropSeen: map[[2]string]bool{}}
 	for i := range r.Devices {
 		if d := &r.Devices[i]; d.Role.IsSwitch() {
@@ -269,6 +270,7 @@ func (f *fabric) release(e *end) {
 		}
 	}
 	delete(f.services, e)
+	delete(f.shells, e)
 	for c := range f.conns {
 		if c.end == e {
 			delete(f.conns, c)
@@ -278,11 +280,11 @@ func (f *fabric) release(e *end) {
 	f.notify()
 }
 
-// offer says where an end's device API really listens.
-func (f *fabric) offer(e *end, real netip.AddrPort) {
+// offer says where an end's device API and its SSH server really listen.
+func (f *fabric) offer(e *end, api, shell netip.AddrPort) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.services[e] = real
+	f.services[e], f.shells[e] = api, shell
 	f.notify()
 }
 

@@ -27,6 +27,7 @@ const (
 	kindInstallRefused    = "install-refused" // the disk holds something that the job does not name: the same
 	kindBooted            = "booted"
 	kindConfigApplied     = "config-applied"
+	kindConfigReverted    = "config-reverted"
 	kindReceiptRead       = "receipt-read"
 	kindFault             = "fault"
 )

@@ -82,15 +82,28 @@ func (y *system) serve(e *end, address netip.Addr, id identity) error {
 	if err != nil {
 		return err
 	}
+	console, err := net.Listen("tcp4", loopback().String())
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	at, shellAt := l.Addr().(*net.TCPAddr).AddrPort(), console.Addr().(*net.TCPAddr).AddrPort()
+	shell, err := y.newShell(e, address, id, at, shellAt)
+	if err != nil {
+		return errors.Join(err, l.Close(), console.Close())
+	}
 	srv := &http.Server{Handler: y.api(address, id), ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	if !s.spawn(func() {
 		if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.fail(err)
 		}
+	}) || !s.spawn(func() {
+		if err := shell.serve(console); err != nil {
+			s.fail(err)
+		}
 	}) {
-		return errors.Join(srv.Close(), ignoreClosed(l.Close()))
+		return errors.Join(srv.Close(), ignoreClosed(l.Close()), ignoreClosed(console.Close()))
 	}
-	s.fabric.offer(e, l.Addr().(*net.TCPAddr).AddrPort())
+	s.fabric.offer(e, at, shellAt)
 	if !d.spec.Role.IsSwitch() {
 		for _, other := range d.nics {
 			if other != e {

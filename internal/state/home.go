@@ -107,7 +107,7 @@ func (d Dir) Socket() string { return filepath.Join(string(d), "api.sock") }
 // Leases is the path of what its DHCP service has acknowledged.
 func (d Dir) Leases() string { return d.file("leases") }
 
-// HostKeys is the path of the SSH keys that its devices are known by.
+// HostKeys is the path of the SSH host keys that installed devices showed first.
 func (d Dir) HostKeys() string { return d.file("hostkeys") }
 
 // Cache is where the agent of the rack keeps images that come from elsewhere.
