@@ -71,3 +71,4 @@ if [ "$rr_sum" != '5647f05ec18958947d32874eeb788fa396a05d0bab7c1b71f112ceb7e9b31
 	if [ "$rr_holds" != "$rr_overwrites" ]; then rr_stop refused "$rr_holds"; fi
 fi
 echo "rackreach: the disk is /dev/$rr_disk"
+rr_judged=$rr_disk # who has read the script up to here may write on it
