@@ -143,8 +143,8 @@ func TestNothingIsWritten(t *testing.T) {
 		"far too small":       {4 << 20, nil, "failed", "the disk is too small, and nothing was written"},
 		"a wrong index":       {diskSize, func(a *agent, _ *os.File) { a.index[20]++ }, "failed", "its index of frames has another digest"},
 		"another image":       {diskSize, func(a *agent, _ *os.File) { a.job.Image.Raw.Size++ }, "failed", "of another image"},
-		"foreign data":        {diskSize, func(_ *agent, f *os.File) { _, _ = f.WriteAt([]byte("XFSB"), 0) }, "refused", "foreign:xfs 00000000-0000-0000-0000-000000000000"},
-		"another text":        {diskSize, func(a *agent, f *os.File) { a.job.Overwrites = "foreign:ext4"; _, _ = f.WriteAt([]byte{1}, 9<<20) }, "refused", "foreign:unknown data at byte 9437184"},
+		"foreign data":        {diskSize, func(_ *agent, f *os.File) { _, _ = f.WriteAt([]byte("XFSB"), 0) }, "refused", "foreign:xfs 00000000-0000-0000-0000-000000000000, sum "},
+		"another text":        {diskSize, func(a *agent, f *os.File) { a.job.Overwrites = "foreign:ext4"; _, _ = f.WriteAt([]byte{1}, 9<<20) }, "refused", "foreign:unknown data at byte 9437184, sum "},
 		"another disk wanted": {diskSize, func(a *agent, _ *os.File) { a.job.Install.Disk.Serial = "DISK-2" }, "failed", "it is not certain which disk is meant, and nothing was written"},
 	} {
 		t.Run(name, func(t *testing.T) {
