@@ -16,6 +16,7 @@ import (
 type Content struct {
 	Receipt *Receipt // nil: none
 	Foreign string   // data that no receipt of this disk stands for
+	Table   string   // see tableOf
 }
 
 // Holds names the content to whoever wants to overwrite it, word for word the same
@@ -63,15 +64,15 @@ func Inspect(r io.ReaderAt, size int64, serial string) (Content, error) {
 			continue
 		}
 		if receipt.Disk != serial {
-			return Content{Foreign: foreign("the receipt of another disk, ", table, start, end, size)}, nil
+			return Content{Table: table, Foreign: foreign("the receipt of another disk, ", table, start, end, size)}, nil
 		}
-		if receipt.State == Installed && receipt.Table != table {
-			return Content{Foreign: foreign("not what its receipt says: ", table, start, end, size)}, nil
+		if receipt.Table != table && !(receipt.State == Writing && receipt.tableInPart(table, start)) {
+			return Content{Table: table, Foreign: foreign("not what its receipt says: ", table, start, end, size)}, nil
 		}
-		return Content{Receipt: receipt}, nil
+		return Content{Table: table, Receipt: receipt}, nil
 	}
 	if what, _ := found(start, end, size); table != "" || what != "" {
-		return Content{Foreign: foreign("", table, start, end, size)}, nil
+		return Content{Table: table, Foreign: foreign("", table, start, end, size)}, nil
 	}
 	at, in, err := firstData(r, start, end, size)
 	if err != nil {

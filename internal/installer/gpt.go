@@ -158,10 +158,18 @@ func sealed(raw []byte) []byte {
 
 // protect lets the entry of the protective MBR cover the disk (UEFI 2.10 §5.2.3).
 func protect(start []byte, blocks int64) {
+	if at := protective(start); at != 0 {
+		binary.LittleEndian.PutUint32(start[at+12:], uint32(min(blocks-1, 0xffffffff)))
+	}
+}
+
+// protective is where the entry is in an MBR that says that there is a GPT; 0: there is
+// none.
+func protective(start []byte) int {
 	for at := 446; at < 510; at += 16 {
 		if start[at+4] == 0xee {
-			binary.LittleEndian.PutUint32(start[at+12:], uint32(min(blocks-1, 0xffffffff)))
-			return
+			return at
 		}
 	}
+	return 0
 }

@@ -30,6 +30,7 @@ type installation struct {
 	j    *job.Job
 	disk job.Disk
 	t    *target
+	had  string // the partition table that the disk had, see tableOf
 	src  *source
 	w    *writer // nil until the image is begun
 }
@@ -66,7 +67,7 @@ func (n *installation) do(ctx context.Context) error {
 	if x.RawSize > n.t.size-Reserve {
 		return fmt.Errorf("%w: %s has %d bytes, and the image needs %d", ErrTooSmall, n.disk.Path, n.t.size, x.RawSize+Reserve)
 	}
-	r := &Receipt{Rack: n.j.Rack, Device: n.j.Device, Run: n.j.Run, Ticket: n.j.Ticket, Image: n.j.Image.Name, Digest: n.j.Image.Digest, State: Writing, Disk: n.disk.Serial}
+	r := &Receipt{Rack: n.j.Rack, Device: n.j.Device, Run: n.j.Run, Ticket: n.j.Ticket, Image: n.j.Image.Name, Digest: n.j.Image.Digest, State: Writing, Table: n.had, Disk: n.disk.Serial}
 	if err := n.leave(r, tailAt(n.t.size)); err != nil { // from here on the disk is ours
 		return err
 	}
@@ -90,6 +91,10 @@ func (n *installation) do(ctx context.Context) error {
 // finish makes the disk bootable, and leaves the receipt last.
 func (n *installation) finish(ctx context.Context, r *Receipt) error {
 	start := n.w.first
+	r.Table = tableOf(start)
+	if err := n.leave(r, tailAt(n.t.size)); err != nil {
+		return err
+	}
 	if n.j.Install.Grow {
 		g, err := grow(start, n.t.size, n.t.block)
 		if err != nil {
@@ -110,7 +115,7 @@ func (n *installation) finish(ctx context.Context, r *Receipt) error {
 	if err := n.extras(ctx, start); err != nil {
 		return err
 	}
-	r.State, r.Table = Installed, tableOf(start)
+	r.State = Installed
 	if n.roomAtHead(start) {
 		if err := n.leave(r, headAt); err != nil {
 			return err
