@@ -56,6 +56,17 @@ func parseGPTHeader(start []byte, block int) (*gptHeader, error) {
 	return h, nil
 }
 
+// gptBlock is the size of the blocks that a table at the start of a disk counts in, in
+// bytes; 0: there is none, or an MBR, which does not say.
+func gptBlock(start []byte) int {
+	for _, block := range []int{usualBlock, page} {
+		if _, err := parseGPTHeader(start, block); err == nil {
+			return block
+		}
+	}
+	return 0
+}
+
 // table reads the entries, which must be whole in start.
 func (h *gptHeader) table(start []byte) ([]byte, error) {
 	if h.entries < 1 || h.entries > 1024 || h.entrySize != 128 || h.entriesAt < 2 || h.entriesAt > int64(len(start)/h.block) {

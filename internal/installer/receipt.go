@@ -108,7 +108,7 @@ func parseReceipt(b []byte) (*Receipt, error) {
 // tableOf names the partition table at the start of a disk: the GUID of a GPT, the
 // signature of an MBR; empty: there is none. A table that grows keeps its name.
 func tableOf(start []byte) string {
-	for _, block := range []int{512, page} {
+	if block := gptBlock(start); block != 0 {
 		if h, err := parseGPTHeader(start, block); err == nil {
 			return "gpt " + guid(h.disk[:])
 		}
