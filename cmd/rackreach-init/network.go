@@ -55,7 +55,7 @@ type lease struct {
 // bringUp brings all interfaces up, and gives an address to the named one, or to the
 // first that is answered.
 func bringUp(ctx context.Context, mac net.HardwareAddr, say func(string)) (*network, error) {
-	links, err := up(mac)
+	links, err := up(mac, say)
 	if err != nil {
 		return nil, err
 	}
@@ -78,24 +78,35 @@ func bringUp(ctx context.Context, mac net.HardwareAddr, say func(string)) (*netw
 }
 
 // up brings them up, and returns those that may get an address.
-func up(mac net.HardwareAddr) (out []netlink.Link, err error) {
+func up(mac net.HardwareAddr, say func(string)) ([]netlink.Link, error) {
 	all, err := netlink.LinkList()
 	if err != nil {
 		return nil, fmt.Errorf("list the network interfaces: %w", err)
 	}
+	return raise(all, mac, netlink.LinkSetUp, say)
+}
+
+// raise brings all up that can be: what one card lacks, such as a firmware file, the
+// others need not.
+func raise(all []netlink.Link, mac net.HardwareAddr, setUp func(netlink.Link) error, say func(string)) (out []netlink.Link, err error) {
 	var seen []string
+	var broken error
 	for _, l := range all {
 		a := l.Attrs()
 		ethernet := l.Type() == "device" && len(a.HardwareAddr) == 6
 		if !ethernet && a.Flags&net.FlagLoopback == 0 {
 			continue
 		}
-		if err := netlink.LinkSetUp(l); err != nil {
-			return nil, fmt.Errorf("bring up interface %s: %w", a.Name, err)
+		err := setUp(l)
+		if err != nil {
+			err = fmt.Errorf("interface %s cannot be brought up: %w", a.Name, err)
+			say(err.Error())
 		}
 		if ethernet && a.Flags&net.FlagLoopback == 0 {
 			seen = append(seen, a.HardwareAddr.String())
-			if mac == nil || slices.Equal(mac, a.HardwareAddr) {
+			if err != nil {
+				broken = errors.Join(broken, err)
+			} else if mac == nil || slices.Equal(mac, a.HardwareAddr) {
 				out = append(out, l)
 			}
 		}
@@ -103,6 +114,8 @@ func up(mac net.HardwareAddr) (out []netlink.Link, err error) {
 	switch {
 	case len(seen) == 0:
 		return nil, errors.New("there is no network interface: is its driver in the initramfs?")
+	case len(out) == 0 && broken != nil:
+		return nil, fmt.Errorf("no network interface is left that may be used: %w", broken)
 	case len(out) == 0:
 		return nil, fmt.Errorf("no network interface has the MAC %s of the boot loader; there are %s", mac, strings.Join(seen, ", "))
 	}

@@ -252,3 +252,14 @@ func TestSecretsStayInTheirFiles(t *testing.T) {
 		}
 	}
 }
+
+// A template that includes itself is an error, and not the end of the agent.
+func TestTemplateThatIncludesItself(t *testing.T) {
+	j := jobs(t)["preseed"]
+	for _, own := range []string{`{{include "preseed.cfg" . | plain}}`, `{{define "a"}}{{include "b" . | plain}}{{end}}{{define "b"}}{{template "a" .}}{{end}}{{template "a" .}}`} {
+		j.Template = []byte(own)
+		if _, err := j.File("preseed.cfg"); err == nil || !strings.Contains(err.Error(), "includes itself") {
+			t.Errorf("%.300v", err)
+		}
+	}
+}

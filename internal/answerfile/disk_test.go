@@ -20,6 +20,7 @@ type disk struct {
 	removable    bool
 	holds        string // at its begin
 	tail         string // at its end
+	middle       string // at 3 MiB
 }
 
 // machine lays a machine's disks out as the kernel shows them, below a folder.
@@ -52,6 +53,9 @@ func machine(t *testing.T, disks []disk) (dir string) {
 		b := make([]byte, d.mib<<20)
 		copy(b, d.holds)
 		copy(b[len(b)-len(d.tail):], d.tail)
+		if d.middle != "" {
+			copy(b[3<<20:], d.middle)
+		}
 		put("dev/"+d.name, string(b))
 	}
 	return dir
@@ -65,6 +69,13 @@ func contentOf(d disk) string {
 	return fmt.Sprintf("foreign:content-%x", sha256.Sum256(b))
 }
 
+// middleOf is the same of one whose ends are blank: all samples of 64 KiB from 1 MiB on.
+func middleOf(d disk) string {
+	b := make([]byte, 4<<20)
+	copy(b[2<<20:], d.middle)
+	return fmt.Sprintf("foreign:content-%x", sha256.Sum256(b))
+}
+
 // TestDiskScript runs disk.sh on machines that are made of files: it goes on with one
 // disk, the meant one, and only when nothing is lost on it that the ticket does not
 // name. Everything else is told to the agent, and ends it.
@@ -73,6 +84,7 @@ func TestDiskScript(t *testing.T) {
 	other := disk{name: "nvme0n1", serial: "S2", mib: 8}
 	foreign, tailed := blank, blank
 	foreign.holds, tailed.tail = "EFI PART", "EFI PART"
+	inside := disk{name: "sda", mib: 8, middle: "a file system whose table was wiped"}
 	stick := disk{name: "sdb", mib: 4, removable: true}
 	for _, x := range []struct {
 		what       string
@@ -92,6 +104,8 @@ func TestDiskScript(t *testing.T) {
 		{"serial and size disagree", []disk{blank, other}, rack.DiskRule{Serial: "S1", MinSize: 5 << 20}, "", "", Failed + " no disk is as the rack file says under install.disk"},
 		{"foreign data", []disk{foreign}, rack.DiskRule{}, "", "", Refused + " " + contentOf(foreign)},
 		{"foreign data at its end", []disk{tailed}, rack.DiskRule{}, "", "", Refused + " " + contentOf(tailed)},
+		{"foreign data between its ends", []disk{inside}, rack.DiskRule{}, "", "", Refused + " " + middleOf(inside)},
+		{"foreign data between its ends that is named", []disk{inside}, rack.DiskRule{}, middleOf(inside), "sda", ""},
 		{"foreign data that is named", []disk{foreign}, rack.DiskRule{}, contentOf(foreign), "sda", ""},
 		{"other foreign data than is named", []disk{tailed}, rack.DiskRule{}, contentOf(foreign), "", Refused + " " + contentOf(tailed)},
 		{"a blank one, when others are named", []disk{blank}, rack.DiskRule{}, contentOf(foreign), "sda", ""},

@@ -88,10 +88,16 @@ func (j *Job) Args() []string {
 
 func (j *Job) url(file string) string { return j.Base + "/" + file }
 
-// maxReport is how many bytes of a disk, at each of its ends, are looked at to find
-// whether it is blank: partition tables, the heads of file systems, LVM and RAID
-// members, and their copies at the end are there.
-const lookedAt = 1 << 20
+// What of a disk is looked at to find whether it is blank.
+const (
+	// lookedAt is how many bytes at each of its ends: partition tables, the heads of file
+	// systems, LVM and RAID members, and their copies at the end are there.
+	lookedAt = 1 << 20
+	// samples is how many samples of sampled bytes in between, which a disk whose tables
+	// were wiped still has: 64 seeks take a slow disk a second.
+	samples = 64
+	sampled = 64 << 10
+)
 
 // values are what templates print.
 type values struct {
@@ -111,7 +117,9 @@ type values struct {
 	Overwrites                       string
 	Blank                            string // SHA-256 of both ends of a disk that holds nothing
 	BlankHead                        string // of the first end
+	BlankMiddle                      string // of the samples between
 	LookedAt                         int
+	Samples                          int
 	PasswordHash                     Secret
 	HasPassword                      bool
 	Keys                             []string
@@ -141,7 +149,7 @@ func (j *Job) values() (*values, *rack.Install, error) {
 		Address: d.Address.String(), Netmask: netmask(prefix), CIDR: netip.PrefixFrom(d.Address, prefix.Bits()).String(),
 		DNS: j.Rack.Services.DNS, NTP: j.Rack.Services.NTP, Static: x.Static, Source: x.Source,
 		DiskPath: x.Disk.Path, DiskSerial: x.Disk.Serial, DiskMin: x.Disk.MinSize, DiskMax: x.Disk.MaxSize,
-		Overwrites: j.Overwrites, Blank: zeros(2 * lookedAt), BlankHead: zeros(lookedAt), LookedAt: lookedAt,
+		Overwrites: j.Overwrites, Blank: zeros(2 * lookedAt), BlankHead: zeros(lookedAt), BlankMiddle: zeros(samples * sampled), LookedAt: lookedAt, Samples: samples,
 		PasswordHash: j.PasswordHash, HasPassword: !j.PasswordHash.IsZero(), Keys: x.Keys,
 		Base: j.Base, Installed: j.url(Installed), Failed: j.url(Failed), Refused: j.url(Refused), Installer: x.Installer,
 	}

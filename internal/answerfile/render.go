@@ -20,6 +20,7 @@ var embedded embed.FS
 const (
 	MaxTemplate = 256 << 10 // bytes of a template of a bundle
 	maxRendered = 512 << 10 // bytes of a rendered file
+	maxDepth    = 8         // includes within each other
 )
 
 // ErrNoFile says that an installer has no file of that name. It is wrapped.
@@ -64,7 +65,12 @@ func render(installer rack.Installer, name string, own []byte, v *values) ([]byt
 		return nil, fmt.Errorf("template of %s: %d bytes: at most %d are possible", name, len(own), MaxTemplate)
 	}
 	t := template.New("").Option("missingkey=error").Funcs(escapers)
+	depth := 0
 	t.Funcs(template.FuncMap{"include": func(part string, v any) (rendered, error) {
+		if depth++; depth > maxDepth {
+			return "", fmt.Errorf("%.80q: %w", part, errDeep)
+		}
+		defer func() { depth-- }()
 		out := &bounded{}
 		err := t.ExecuteTemplate(out, part, v)
 		return rendered(out.String()), err
@@ -114,6 +120,9 @@ func parseAll(t *template.Template, installer rack.Installer, name string, own [
 	}
 	return nil
 }
+
+// errDeep ends what would end the process: each include has a stack of its own.
+var errDeep = fmt.Errorf("more than %d includes within each other: it includes itself", maxDepth)
 
 // bounded is a buffer that does not grow without end.
 type bounded struct{ bytes.Buffer }

@@ -324,6 +324,14 @@ func (d *life) allowed(s rack.Step) bool {
 	return (!s.OnRetry || d.restarts) && (!s.OnReimage || d.reimaged)
 }
 
+// overtaken reports whether a device said, after this step had failed, that its
+// installation is over: then the step goes on, and what leads to it is not done again.
+func (d *life) overtaken(step string) bool {
+	i, ends := d.index(step), d.platform.TicketEnds
+	_, over := d.satisfied(ends)
+	return over && d.failure != nil && d.failure.Detail.Step == step && i >= 0 && d.platform.Steps[i].Until == ends
+}
+
 // due is the step that has to come before the one of index i, or "": in its
 // phase, from the next one on, that is not passed over.
 func (d *life) due(phase rack.Phase, i int) string {

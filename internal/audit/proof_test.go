@@ -175,6 +175,9 @@ func TestEveryRuleRed(t *testing.T) {
 			s.insert(i+1, stepEvent(rack.StepStarted, s2, rack.Discovery, "bmc-login", 2))
 		}},
 		{name: "a step of no platform", rule: ruleSteps, change: func(s *story) { s.events[s.at(1, rack.StepStarted, s2, "bmc-login")].Detail.Step = "dance" }},
+		{name: "the step that failed, without a sign that it did not", from: "r1-happy", rule: ruleSteps, change: func(s *story) {
+			seenInONIE(s, proof(s, "tor-1", rack.DHCPNOS)+1)
+		}},
 		{name: "a retry without its own steps", rule: ruleSteps, change: func(s *story) {
 			s.drop(s.at(1, rack.StepStarted, s2, "boot-device-again"), s.at(1, rack.StepCompleted, s2, "boot-device-again"))
 		}},
@@ -314,6 +317,21 @@ func proof(s *story, device string, e rack.Evidence) int {
 
 // What operators may order, what implies evidence, and what has only just
 // closed: changed journals that must still hold.
+// seenInONIE lets the installation of tor-1 fail at i, and its step be begun again where it
+// is completed.
+func seenInONIE(s *story, i int) {
+	in := rack.Installation
+	o := *s.events[s.at(1, rack.Observed, "tor-1", "")].Detail.Seen
+	o.Proves = rack.DHCPONIE
+	done := s.at(1, rack.StepCompleted, "tor-1", "install")
+	s.events[done].Detail.Attempt = 2
+	s.insert(done, stepEvent(rack.StepStarted, "tor-1", in, "install", 2))
+	failed := stepEvent(rack.StepFailed, "tor-1", in, "install", 1)
+	failed.Detail.Error = "back in ONIE"
+	s.insert(i, failed)
+	s.insert(i, event(rack.Observed, "tor-1", rack.Detail{Seen: &o}))
+}
+
 func TestGreen(t *testing.T) {
 	in, dis := rack.Installation, rack.Discovery
 	again := func(attempt int) []rack.Event {
@@ -374,6 +392,7 @@ func TestGreen(t *testing.T) {
 			}
 			s.later(i+1, grace-200*time.Millisecond)
 		}},
+		{"taken for failed, then up with its system", "r1-happy", func(s *story) { seenInONIE(s, proof(s, "tor-1", rack.DHCPNOS)) }},
 		{"the report implies the transfers", "r1-happy", func(s *story) {
 			i := proof(s, "server-03", rack.ReportedInstalled)
 			s.move(i, s.at(1, rack.StepCompleted, "server-03", "boot-loader"))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -155,37 +156,79 @@ func (c *conn) Close() error {
 // writer hides ReadFrom.
 type writer struct{ io.Writer }
 
-// listener bounds the open connections; further ones wait unaccepted.
+// listener bounds the open connections, in all, where further ones wait unaccepted, and
+// of one address, where they are closed.
 type listener struct {
 	net.Listener
 	slots chan struct{}
 	done  chan struct{} // closed by Close
 	once  sync.Once
+
+	mu    sync.Mutex
+	hosts map[netip.Addr]int // connections of each address; no zeros
 }
 
 func newListener(l net.Listener, most int) *listener {
-	return &listener{Listener: l, slots: make(chan struct{}, most), done: make(chan struct{})}
+	return &listener{Listener: l, slots: make(chan struct{}, most), done: make(chan struct{}), hosts: map[netip.Addr]int{}}
 }
 
-// Accept waits for a place, then for a connection.
+// Accept waits for a place, then for a connection of somebody who has not too many.
 func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case l.slots <- struct{}{}:
 	case <-l.done:
 		return nil, net.ErrClosed
 	}
-	free := sync.OnceFunc(func() { <-l.slots })
-	c, err := l.Listener.Accept()
-	if err != nil {
-		free()
-		return nil, err
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			<-l.slots
+			return nil, err
+		}
+		host := hostOf(c)
+		if !l.enter(host) {
+			_ = c.Close() // nothing was said on it
+			continue
+		}
+		out := &conn{Conn: c, free: sync.OnceFunc(func() { l.leave(host); <-l.slots })}
+		if tcp, ok := c.(*net.TCPConn); ok && tcp.SetWriteBuffer(sendBuffer) != nil {
+			// The peer is gone already: the first write says so.
+			out.broken = true
+		}
+		return out, nil
 	}
-	out := &conn{Conn: c, free: free}
-	if tcp, ok := c.(*net.TCPConn); ok && tcp.SetWriteBuffer(sendBuffer) != nil {
-		// The peer is gone already: the first write says so.
-		out.broken = true
+}
+
+// hostOf is whose connection it is; invalid: that of a machine which is not bounded by
+// itself. Devices are never at a loopback address, all of a simulated rack's are.
+func hostOf(c net.Conn) netip.Addr {
+	a, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok || a.IP.IsLoopback() {
+		return netip.Addr{}
 	}
-	return out, nil
+	return a.AddrPort().Addr().Unmap()
+}
+
+// enter counts one in, unless its address has all that it may have.
+func (l *listener) enter(host netip.Addr) bool {
+	if !host.IsValid() {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hosts[host] == maxPerHost {
+		return false
+	}
+	l.hosts[host]++
+	return true
+}
+
+func (l *listener) leave(host netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hosts[host]--; l.hosts[host] <= 0 {
+		delete(l.hosts, host)
+	}
 }
 
 // Close implements net.Listener.

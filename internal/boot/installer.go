@@ -73,6 +73,16 @@ func (s *Services) jobOf(t Ticket) job.Job {
 	return j
 }
 
+// rawOf is what the disk image of a ticket holds; ok is false for any other image.
+func (s *Services) rawOf(t Ticket) (raw job.Blob, ok bool) {
+	store, ok := s.o.Images.(DiskImages)
+	if !ok {
+		return job.Blob{}, false
+	}
+	raw, _, ok = store.Disk(t.Image.Name)
+	return raw, ok
+}
+
 // diskScript is the iPXE script of a ticket for a disk image; ok is false for any other,
 // and when the bundle has no installer.
 func (s *Services) diskScript(t Ticket) (script string, ok bool) {
@@ -131,6 +141,9 @@ func (s *Services) handleInstaller(mux *http.ServeMux) {
 			p, err := job.ParseProgress(b)
 			if err != nil {
 				return err
+			}
+			if raw, ok := s.rawOf(e.ticket); !ok || p.Total != raw.Size {
+				return fmt.Errorf("%w: its total is not the %d bytes of its image", job.ErrSaid, raw.Size)
 			}
 			e.served.told.progress.Store(&p)
 			// It has all of the image, also what an earlier life of the agent served.

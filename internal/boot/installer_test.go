@@ -63,6 +63,7 @@ func TestDiskImage(t *testing.T) {
 		{"/hardware/", b.closed.Token, `{}`, 409},
 		{"/progress/", b.open.Token, `{"phase":"writing","written":5,"checked":3,"total":9}`, 204},
 		{"/progress/", b.open.Token, `{"phase":"writing","written":5,"checked":6,"total":9}`, 400},
+		{"/progress/", b.open.Token, `{"phase":"finishing","written":1,"checked":1,"total":1}`, 400}, // of another image
 		{"/progress/", b.open.Token, strings.Repeat(" ", job.MaxProgress+1), 400},
 		{"/progress/", b.closed.Token, `{}`, 409},
 		{"/progress/", Token([]byte("s"), "unknown"), `{}`, 404},
@@ -73,6 +74,9 @@ func TestDiskImage(t *testing.T) {
 	}
 	if got, _, _ := b.do("GET", "/frames/"+b.closed.Token, nil); got != 410 {
 		t.Errorf("frames of a closed ticket: %d", got)
+	}
+	if served, size := b.Progress("server-01"); served != 0 || size == 0 || len(b.evidence()) != 0 {
+		t.Errorf("%d of %d bytes count as served, %v", served, size, b.evidence())
 	}
 	if h := b.Hardware("server-01"); h == nil || h.Serial != "X 1" || b.Hardware("server-02") != nil {
 		t.Errorf("hardware %+v", h)

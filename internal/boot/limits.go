@@ -4,9 +4,12 @@ import "time"
 
 // Bounds of what strangers may take.
 const (
-	// maxConns bounds open HTTP connections: a full rack with several each.
-	// Further ones wait in the listener's queue.
-	maxConns = 256
+	// maxConns bounds open HTTP connections: 64 installers that fetch over eight each,
+	// and say how far they are. Further ones wait in the listener's queue.
+	maxConns = 640
+	// maxPerHost bounds those of one address, so that no device keeps the others out.
+	// Further ones are closed.
+	maxPerHost = 32
 	// maxReport bounds a report's body, in bytes.
 	maxReport = 4 << 10
 	// maxMessage bounds the device's own words in a report, in bytes.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rackreach/rackreach/internal/printable"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -147,12 +148,12 @@ func (s *Services) takeNativeReport(base context.Context, w http.ResponseWriter,
 		s.refuse(w, "report", fmt.Sprintf("at most %d bytes of words", maxReport), http.StatusBadRequest)
 		return
 	}
-	report := Report{Ticket: e.ticket, State: state, Message: printable(string(b), maxMessage), Remote: r.RemoteAddr}
+	report := Report{Ticket: e.ticket, State: state, Message: printable.Line(string(b), maxMessage), Remote: r.RemoteAddr}
 	switch state {
 	case Installed:
 		report.Digest = e.ticket.Image.Digest
 	case KeptBack:
-		report.Holds = printable(string(b), maxHolds)
+		report.Holds = printable.Line(string(b), maxHolds)
 		if !strings.HasPrefix(report.Holds, "receipt:") && !strings.HasPrefix(report.Holds, "foreign:") {
 			s.refuse(w, "report", "the body must be receipt:RUN/TICKET or foreign:TEXT, what the disk holds", http.StatusBadRequest)
 			return

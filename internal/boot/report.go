@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/rackreach/rackreach/internal/printable"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -71,7 +70,7 @@ func parseReport(r io.Reader) (Report, error) {
 	if err := json.Unmarshal(b, &in); err != nil {
 		return Report{}, fmt.Errorf(`%w: write {"state":"installed","message":"…","digest":"sha256:…"}`, errReport)
 	}
-	holds := printable(in.Holds, maxHolds)
+	holds := printable.Line(in.Holds, maxHolds)
 	switch {
 	case in.State != Installed && in.State != Failed && in.State != KeptBack:
 		return Report{}, fmt.Errorf("%w: state must be %q, %q or %q", errReport, Installed, Failed, KeptBack)
@@ -82,7 +81,7 @@ func parseReport(r io.Reader) (Report, error) {
 	case in.State == Installed && in.Digest == "":
 		return Report{}, fmt.Errorf("%w: digest of what was installed is missing", errReport)
 	}
-	out := Report{State: in.State, Message: printable(in.Message, maxMessage), Digest: in.Digest}
+	out := Report{State: in.State, Message: printable.Line(in.Message, maxMessage), Digest: in.Digest}
 	if out.State == KeptBack {
 		out.Holds = holds
 	}
@@ -93,25 +92,4 @@ func parseReport(r io.Reader) (Report, error) {
 func validDigest(s string) bool {
 	hexed, ok := strings.CutPrefix(s, "sha256:")
 	return ok && len(hexed) == 64 && validToken(hexed[:32]) && validToken(hexed[32:])
-}
-
-// printable makes one printable line of a stranger's text, of at most so many
-// bytes: what would move a cursor, break a line or turn the writing direction
-// becomes a space.
-func printable(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) <= most {
-		return s
-	}
-	cut := most - len("…")
-	for !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
 }

@@ -4,6 +4,7 @@ package installer
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 type Content struct {
 	Receipt *Receipt // nil: none
 	Foreign string   // data that no receipt of this disk stands for
+	Table   string   // see tableOf
 }
 
 // Holds names the content to whoever wants to overwrite it, word for word the same
@@ -62,66 +64,103 @@ func Inspect(r io.ReaderAt, size int64, serial string) (Content, error) {
 			continue
 		}
 		if receipt.Disk != serial {
-			return Content{Foreign: clip("the receipt of another disk, " + orNone(table) + found(start, end, size))}, nil
+			return Content{Table: table, Foreign: foreign("the receipt of another disk, ", table, start, end, size)}, nil
 		}
-		if receipt.State == Installed && receipt.Table != table {
-			return Content{Foreign: clip("not what its receipt says: " + orNone(table) + found(start, end, size))}, nil
+		if receipt.Table != table && !(receipt.State == Writing && receipt.tableInPart(table, start)) {
+			return Content{Table: table, Foreign: foreign("not what its receipt says: ", table, start, end, size)}, nil
 		}
-		return Content{Receipt: receipt}, nil
+		return Content{Table: table, Receipt: receipt}, nil
 	}
-	if what := strings.TrimPrefix(found(start, end, size), "; "); table != "" || what != "" {
-		return Content{Foreign: clip(strings.Trim(table+"; "+what, "; "))}, nil
+	if what, _ := found(start, end, size); table != "" || what != "" {
+		return Content{Table: table, Foreign: foreign("", table, start, end, size)}, nil
 	}
-	at, err := firstData(r, start, end, size)
+	at, in, err := firstData(r, start, end, size)
 	if err != nil {
 		return Content{}, fmt.Errorf("read what is on the disk: %w", err)
 	}
 	if at >= 0 {
-		return Content{Foreign: fmt.Sprintf("unknown data at byte %d", at)}, nil
+		return Content{Foreign: fmt.Sprintf("unknown data at byte %d, sum %s", at, sum(in))}, nil
 	}
 	return Content{}, nil
 }
 
-// clip bounds what is said: it has to fit a report, prefix included.
-func clip(s string) string { return s[:min(len(s), 160)] }
+// maxForeign bounds what is said, in bytes: it has to fit a report, prefix included.
+const maxForeign = 160
 
-// found names all signatures, each after "; ".
-func found(start, end []byte, size int64) string {
+// foreign names what is on a disk. Who orders that it be overwritten means this disk as
+// it is: where nothing of what was found has a name of its own, the sum of both ends
+// stands for that.
+func foreign(prefix, table string, start, end []byte, size int64) string {
+	what, unique := found(start, end, size)
+	if table == "" && prefix == "" {
+		what = strings.TrimPrefix(what, "; ")
+	} else if table == "" {
+		table = orNone(table)
+	}
+	mark := ""
+	if _, id, _ := strings.Cut(table, " "); !unique && nameless(id) {
+		mark = ", sum " + sum(start, end)
+	}
+	all := prefix + table + what
+	return all[:min(len(all), maxForeign-len(mark))] + mark
+}
+
+// nameless reports whether an identity is none: not there, or zero, as those of things
+// are whose makers gave them no name.
+func nameless(id string) bool { return strings.Trim(id, "0-") == "" }
+
+// sum is short for what cannot be named otherwise.
+func sum(parts ...[]byte) string {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write(p)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// found names all signatures, each after "; "; unique: one of them has a name of its
+// own.
+func found(start, end []byte, size int64) (names string, unique bool) {
 	var b strings.Builder
+	add := func(name, id string) {
+		b.WriteString("; " + strings.TrimSpace(name+" "+id))
+		unique = unique || !nameless(id)
+	}
 	for _, s := range signatures {
 		if id, ok := s.in(start, end); ok {
-			b.WriteString("; " + strings.TrimSpace(s.name+" "+id))
+			add(s.name, id)
 		}
 	}
 	if zfs(start) {
-		b.WriteString("; zfs")
+		add("zfs", "")
 	}
 	if id, ok := oldMD(end, size); ok {
-		b.WriteString("; md " + id)
+		add("md", id)
 	}
-	return b.String()
+	return b.String(), unique
 }
 
-// firstData is the byte at which something stands that is not blank; -1: none was
-// found. Blank is what a disk is shipped or erased with: zeros, or all ones.
-func firstData(r io.ReaderAt, start, end []byte, size int64) (int64, error) {
+// firstData is the byte at which something stands that is not blank, and the part of
+// the disk that was read there; -1: none was found. Blank is what a disk is shipped or
+// erased with: zeros, or all ones.
+func firstData(r io.ReaderAt, start, end []byte, size int64) (at int64, in []byte, err error) {
 	if n := data(start); n >= 0 {
-		return int64(n), nil
+		return int64(n), start, nil
 	}
 	step := max((size-2*lookEnd)/samples/page*page, lookSample)
 	for at := int64(lookEnd); at < size-lookEnd; at += step {
 		sample := make([]byte, min(lookSample, size-lookEnd-at))
 		if err := readFull(r, sample, at); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 		if n := data(sample); n >= 0 {
-			return at + int64(n), nil
+			return at + int64(n), sample, nil
 		}
 	}
 	if n := data(end); n >= 0 {
-		return size - lookEnd + int64(n), nil
+		return size - lookEnd + int64(n), end, nil
 	}
-	return -1, nil
+	return -1, nil, nil
 }
 
 // data is the first byte that is not as the first one is, or the first one if that

@@ -42,24 +42,27 @@ func TestInspect(t *testing.T) {
 	}{
 		"blank":                        {func([]byte) {}, ""},
 		"erased to ones":               {func(b []byte) { copy(b, bytes.Repeat([]byte{0xff}, len(b))) }, ""},
-		"half ones":                    {func(b []byte) { b[100] = 0xff }, "foreign:unknown data at byte 100"},
-		"a byte at the end":            {func(b []byte) { b[size-1] = 1 }, "foreign:unknown data at byte 44040191"},
-		"a byte in a sample":           {func(b []byte) { b[lookEnd+7] = 1 }, "foreign:unknown data at byte 4194311"},
+		"half ones":                    {func(b []byte) { b[100] = 0xff }, "foreign:unknown data at byte 100, sum "},
+		"a byte at the end":            {func(b []byte) { b[size-1] = 1 }, "foreign:unknown data at byte 44040191, sum "},
+		"a byte in a sample":           {func(b []byte) { b[lookEnd+7] = 1 }, "foreign:unknown data at byte 4194311, sum "},
 		"a partition table":            {func(b []byte) { put(b, 0, gpt) }, "foreign:" + table},
 		"and a file system":            {func(b []byte) { put(put(b, 0, gpt), 0x438, "\x53\xef") }, "foreign:" + table + "; ext4 "},
 		"an old table":                 {func(b []byte) { put(b, 440, "\x01\x02\x03\x04"); put(b, 510, "\x55\xaa") }, "foreign:mbr 01020304"},
 		"an array":                     {func(b []byte) { put(b, 4096, "\xfc\x4e\x2b\xa9"); put(b, 4112, "0123456789abcdef") }, "foreign:md 30313233-3435-3637-3839-616263646566"},
-		"an old array":                 {func(b []byte) { binary.LittleEndian.PutUint32(b[size-64<<10:], 0xa92b4efc) }, "foreign:md 00000000"},
-		"a pool":                       {func(b []byte) { put(b, 256<<10+130<<10, "\x0c\xb1\xba\x00\x00\x00\x00\x00") }, "foreign:zfs"},
-		"a volume":                     {func(b []byte) { put(b, 512, "LABELONE") }, "foreign:lvm"},
-		"a datastore":                  {func(b []byte) { put(b, 1<<20, "\x0d\xd0\x01\xc0") }, "foreign:vmfs"},
-		"a BIOS array":                 {func(b []byte) { put(b, -1024, "Intel Raid ISM Cfg Sig. ") }, "foreign:imsm"},
-		"a copy of a table":            {func(b []byte) { put(b, -512, "EFI PART") }, "foreign:gpt-backup 00000000-0000-0000-0000-000000000000"},
+		"an old array":                 {func(b []byte) { binary.LittleEndian.PutUint32(b[size-64<<10:], 0xa92b4efc) }, "foreign:md 00000000, sum "},
+		"a pool":                       {func(b []byte) { put(b, 256<<10+130<<10, "\x0c\xb1\xba\x00\x00\x00\x00\x00") }, "foreign:zfs, sum "},
+		"a volume":                     {func(b []byte) { put(b, 512, "LABELONE") }, "foreign:lvm, sum "},
+		"a datastore":                  {func(b []byte) { put(b, 1<<20, "\x0d\xd0\x01\xc0") }, "foreign:vmfs, sum "},
+		"a BIOS array":                 {func(b []byte) { put(b, -1024, "Intel Raid ISM Cfg Sig. ") }, "foreign:imsm, sum "},
+		"a copy of a table":            {func(b []byte) { put(b, -512, "EFI PART") }, "foreign:gpt-backup 00000000-0000-0000-0000-000000000000, sum "},
 		"a receipt":                    {func(b []byte) { put(put(b, 0, gpt), tail, receipt(Installed, table, "DISK-1")) }, id},
 		"a receipt, half written":      {func(b []byte) { put(put(b, 4<<20, "data"), tail, receipt(Writing, "", "DISK-1")) }, id},
+		"half written, then another's": {func(b []byte) { put(put(b, 0, gpt), tail, receipt(Writing, "", "DISK-1")) }, "foreign:not what its receipt says: " + table},
+		"half written, its table too":  {func(b []byte) { put(put(b, 0, gpt[:512]), tail, receipt(Writing, table, "DISK-1")) }, id},
+		"half written, not yet wiped":  {func(b []byte) { put(put(b, 0, gpt), tail, receipt(Writing, table, "DISK-1")) }, id},
 		"a receipt before the first":   {func(b []byte) { put(put(b, 0, gpt), headAt, receipt(Installed, table, "DISK-1")) }, id},
 		"a receipt of another table":   {func(b []byte) { put(put(b, 0, gpt), tail, receipt(Installed, "gpt x", "DISK-1")) }, "foreign:not what its receipt says: " + table},
-		"a receipt and no table":       {func(b []byte) { put(b, tail, receipt(Installed, table, "DISK-1")) }, "foreign:not what its receipt says: unknown"},
+		"a receipt and no table":       {func(b []byte) { put(b, tail, receipt(Installed, table, "DISK-1")) }, "foreign:not what its receipt says: unknown, sum "},
 		"a receipt of another disk":    {func(b []byte) { put(put(b, 0, gpt), tail, receipt(Installed, table, "DISK-2")) }, "foreign:the receipt of another disk, " + table},
 		"a receipt with a flipped bit": {func(b []byte) { put(b, tail, receipt(Writing, "", "DISK-1")); b[tail+40] ^= 1 }, "foreign:unknown data at byte "},
 	} {
@@ -72,6 +75,38 @@ func TestInspect(t *testing.T) {
 			}
 			if got := c.Holds(); got != tt.want && (!strings.HasSuffix(tt.want, " ") || !strings.HasPrefix(got, tt.want)) {
 				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// Two disks that hold different things are never named alike: an order to overwrite the
+// one must not be one to overwrite the other.
+func TestHoldsTellsApart(t *testing.T) {
+	const size = minDisk
+	for name, do := range map[string]func(b []byte, which string){
+		"unknown data":           func(b []byte, which string) { put(b, 0, "data "+which) },
+		"unknown data, behind":   func(b []byte, which string) { put(b, lookEnd+100, "data "+which) },
+		"a volume":               func(b []byte, which string) { put(put(b, 512, "LABELONE"), 544, which) },
+		"a pool":                 func(b []byte, which string) { put(put(b, 128<<10, "\x0c\xb1\xba\x00\x00\x00\x00\x00"), 4096, which) },
+		"a table without a name": func(b []byte, which string) { put(put(b, 510, "\x55\xaa"), 0, which) },
+		"a file system":          func(b []byte, which string) { put(put(b, 3, "NTFS    "), 72, which) },
+		"an array at the end":    func(b []byte, which string) { put(put(b, -512, "DPTM"), -256, which) },
+		"no name of its own":     func(b []byte, which string) { put(put(b, 0x438, "\x53\xef"), 2048, which) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			holds := map[string]bool{}
+			for _, which := range []string{"one", "other", "one"} {
+				b := make([]byte, size)
+				do(b, which)
+				c, err := Inspect(bytes.NewReader(b), size, "DISK-1")
+				if err != nil {
+					t.Fatal(err)
+				}
+				holds[c.Holds()] = true
+			}
+			if len(holds) != 2 {
+				t.Errorf("two disks are named %v", holds)
 			}
 		})
 	}

@@ -56,6 +56,17 @@ func parseGPTHeader(start []byte, block int) (*gptHeader, error) {
 	return h, nil
 }
 
+// gptBlock is the size of the blocks that a table at the start of a disk counts in, in
+// bytes; 0: there is none, or an MBR, which does not say.
+func gptBlock(start []byte) int {
+	for _, block := range []int{usualBlock, page} {
+		if _, err := parseGPTHeader(start, block); err == nil {
+			return block
+		}
+	}
+	return 0
+}
+
 // table reads the entries, which must be whole in start.
 func (h *gptHeader) table(start []byte) ([]byte, error) {
 	if h.entries < 1 || h.entries > 1024 || h.entrySize != 128 || h.entriesAt < 2 || h.entriesAt > int64(len(start)/h.block) {
@@ -158,10 +169,18 @@ func sealed(raw []byte) []byte {
 
 // protect lets the entry of the protective MBR cover the disk (UEFI 2.10 §5.2.3).
 func protect(start []byte, blocks int64) {
+	if at := protective(start); at != 0 {
+		binary.LittleEndian.PutUint32(start[at+12:], uint32(min(blocks-1, 0xffffffff)))
+	}
+}
+
+// protective is where the entry is in an MBR that says that there is a GPT; 0: there is
+// none.
+func protective(start []byte) int {
 	for at := 446; at < 510; at += 16 {
 		if start[at+4] == 0xee {
-			binary.LittleEndian.PutUint32(start[at+12:], uint32(min(blocks-1, 0xffffffff)))
-			return
+			return at
 		}
 	}
+	return 0
 }

@@ -24,14 +24,18 @@ type Partition struct {
 // espKind is the type of an EFI system partition, as it stands in a table.
 var espKind = [16]byte{0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b}
 
+// ErrBlocks says that a disk counts in other blocks than the image. It is wrapped.
+var ErrBlocks = errors.New("the image is for disks with other blocks, and nothing was written")
+
 // installation is one job on one disk that was opened, and judged.
 type installation struct {
 	o    *Options
 	j    *job.Job
 	disk job.Disk
 	t    *target
+	had  string // the partition table that the disk had, see tableOf
 	src  *source
-	w    *writer // nil until the image is begun
+	w    *writer
 }
 
 // index fetches the index of frames, and holds that it is the one of the job.
@@ -66,7 +70,11 @@ func (n *installation) do(ctx context.Context) error {
 	if x.RawSize > n.t.size-Reserve {
 		return fmt.Errorf("%w: %s has %d bytes, and the image needs %d", ErrTooSmall, n.disk.Path, n.t.size, x.RawSize+Reserve)
 	}
-	r := &Receipt{Rack: n.j.Rack, Device: n.j.Device, Run: n.j.Run, Ticket: n.j.Ticket, Image: n.j.Image.Name, Digest: n.j.Image.Digest, State: Writing, Disk: n.disk.Serial}
+	n.w = &writer{t: n.t, x: x, src: n.src, url: n.j.Image.URL, memory: n.o.Memory}
+	if err := n.blocks(ctx); err != nil {
+		return err
+	}
+	r := &Receipt{Rack: n.j.Rack, Device: n.j.Device, Run: n.j.Run, Ticket: n.j.Ticket, Image: n.j.Image.Name, Digest: n.j.Image.Digest, State: Writing, Table: n.had, Disk: n.disk.Serial}
 	if err := n.leave(r, tailAt(n.t.size)); err != nil { // from here on the disk is ours
 		return err
 	}
@@ -74,7 +82,6 @@ func (n *installation) do(ctx context.Context) error {
 	if err := n.t.wipe(); err != nil {
 		return err
 	}
-	n.w = &writer{t: n.t, x: x, src: n.src, url: n.j.Image.URL, memory: n.o.Memory}
 	n.o.Say(fmt.Sprintf("writing %s, %d bytes in %d frames, %d at a time", n.j.Image.Name, x.RawSize, len(x.Frames), n.w.workers()))
 	stop := n.tell(ctx)
 	err = n.w.run(ctx)
@@ -87,9 +94,40 @@ func (n *installation) do(ctx context.Context) error {
 	return n.finish(ctx, r)
 }
 
+// usualBlock is what images are made for, in bytes.
+const usualBlock = 512
+
+// blocks looks at the first frame before anything is written, where the disk has blocks
+// of another size than images are made for.
+func (n *installation) blocks(ctx context.Context) error {
+	if n.t.block == usualBlock {
+		return nil
+	}
+	decoder, err := frames.NewDecoder(n.w.x)
+	if err != nil {
+		return err
+	}
+	defer decoder.Close()
+	start, err := n.w.frame(ctx, decoder, 0, 0, make([]byte, n.w.largest()), make([]byte, n.w.x.FrameSize))
+	if err != nil {
+		return err
+	}
+	if b := gptBlock(start); b != 0 && b != n.t.block {
+		return fmt.Errorf("%w: its partition table counts in blocks of %d bytes, %s has blocks of %d: make an image for such disks, or format the disk to %[2]d (nvme format, sg_format)", ErrBlocks, b, n.disk.Path, n.t.block)
+	}
+	return nil
+}
+
 // finish makes the disk bootable, and leaves the receipt last.
 func (n *installation) finish(ctx context.Context, r *Receipt) error {
 	start := n.w.first
+	if b := gptBlock(start); b != 0 && b != n.t.block {
+		return fmt.Errorf("the image's partition table counts in blocks of %d bytes, %s has blocks of %d, and would not boot: make an image for such disks", b, n.disk.Path, n.t.block)
+	}
+	r.Table = tableOf(start)
+	if err := n.leave(r, tailAt(n.t.size)); err != nil {
+		return err
+	}
 	if n.j.Install.Grow {
 		g, err := grow(start, n.t.size, n.t.block)
 		if err != nil {
@@ -110,7 +148,7 @@ func (n *installation) finish(ctx context.Context, r *Receipt) error {
 	if err := n.extras(ctx, start); err != nil {
 		return err
 	}
-	r.State, r.Table = Installed, tableOf(start)
+	r.State = Installed
 	if n.roomAtHead(start) {
 		if err := n.leave(r, headAt); err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/rackreach/rackreach/internal/job"
 )
@@ -22,8 +23,9 @@ type Receipt struct {
 	Image  string `json:"image"`
 	Digest string `json:"digest"` // of the image, as its job says it
 	State  State  `json:"state"`
-	// Table is the identity of the partition table that was written: that of the
-	// image, see tableOf.
+	// Table is the identity of the only partition table that may be on the disk, see
+	// tableOf: while it is written the one that it had, and then that of the image. A
+	// disk with another one has become somebody else's.
 	Table string `json:"table"`
 	// Disk is the serial number of the disk that it was written on.
 	Disk string `json:"disk"`
@@ -55,6 +57,12 @@ func (r *Receipt) Holds() string { return "receipt:" + r.Run + "/" + r.Ticket }
 // of reports whether it is of the same rack, device and run as a job.
 func (r *Receipt) of(j *job.Job) bool {
 	return r.Rack == j.Rack && r.Device == j.Device && r.Run == j.Run
+}
+
+// tableInPart reports whether what is found as a table can be a part of its own, which the
+// power left half written or half wiped: nothing, or a GPT without its header.
+func (r *Receipt) tableInPart(table string, start []byte) bool {
+	return table == "" || strings.HasPrefix(r.Table, "gpt ") && strings.HasPrefix(table, "mbr ") && protective(start) != 0
 }
 
 var errNoReceipt = errors.New("no receipt")
@@ -100,7 +108,7 @@ func parseReceipt(b []byte) (*Receipt, error) {
 // tableOf names the partition table at the start of a disk: the GUID of a GPT, the
 // signature of an MBR; empty: there is none. A table that grows keeps its name.
 func tableOf(start []byte) string {
-	for _, block := range []int{512, page} {
+	if block := gptBlock(start); block != 0 {
 		if h, err := parseGPTHeader(start, block); err == nil {
 			return "gpt " + guid(h.disk[:])
 		}

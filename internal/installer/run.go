@@ -146,7 +146,7 @@ func (o *Options) onDisk(ctx context.Context, j *job.Job, src *source, out *Outc
 		out.Kept = true
 		return nil
 	}
-	n := &installation{o: o, j: j, disk: disk, t: t, src: src}
+	n := &installation{o: o, j: j, disk: disk, t: t, had: c.Table, src: src}
 	return n.do(ctx)
 }
 

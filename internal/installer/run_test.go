@@ -143,8 +143,8 @@ func TestNothingIsWritten(t *testing.T) {
 		"far too small":       {4 << 20, nil, "failed", "the disk is too small, and nothing was written"},
 		"a wrong index":       {diskSize, func(a *agent, _ *os.File) { a.index[20]++ }, "failed", "its index of frames has another digest"},
 		"another image":       {diskSize, func(a *agent, _ *os.File) { a.job.Image.Raw.Size++ }, "failed", "of another image"},
-		"foreign data":        {diskSize, func(_ *agent, f *os.File) { _, _ = f.WriteAt([]byte("XFSB"), 0) }, "refused", "foreign:xfs 00000000-0000-0000-0000-000000000000"},
-		"another text":        {diskSize, func(a *agent, f *os.File) { a.job.Overwrites = "foreign:ext4"; _, _ = f.WriteAt([]byte{1}, 9<<20) }, "refused", "foreign:unknown data at byte 9437184"},
+		"foreign data":        {diskSize, func(_ *agent, f *os.File) { _, _ = f.WriteAt([]byte("XFSB"), 0) }, "refused", "foreign:xfs 00000000-0000-0000-0000-000000000000, sum "},
+		"another text":        {diskSize, func(a *agent, f *os.File) { a.job.Overwrites = "foreign:ext4"; _, _ = f.WriteAt([]byte{1}, 9<<20) }, "refused", "foreign:unknown data at byte 9437184, sum "},
 		"another disk wanted": {diskSize, func(a *agent, _ *os.File) { a.job.Install.Disk.Serial = "DISK-2" }, "failed", "it is not certain which disk is meant, and nothing was written"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -213,6 +213,49 @@ func TestPowerCut(t *testing.T) {
 			t.Errorf("after the cut at request %d: %+v", n, out)
 		}
 		holdsImage(t, disk, a.raw)
+	}
+}
+
+// Somebody puts a system of his own on a disk that this run has written in part. It is
+// his.
+func TestAnotherSystemOnAHalfWrittenDisk(t *testing.T) {
+	a, disk := newAgent(t, image(1)), blank(t, diskSize)
+	a.hurt = func(_ int, b []byte) { b[len(b)-20] ^= 1 }
+	if out := a.run(disk); out.State != job.Failed {
+		t.Fatalf("%+v", out)
+	}
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(image(7), 0)
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	a.with(func() { a.hurt = nil })
+	if out := a.run(disk); out.State != job.KeptBack {
+		t.Errorf("%+v", out)
+	}
+	if _, all := on(t, disk); !bytes.Equal(all[:rawSize], image(7)) {
+		t.Error("it was overwritten")
+	}
+}
+
+// The power goes at each write to the start of the disk: the same run goes on.
+func TestPowerCutAtTheEnd(t *testing.T) {
+	a, disk := newAgent(t, image(1)), blank(t, diskSize)
+	o := a.options(disk)
+	a.job.Install.Files = []job.File{{Partition: 1, Path: "/etc/hostname", Content: "server-01"}}
+	o.Files = func(context.Context, string, []job.File) error { return errors.New("the power goes") }
+	if out, err := Run(t.Context(), o); err != nil || out.State != job.Failed {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	if c, all := on(t, disk); c.Receipt == nil || c.Receipt.State != Writing || !bytes.Equal(all[:4096], a.raw[:4096]) {
+		t.Fatalf("%+v", c)
+	}
+	o.Files = func(context.Context, string, []job.File) error { return nil }
+	if out, err := Run(t.Context(), o); err != nil || out.State != job.Installed || out.Kept {
+		t.Errorf("%+v, %v", out, err)
 	}
 }
 

@@ -72,3 +72,23 @@ func TestDiskThatLies(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A disk whose blocks are not those that the image's partition table counts in would never
+// boot. That is found out before anything is written.
+func TestBlocksOfAnotherSize(t *testing.T) {
+	a, disk := newAgent(t, image(1)), blank(t, diskSize)
+	x, err := openTarget(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	x.block, x.align = page, page
+	o := a.options(disk)
+	n := &installation{o: &o, j: &a.job, src: newSource(a.Client(), 0, func(string) {}), t: x}
+	if err := n.do(t.Context()); !errors.Is(err, ErrBlocks) || !strings.Contains(err.Error(), "blocks of 512 bytes") {
+		t.Error(err)
+	}
+	if b, err := os.ReadFile(disk); err != nil || strings.Trim(string(b), "\x00") != "" {
+		t.Errorf("the disk was written: %v", err)
+	}
+}

@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/rackreach/rackreach/internal/printable"
 )
 
 // Phase is what an installer is at.
@@ -150,18 +149,6 @@ type Report struct {
 	Holds   string `json:"holds,omitempty"`
 }
 
-// Printable makes one printable line of a text, of at most so many bytes.
-func Printable(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	s = strings.Join(strings.Fields(s), " ")
-	for len(s) > most {
-		_, n := utf8.DecodeLastRuneInString(s)
-		s = strings.TrimRight(s[:len(s)-n], " ")
-	}
-	return s
-}
+// Printable makes one printable line of a text, of at most so many bytes: see
+// printable.Line.
+func Printable(s string, most int) string { return printable.Line(s, most) }

@@ -167,6 +167,9 @@ func (c *checker) diskImage(say func(field, fix, format string, args ...any), x 
 	if x.BootEntry != "" && (len(x.BootEntry) > maxPath || !bootEntry.MatchString(x.BootEntry)) {
 		say(".bootEntry", `a path such as \EFI\BOOT\BOOTX64.EFI`, "%s is not the path of a boot loader", shown(x.BootEntry))
 	}
+	if strings.HasPrefix(x.Disk.Path, "/dev/") && strings.Count(x.Disk.Path, "/") > 2 {
+		say(".disk.path", "/dev/NAME, or better the disk's serial number", "there are no links such as %s where rackreach's own installer runs", shown(x.Disk.Path))
+	}
 	c.disk(say, x)
 }
 

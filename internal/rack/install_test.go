@@ -70,6 +70,7 @@ func TestInstallProblems(t *testing.T) {
 		{"install.bootEntry", "boot loader", install("disk-image", func(x *rack.Install) { x.BootEntry = "/EFI/BOOT" })},
 		{"install.bootEntry", "boot loader", install("disk-image", func(x *rack.Install) { x.BootEntry = `\EFI\..\a b` })},
 		{"install.disk.path", "path of a disk", install("disk-image", func(x *rack.Install) { x.Disk.Path = "sda" })},
+		{"install.disk.path", "no links", install("disk-image", func(x *rack.Install) { x.Disk.Path = "/dev/disk/by-id/nvme-S1" })},
 		{"install", "only a disk image grows", install("preseed", func(x *rack.Install) { x.Grow = true })},
 		{"install", "no image", func(r *rack.Rack) { install("preseed", nil)(r); r.Devices[4].Image = "" }},
 		{"install", "installed by ONIE", func(r *rack.Rack) {

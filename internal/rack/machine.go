@@ -82,6 +82,7 @@ type Machine struct {
 	step     int            // index of the current step; len(Steps) when all are completed
 	phase    Phase          // last phase started
 	closed   bool           // phase was completed
+	tried    int            // backoff: index of the step that failed
 	starts   []int          // per step: how often it was started
 	fails    []int          // per step: how often it failed
 	failed   map[Phase]bool // a step of that phase failed before
@@ -199,11 +200,33 @@ func (m *Machine) advance() ([]Event, []Command) {
 	case running:
 		return m.watch(s)
 	case backoff:
+		if m.finishedAfterAll() {
+			return m.takeUp()
+		}
 		if !m.due && m.held == "" {
 			return nil, nil
 		}
 	}
 	return m.start(s)
+}
+
+// finishedAfterAll reports whether the device, while the retry of its installation waits,
+// said that the installation is over: what had spoken against that was a mistake, such
+// as a packet that was late on its way.
+func (m *Machine) finishedAfterAll() bool {
+	ends := m.platform.TicketEnds
+	return m.platform.Steps[m.tried].Until == ends && m.proved(ends) > m.base
+}
+
+// takeUp goes on in the step that had failed, whose evidence is there: to begin anew would
+// be to wait for an installer that has no reason to come.
+func (m *Machine) takeUp() ([]Event, []Command) {
+	s, attempt := m.platform.Steps[m.tried], m.starts[m.tried]+1
+	if m.held != "" {
+		return m.events(m.event(DeviceReleased, s.Phase, Detail{Step: s.Name})), nil
+	}
+	return m.events(m.event(StepStarted, s.Phase, Detail{Step: s.Name, Attempt: attempt})),
+		[]Command{{Kind: ArmLimit, Step: s, Attempt: attempt, After: s.Limit}}
 }
 
 // start begins the current step once its gates hold.

@@ -46,6 +46,9 @@ func (m *Machine) Apply(e Event) bool {
 			m.due = true
 		}
 	case StepStarted:
+		if m.mode == backoff && e.Detail.Step == m.platform.Steps[m.tried].Name {
+			m.step = m.tried // see takeUp
+		}
 		m.mode, m.waited, m.ticketed, m.due = running, false, false, false
 		m.starts[m.step] = e.Detail.Attempt
 		if m.platform.Steps[m.step].Action != Wait {
@@ -143,7 +146,7 @@ func (m *Machine) failure(e Event) {
 	}
 	m.fails[m.step]++
 	m.failed[m.platform.Steps[m.step].Phase] = true
-	m.mode, m.due, m.delay = backoff, false, e.Detail.Delay
+	m.mode, m.due, m.delay, m.tried = backoff, false, e.Detail.Delay, m.step
 	m.base, m.since = e.Seq, e.Seq
 	m.step = m.retryFrom(m.step)
 }

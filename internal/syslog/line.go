@@ -5,7 +5,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
+
+	"github.com/rackreach/rackreach/internal/printable"
 )
 
 // Severity is how urgent a line is, from 0 (emergency) to 7 (debug) (RFC 5424
@@ -55,7 +56,7 @@ func parse(p []byte) (l Line, ok bool) {
 	} else {
 		l.Tag, rest = traditional(rest)
 	}
-	l.Tag, l.Text = printable(l.Tag, maxTag), printable(string(rest), maxText)
+	l.Tag, l.Text = printable.Line(l.Tag, maxTag), printable.Line(string(rest), maxText)
 	return l, l.Text != ""
 }
 
@@ -153,25 +154,4 @@ func isWord(p []byte) bool {
 	return len(p) > 0 && len(p) <= 255 && !bytes.ContainsFunc(p, func(r rune) bool {
 		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("-_./@", r)
 	})
-}
-
-// printable makes one printable line of a stranger's text, of at most so many
-// bytes: what would move a cursor, break a line or turn the writing direction
-// becomes a space.
-func printable(s string, most int) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) <= most {
-		return s
-	}
-	cut := most - len("…")
-	for !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
 }
