@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -146,7 +147,11 @@ func (s *Services) handleInstaller(mux *http.ServeMux) {
 			if err != nil {
 				return err
 			}
-			if e.served.told.hardware.Swap(&h) == nil {
+			before := e.served.told.hardware.Swap(&h)
+			if len(h.Problems) > 0 && (before == nil || !slices.Equal(before.Problems, h.Problems)) {
+				s.o.Log.Warn("an installer could not do all that its machine asks for, and goes on without", "ticket", e.ticket.ID, "problems", h.Problems)
+			}
+			if before == nil {
 				s.o.Log.Info("an installer says what its machine has", "ticket", e.ticket.ID, "firmware", h.Firmware, "model", h.Model, "serial", h.Serial,
 					"memory", h.Memory, "threads", h.Threads, "disks", fmt.Sprintf("%+v", h.Disks), "nics", fmt.Sprintf("%+v", h.NICs))
 			}
