@@ -117,7 +117,7 @@ func (a *agent) check() error {
 		return badInput(errors.New("--tls-cert: a certificate is shown to a coordinator on the network: give --coordinator https://HOST:PORT as well"))
 	case a.file != "":
 		a.simulate = true
-		r, err := load(a.file)
+		r, _, err := loadKnown(a.file, a.env)
 		if err != nil {
 			return err
 		}

@@ -78,7 +78,12 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	fleet, r, err := loadAny(a.file)
+	set, err := platformsOf(a.env)
+	if err != nil {
+		return err
+	}
+	known := set.Platforms()
+	fleet, r, err := loadAny(a.file, known)
 	if err != nil {
 		return err
 	}
@@ -89,12 +94,12 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	// Whoever images opens it again: how long that takes nobody knows.
 	defer func() { err = errors.Join(err, from.close()) }()
 	if fleet != nil {
-		return a.orderFleet(ctx, t, fleet, from)
+		return a.orderFleet(ctx, t, fleet, known, from)
 	}
 	if err := checkProtected(r); err != nil {
 		return err
 	}
-	now, err := from.resolve(r)
+	now, err := from.resolve(r, known)
 	if err != nil {
 		return err
 	}
