@@ -202,13 +202,12 @@ func (d *demo) open(r *rack.Rack, known map[string]rack.Platform, faults []sim.F
 		return s, nil, fmt.Errorf("build the simulated rack: %w", err)
 	}
 	s.closers = append(s.closers, simulated.Close)
-	w := wires{speed: d.speed, stepMin: d.stepMin, dial: simulated.Dial, listenDHCP: simulated.ListenDHCP, user: simUser, password: simPassword,
-		connect: func(_ context.Context, v sim.Services) error {
-			v.DHCP = simulated.DHCPConn().LocalAddr()
-			simulated.Connect(v)
-			return nil
-		}}
-	err = s.plug(context.Background(), w, rackagent.Options{Images: images, Inject: injector(faults)}, notes, d.metrics)
+	g := onSimulation(simulated, d.speed, d.stepMin, simUser, simPassword, func(_ context.Context, v sim.Services) error {
+		v.DHCP = simulated.DHCPConn().LocalAddr()
+		simulated.Connect(v)
+		return nil
+	})
+	err = s.plug(context.Background(), g, rackagent.Options{Images: images, Inject: injector(faults)}, notes, d.metrics)
 	return s, simulated, err
 }
 

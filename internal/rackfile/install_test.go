@@ -43,7 +43,7 @@ func TestInstall(t *testing.T) {
 
 // A disk image may say which disk, and that it grows.
 func TestInstallOfADiskImage(t *testing.T) {
-	file := strings.Replace(whole, "    protect: true\n", `    install: {installer: disk-image, disk: {serial: S1, minSize: 400GB}, grow: true, bootEntry: '\EFI\BOOT\BOOTX64.EFI', seed: 2, keys: ["` + publicKey + `"]}`+"\n", 1)
+	file := strings.Replace(whole, "    protect: true\n", `    install: {installer: disk-image, disk: {serial: S1, minSize: 400GB}, grow: true, bootEntry: '\EFI\BOOT\BOOTX64.EFI', seed: 2, keys: ["`+publicKey+`"]}`+"\n", 1)
 	r, err := Parse("rack.yaml", []byte(file), opened(""), table())
 	if err != nil {
 		t.Fatal(err)
