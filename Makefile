@@ -44,14 +44,14 @@ bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 min
 # Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base;
 # what it is told by environment variables stands in bench_images_test.go.
 .PHONY: bench-images
-bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP (5 minutes, on a quiet machine)
+bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP; a rack on links of 1 Gb/s (8 minutes, on a quiet machine)
 	$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
 
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
 .PHONY: bench-installer
-bench-installer: ## an installation beside what limits it: network, decoding, disk (2 minutes, 2 GB of disk)
+bench-installer: ## an installation beside what limits it: network, zstd, disk (3 minutes, 6 GB of disk)
 	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
 
 .PHONY: netns

@@ -37,7 +37,7 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 	if err != nil || o == nil || a.broken {
 		return
 	}
-	if o.Source == rack.FromSyslog {
+	if o.Source == rack.FromSyslog || o.Source == rack.FromInstaller {
 		a.listen(o)
 		return
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/rackreach/rackreach/messages"
 )
 
-// What a device logs stands in its timeline, once, bounded, and proves nothing.
+// What a device logs, or its installer says, stands in its timeline, once, bounded, and proves nothing.
 func TestWhatDevicesLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
@@ -21,8 +21,10 @@ func TestWhatDevicesLog(t *testing.T) {
 		w.start()
 		synctest.Wait()
 		says := func(device, text string) {
-			w.system.EventStream.Publish(&messages.DeviceSeen{Observation: &messages.Observation{Source: "syslog", Device: device, Address: "192.168.100.2", Message: text, Proves: "reported:installed"}})
-			synctest.Wait()
+			for _, source := range []rack.Source{rack.FromSyslog, rack.FromInstaller} { // the same words are one line
+				w.system.EventStream.Publish(&messages.DeviceSeen{Observation: &messages.Observation{Source: string(source), Device: device, Address: "192.168.100.2", Message: text, Proves: "reported:installed"}})
+				synctest.Wait()
+			}
 		}
 		for range 10 {
 			says("server-01", "onie: hello")

@@ -78,8 +78,18 @@ func TestMain(m *testing.M) {
 
 // said is what a process said.
 type said struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+	mu  sync.Mutex
+	b   bytes.Buffer
+	cmd *exec.Cmd // of the agent
+}
+
+// kill ends the agent as a power cut would: nothing of it goes on.
+func (s *said) kill(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.cmd.Wait() // it says that it was killed
 }
 
 func (s *said) Write(p []byte) (int, error) {
@@ -114,7 +124,7 @@ func (s *segment) process(env string) *said {
 	}
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), env)
-	out := &said{}
+	out := &said{cmd: cmd}
 	cmd.Stdout, cmd.Stderr = out, out
 	s.start(cmd)
 	s.t.Cleanup(func() {

@@ -28,8 +28,10 @@ import (
 
 // installing is what the agent of the installer's tests is told.
 type installing struct {
-	Bundle  string
-	Install job.Install
+	Bundle    string
+	Install   job.Install
+	Bandwidth int64 // of images, bytes a second; 0: no bound
+	Resumed   bool  // an earlier life of the agent has issued the ticket
 }
 
 // serveInstaller is the agent: the services of the product with one open ticket for a
@@ -55,7 +57,8 @@ func serveInstaller(c installing) error {
 		return err
 	}
 	ticket := boot.Ticket{ID: "lab/server-01/1", Token: boot.Token([]byte("lab"), "lab/server-01/1"), Rack: "lab", Run: "run", Device: "server-01", Role: rack.Server, Platform: "lab",
-		Open: true, Image: image, Install: &c.Install}
+		Open: true, Image: image, Install: &c.Install, Resumed: c.Resumed}
+	fmt.Printf("image of %d bytes\n", image.Size)
 	web, err := net.Listen("tcp4", agentIP+":80")
 	if err != nil {
 		return err
@@ -77,8 +80,9 @@ func serveInstaller(c installing) error {
 			return nil
 		},
 		Fetched: func(_ boot.Ticket, e rack.Evidence) { fmt.Println("fetched", e) },
-		Loaders: loaders,
-		Log:     slog.New(slog.NewTextHandler(os.Stdout, nil)),
+		Count:   func(x boot.Served) { fmt.Println("served", x.What, x.Protocol, x.Outcome, x.Bytes) },
+		Loaders: loaders, Bandwidth: boot.Bandwidth{Rack: c.Bandwidth},
+		Log: slog.New(slog.NewTextHandler(os.Stdout, nil)),
 	})
 	if err != nil {
 		return err

@@ -5,9 +5,11 @@ package lab
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,15 +23,21 @@ const installLimit = 200 * time.Second
 
 const serial = "DISK-1"
 
-// install powers on a machine with a blank disk of that size, which boots from the
-// network for as long as the agent lets it.
-func (s *segment) install(f firmware, size int64, c installing) (agent *said, m *machine, disk string) {
+// installer starts a life of the agent, and returns what it says.
+func (s *segment) installer(c installing) *said {
 	s.t.Helper()
 	text, err := json.Marshal(c)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	agent = s.process(installerEnv + "=" + string(text))
+	return s.process(installerEnv + "=" + string(text))
+}
+
+// install powers on a machine with a blank disk of that size, which boots from the
+// network for as long as the agent lets it.
+func (s *segment) install(f firmware, size int64, c installing) (agent *said, m *machine, disk string) {
+	s.t.Helper()
+	agent = s.installer(c)
 	disk = filepath.Join(s.dir, "disk")
 	x, err := os.Create(disk)
 	if err == nil {
@@ -77,6 +85,9 @@ func TestInstaller(t *testing.T) {
 			t.Logf("%5.1f s  %s", time.Since(began).Seconds(), words)
 			if !strings.Contains(m.text(), "the watchdog resets this machine when nothing goes on") {
 				t.Error("no watchdog was started")
+			}
+			if strings.Contains(m.text(), "problem: ") {
+				t.Error("a problem with a kernel that has all that the machine needs")
 			}
 			kind := map[firmware]string{bios: "bios", uefiPXE: "uefi"}[f]
 			for _, want := range []string{"hardware 0bad77cd-0000-4000-8000-525400770001 " + kind + ", 1 disks, first /dev/vda DISK-1, 1 nics, first " + machineMAC + " link true", "fetched fetched:image"} {
@@ -169,4 +180,52 @@ func TestInstallerNetworkCut(t *testing.T) {
 	s.Up("tap0", true)
 	agent.await(t, installLimit, "report installed")
 	await(t, installLimit, "the disk runs", func() bool { return strings.Contains(m.text(), "phonehome: this is server-01") })
+}
+
+// slow is how fast the first life of an agent sends images, in bytes a second: so that it
+// is in mid-transfer when the machine says how far it is, which it does every 2 s.
+const slow = mib
+
+// TestInstallerAgentKilled: the agent's process is killed in mid-transfer, and started
+// anew once the machine has noticed. The machine has waited, goes on where it was, and ends
+// as if nothing had been: not all of the image is served once more.
+func TestInstallerAgentKilled(t *testing.T) {
+	_, c := stockJob(t)
+	s := newSegment(t)
+	c.Bandwidth = slow
+	first, m, _ := s.install(bios, 160*mib, c)
+	written := regexp.MustCompile(`progress writing written [1-9]`)
+	await(t, installLimit, "a part is written", func() bool { return written.MatchString(first.String()) })
+	first.kill(t)
+	if said := first.String(); strings.Contains(said, "fetched fetched:image") || strings.Contains(said, "report ") {
+		t.Fatal("the image was through before the agent was killed")
+	}
+	await(t, installLimit, "the installer notices", func() bool { return strings.Contains(m.text(), "the network gives nothing, trying on") })
+	c.Bandwidth, c.Resumed = 0, true
+	second := s.installer(c)
+	second.await(t, installLimit, "report installed")
+	const words = "phonehome: this is server-01, partition 2 has 190464 sectors"
+	await(t, installLimit, "the disk runs, with the file of the job, grown", func() bool { return strings.Contains(m.text(), words) })
+	for text, want := range map[string]int{"the agent answers again": -1, "job lab/server-01/1:": 1, "wiping what the disk held": 1} {
+		if n := strings.Count(m.text(), text); n == 0 || want > 0 && n != want {
+			t.Errorf("%q stands on the console %d times", text, n)
+		}
+	}
+	if !strings.Contains(second.String(), "fetched fetched:image") {
+		t.Error("the second life of the agent does not know that the machine has the image")
+	}
+	var size, again int64
+	for line := range strings.Lines(second.String()) {
+		var n int64
+		if _, err := fmt.Sscanf(line, "image of %d bytes", &n); err == nil {
+			size = n
+		}
+		if _, err := fmt.Sscanf(line, "served image http ok %d", &n); err == nil {
+			again += n
+		}
+	}
+	t.Logf("served after the kill: %d of %d bytes", again, size)
+	if again == 0 || again >= size {
+		t.Errorf("the second life served %d bytes of an image of %d", again, size)
+	}
 }

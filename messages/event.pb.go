@@ -375,7 +375,7 @@ func (x *EventDetail) GetSignedBy() string {
 // from strangers and are bounded and escaped by whoever fills it in.
 type Observation struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// dhcp, bmc, mac-table, tftp, http, receipt, syslog or operator.
+	// dhcp, bmc, mac-table, tftp, http, receipt, syslog, installer or operator.
 	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
 	// The slot, once it is known.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`

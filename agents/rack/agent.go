@@ -26,6 +26,7 @@ import (
 	"github.com/rackreach/rackreach/internal/answerfile"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/deviceapi"
+	"github.com/rackreach/rackreach/internal/job"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -149,12 +150,13 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{o: o, ended: make(chan error, 1), up: make(chan struct{})}
 	a.born = sync.OnceFunc(func() { close(a.up) })
-	a.metrics = newMetrics(o.Rack, o.Platforms, a.Transferred)
+	a.metrics = newMetrics(o.Rack, o.Platforms, a.Transferred, a.installing)
 	if o.BaseURL == "" {
 		o.BaseURL = "http://" + o.HTTP.Addr().String()
 	}
+	told := &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
-		Report: a.report, Fetched: a.fetched, Native: &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger},
+		Report: a.report, Fetched: a.fetched, Native: told, Seed: told.seed, Log: o.Logger, Said: a.installerSaid,
 		Bandwidth: boot.Bandwidth{Rack: o.Rack.Services.Bandwidth.Rack / 8, Device: o.Rack.Services.Bandwidth.Device / 8}, Loaders: o.Loaders})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
@@ -190,6 +192,12 @@ func New(o Options) (*Agent, error) {
 // Transferred is how many bytes of its image a device was sent, and of how
 // many; zeros before its first byte. It may be called at any time.
 func (a *Agent) Transferred(device string) (sent, size int64) { return a.boot.Progress(device) }
+
+// installing is what rackreach's own installer says of a device; nil where it said
+// nothing.
+func (a *Agent) installing(device string) (*job.Progress, *job.Hardware) {
+	return a.boot.InstallerProgress(device), a.boot.Hardware(device)
+}
 
 // images are what the plan gives each device.
 func (a *Agent) images() map[string]rack.Image {

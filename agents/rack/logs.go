@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/rackreach/rackreach/discovery/lease"
+	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/syslog"
 )
@@ -35,6 +36,14 @@ func (a *Agent) listenToLogs(ctx context.Context) <-chan error {
 		ended <- err
 	}()
 	return ended
+}
+
+// installerSaid journals a line of rackreach's own installer, as those of logs.
+func (a *Agent) installerSaid(t boot.Ticket, remote, line string) {
+	if from, err := netip.ParseAddrPort(remote); err == nil {
+		remote = from.Addr().String()
+	}
+	a.publish(rack.Observation{Source: rack.FromInstaller, Device: t.Device, Address: remote, Message: line})
 }
 
 // deviceAt is whose address it is: that of a lease of one of its ends, or one that the

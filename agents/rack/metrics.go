@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rackreach/rackreach/discovery"
+	"github.com/rackreach/rackreach/internal/job"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/syslog"
 )
@@ -17,13 +18,18 @@ import (
 type metrics struct {
 	rack     *rack.Rack
 	transfer func(device string) (sent, size int64)
-	dropped  func() uint64 // set before the first event
+	// installing is what the installer of a device says, if it said anything.
+	installing func(device string) (*job.Progress, *job.Hardware)
+	dropped    func() uint64 // set before the first event
 
 	devices  *prometheus.Desc
 	progress *prometheus.Desc
 	state    *prometheus.Desc
 	drops    *prometheus.Desc
 	sent     *prometheus.Desc
+	written  *prometheus.Desc
+	checked  *prometheus.Desc
+	problems *prometheus.Desc
 	steps    *prometheus.HistogramVec
 	failures *prometheus.CounterVec
 	retries  *prometheus.CounterVec
@@ -41,15 +47,18 @@ var _ prometheus.Collector = (*metrics)(nil)
 // stepBuckets reach from a BMC's answer to the writing of a large image, seconds.
 var stepBuckets = []float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600}
 
-func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(string) (int64, int64)) *metrics {
+func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(string) (int64, int64), installing func(string) (*job.Progress, *job.Hardware)) *metrics {
 	step := []string{"rack", "role", "phase", "step"}
 	m := &metrics{
-		rack: r, transfer: transfer, dropped: func() uint64 { return 0 },
+		rack: r, transfer: transfer, installing: installing, dropped: func() uint64 { return 0 },
 		devices:  prometheus.NewDesc("rackreach_devices", "Devices by role and by the phase that they are in.", []string{"rack", "role", "phase"}, nil),
 		progress: prometheus.NewDesc("rackreach_device_progress_ratio", "Share of a device's work that is done, by the weights of its steps, 0 to 1.", []string{"rack", "device", "role"}, nil),
 		state:    prometheus.NewDesc("rackreach_rack_state", "1 for the state that the rack is in, 0 for the others.", []string{"rack", "state"}, nil),
 		drops:    prometheus.NewDesc("rackreach_observations_dropped_total", "Observations that were dropped because the agent could not keep up.", []string{"rack"}, nil),
 		sent:     prometheus.NewDesc("rackreach_image_sent_bytes", "Bytes of its image that a device was sent under its last ticket.", []string{"rack", "device", "role"}, nil),
+		written:  prometheus.NewDesc("rackreach_installer_written_bytes", "Raw bytes of its image that rackreach's installer has written on a device's disk, under its last ticket.", []string{"rack", "device", "role"}, nil),
+		checked:  prometheus.NewDesc("rackreach_installer_checked_bytes", "Raw bytes of its image that the disk has given back as they were signed, under its last ticket.", []string{"rack", "device", "role"}, nil),
+		problems: prometheus.NewDesc("rackreach_installer_problems", "What rackreach's installer could not do for a device's machine, such as a module that it has not.", []string{"rack", "device", "role"}, nil),
 		steps: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "rackreach_step_duration_seconds", Help: "Duration of attempts of steps that were completed.",
 			Buckets: stepBuckets}, step),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_failures_total", Help: "Attempts of steps that failed."}, step),
@@ -83,7 +92,7 @@ func (m *metrics) zero(platforms map[string]rack.Platform) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.devices, m.progress, m.state, m.drops, m.sent} {
+	for _, d := range []*prometheus.Desc{m.devices, m.progress, m.state, m.drops, m.sent, m.written, m.checked, m.problems} {
 		ch <- d
 	}
 	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets, m.lines, m.leases} {
@@ -118,6 +127,14 @@ func (m *metrics) collectRun(ch chan<- prometheus.Metric) {
 		count[d.Role][m.run.Device(d.Name).Status]++
 		gauge(m.progress, m.run.Progress(d.Name, sent, size), d.Name, string(d.Role))
 		gauge(m.sent, float64(sent), d.Name, string(d.Role))
+		p, h := m.installing(d.Name)
+		if p != nil {
+			gauge(m.written, float64(p.Written), d.Name, string(d.Role))
+			gauge(m.checked, float64(p.Checked), d.Name, string(d.Role))
+		}
+		if h != nil {
+			gauge(m.problems, float64(len(h.Problems)), d.Name, string(d.Role))
+		}
 	}
 	for _, role := range rack.Roles() {
 		for _, s := range rack.DeviceStatuses() {

@@ -23,6 +23,7 @@ import (
 	"net/url"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,8 +81,8 @@ func (m *machine) live(ctx context.Context) (then job.Then) {
 		return m.wait(err.Error())
 	}
 	m.seed()
-	m.modules = openModules(m.root)
-	m.modules.coldplug(m.say)
+	m.modules = openModules(m.root, m.say)
+	m.modules.coldplug()
 	if _, err := os.Stat("/dev/watchdog"); err != nil {
 		m.modules.load("softdog") // better than none
 	}
@@ -128,7 +129,7 @@ func (m *machine) options(u *url.URL) installer.Options {
 		Disks: m.disks,
 		Hardware: func(context.Context) job.Hardware {
 			h := hardware.Find(os.DirFS(m.root))
-			h.Neighbours = m.net.neighbours()
+			h.Neighbours, h.Problems = m.net.neighbours(), slices.Clone(m.modules.problems)
 			return h
 		},
 		Files: m.writeFiles,

@@ -25,7 +25,8 @@ func newRender(env func(string) (string, bool)) *cobra.Command {
 		Short: "Show what the installer of a device's own operating system is answered",
 		Long: `Show a file that the installer of a device reads instead of asking a person, as the
 agent fills it in from the rack file (install: of the device): boot.cfg and ks.cfg for
-ESXi, ks.cfg for Anaconda, preseed.cfg for Debian, user-data and meta-data for Ubuntu.
+ESXi, ks.cfg for Anaconda, preseed.cfg for Debian, user-data and meta-data for Ubuntu,
+and those that cloud-init in a disk image reads (seed:).
 
 What only a ticket can say is stood in for: its token, its run. The hash of a password
 is never shown. --bundle brings the template that the device names, and the boot.cfg of
@@ -76,14 +77,15 @@ an ESXi.`,
 	return cmd
 }
 
-// installed is a device that its system's own installer installs.
+// installed is a device that its system's own installer installs, or whose image is told
+// who it is.
 func installed(r *rack.Rack, name string) (*rack.Device, error) {
 	d, ok := r.Device(strings.TrimPrefix(name, r.Name+"/"))
 	if !ok {
 		return nil, badInput(fmt.Errorf("rack %s has no device %.80q: write one of its devices", r.Name, name))
 	}
-	if !d.Answered() {
-		return nil, badInput(fmt.Errorf("%s is installed by rackreach itself, which needs no answer file: write install: into the rack file for its system's own installer (docs/images.md)", d.Name))
+	if !d.Answered() && !d.Seeded() {
+		return nil, badInput(fmt.Errorf("%s is installed by rackreach itself, which needs no answer file: write install: into the rack file for its system's own installer, or seed: for cloud-init in its image (docs/images.md)", d.Name))
 	}
 	return d, nil
 }

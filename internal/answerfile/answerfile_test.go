@@ -67,6 +67,8 @@ func goldenJobs(fatal func(...any)) map[string]*Job {
 		"esxi-static": job(full, rack.Device{MACs: mac, Image: "esxi-8/BOOT.CFG", Install: &rack.Install{Installer: rack.ESXi,
 			Disk: rack.DiskRule{Path: "/dev/disks/naa.5000c500a1b2c3d4"}, PasswordHash: "env:ROOT", Keys: []string{key}, Static: true}}),
 	}
+	out["disk-image"] = job(rack.Services{}, rack.Device{Install: &rack.Install{Installer: rack.DiskImage, Seed: 1}})
+	out["disk-image-static"] = job(full, rack.Device{MACs: mac, Install: &rack.Install{Installer: rack.DiskImage, Seed: 1, PasswordHash: "env:ROOT", Keys: []string{key}, Static: true}})
 	out["preseed-static"].Overwrites = "foreign:content-0123"
 	out["esxi-static"].Overwrites = "foreign:head-0123"
 	for _, name := range []string{"esxi", "esxi-static"} {
@@ -92,7 +94,7 @@ updated=0
 func TestGolden(t *testing.T) {
 	for name, j := range jobs(t) {
 		d, _ := j.Rack.Device(j.Device)
-		for _, file := range Files(d.Install.Installer) {
+		for _, file := range FilesOf(d.Install) {
 			t.Run(name+"/"+file, func(t *testing.T) {
 				got, err := j.File(file)
 				if err != nil {
@@ -235,7 +237,7 @@ func TestSecretsStayInTheirFiles(t *testing.T) {
 			t.Error(err)
 		}
 		d, _ := j.Rack.Device(j.Device)
-		for _, file := range Files(d.Install.Installer) {
+		for _, file := range FilesOf(d.Install) {
 			b, err := j.Redacted(file)
 			log.Write(b)
 			if err != nil {

@@ -152,7 +152,7 @@ func escaperOf(name string, installer rack.Installer) string {
 		return "line"
 	case rack.Kickstart:
 		return "sh" // pykickstart splits lines as a shell does (shlex)
-	case rack.Autoinstall:
+	case rack.Autoinstall, rack.DiskImage:
 		return "yaml"
 	default: // how ESXi splits a line is written nowhere: nothing that needs quotes
 		return "word"

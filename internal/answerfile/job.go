@@ -42,10 +42,20 @@ var files = map[rack.Installer][]string{
 	rack.Kickstart:   {"ks.cfg"},
 	rack.Preseed:     {"preseed.cfg", "disk.sh", "late.sh"},
 	rack.Autoinstall: {"user-data", "meta-data", "vendor-data"},
+	rack.DiskImage:   {"user-data", "meta-data"}, // of cloud-init in the image
 }
 
 // Files lists the files that an installer reads, the main one first.
 func Files(i rack.Installer) []string { return slices.Clone(files[i]) }
+
+// FilesOf lists those of a device as it is installed, the main one first.
+func FilesOf(x *rack.Install) []string {
+	out := Files(x.Installer)
+	if x.Installer == rack.DiskImage && x.Static {
+		out = append(out, "network-config")
+	}
+	return out
+}
 
 // Below the base URL: where a device tells how it ended.
 const (
@@ -139,8 +149,8 @@ func (j *Job) values() (*values, *rack.Install, error) {
 		return nil, nil, fmt.Errorf("%w: %s is not a device of rack %s", ErrJob, j.Device, j.Rack.Name)
 	}
 	x := d.Install
-	if !d.Answered() {
-		return nil, nil, fmt.Errorf("%w: %s is installed by rackreach itself: write install: into the rack file for its system's own installer", ErrJob, d.Name)
+	if !d.Answered() && !d.Seeded() {
+		return nil, nil, fmt.Errorf("%w: %s is installed by rackreach itself: write install: into the rack file for its system's own installer, or seed: for cloud-init in its image", ErrJob, d.Name)
 	}
 	prefix, gateway := j.Rack.Prefix(d.Home()), j.Rack.Router(d.Home())
 	v := &values{
@@ -181,11 +191,11 @@ func (j *Job) values() (*values, *rack.Install, error) {
 		v.SourceScheme, v.SourceHost, v.SourcePath = u.Scheme, u.Host, "/"+strings.Trim(u.Path, "/")
 	}
 	switch {
-	case x.Static && v.MAC == "" && x.Installer == rack.Autoinstall:
+	case x.Static && v.MAC == "" && (x.Installer == rack.Autoinstall || x.Installer == rack.DiskImage):
 		return nil, nil, fmt.Errorf("%w: %s is to have a static address, and which of its interfaces is meant is told by its MAC: write that into the inventory, or leave static out", ErrJob, d.Name)
 	case x.PasswordHash != "" && j.PasswordHash.IsZero():
 		return nil, nil, fmt.Errorf("%w: %s: %s holds no hash of a password", ErrJob, d.Name, x.PasswordHash)
-	case x.PasswordHash == "" && len(x.Keys) == 0:
+	case x.PasswordHash == "" && len(x.Keys) == 0 && x.Installer != rack.DiskImage: // an image may have its own
 		return nil, nil, fmt.Errorf("%w: nobody could log in to %s: write passwordHash or keys under install", ErrJob, d.Name)
 	}
 	return v, x, nil

@@ -34,7 +34,7 @@ func TestNoValueAddsALine(t *testing.T) {
 		j := all[name]
 		tame := make(map[string][]byte)
 		d := &j.Rack.Devices[0]
-		for _, file := range Files(d.Install.Installer) {
+		for _, file := range FilesOf(d.Install) {
 			b, err := j.File(file)
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // need is the path of a program of a Debian package.
@@ -60,7 +62,7 @@ func python(t *testing.T, text []byte) {
 func TestReaders(t *testing.T) {
 	for name, j := range jobs(t) {
 		d, _ := j.Rack.Device(j.Device)
-		for _, file := range Files(d.Install.Installer) {
+		for _, file := range FilesOf(d.Install) {
 			t.Run(name+"/"+file, func(t *testing.T) {
 				b, err := j.File(file)
 				if err != nil {
@@ -73,6 +75,10 @@ func TestReaders(t *testing.T) {
 					shells(t, b)
 				case file == "ks.cfg":
 					kickstart(t, b)
+				case file == "network-config":
+					reads(t, b, need(t, "/usr/bin/python3", "cloud-init"), "-c", "import yaml; from cloudinit.net import network_state; s = network_state.parse_net_config_data(yaml.safe_load(open('FILE'))); i = list(s.iter_interfaces()); assert len(i) == 1 and i[0]['subnets'][0]['address'], i")
+				case file == "user-data" && d.Install.Installer == rack.DiskImage:
+					reads(t, b, need(t, "cloud-init", "cloud-init"), "schema", "--config-file", "FILE")
 				case file == "user-data":
 					userData(t, b)
 				case file == "vendor-data":

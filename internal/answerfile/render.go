@@ -33,8 +33,8 @@ func (j *Job) File(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Contains(files[x.Installer], name) {
-		return nil, fmt.Errorf("%.80q: %w: the installer %s reads %s", name, ErrNoFile, x.Installer, quoted(files[x.Installer]))
+	if all := FilesOf(x); !slices.Contains(all, name) {
+		return nil, fmt.Errorf("%.80q: %w: the installer %s reads %s", name, ErrNoFile, x.Installer, quoted(all))
 	}
 	if x.Installer == rack.ESXi && name == "boot.cfg" {
 		return j.bootCfg()

@@ -78,7 +78,13 @@ func (s *Services) serveJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	t := e.ticket
-	b, err := json.Marshal(s.jobOf(t))
+	j, err := s.jobOf(t)
+	if err != nil {
+		s.o.Log.Error("cannot make the files of a job", "ticket", t.ID, "cause", err)
+		s.refuse(w, "job", "the files of the job cannot be made, the agent's log says why", http.StatusInternalServerError)
+		return
+	}
+	b, err := json.Marshal(j)
 	if err != nil {
 		s.o.Log.Error("cannot encode a job", "ticket", t.ID, "cause", err)
 		s.refuse(w, "job", "cannot encode the job", http.StatusInternalServerError)

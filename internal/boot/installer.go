@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/rackreach/rackreach/internal/job"
@@ -23,12 +23,6 @@ type DiskImages interface {
 	// Installer names the kernel and the initramfs that machines of a platform boot to
 	// be installed; ok is false when there is none, or more than one.
 	Installer(platform string) (kernel, initramfs string, ok bool)
-}
-
-// told is what an installer said of its machine and of its work, under one ticket.
-type told struct {
-	hardware atomic.Pointer[job.Hardware]
-	progress atomic.Pointer[job.Progress]
 }
 
 // InstallerProgress is how far the installer of a device says it is, for its last
@@ -51,7 +45,7 @@ func (s *Services) Hardware(device string) *job.Hardware {
 
 // jobOf is what GET /job/TOKEN answers. Only a disk image has what an installer of
 // disks needs to know.
-func (s *Services) jobOf(t Ticket) job.Job {
+func (s *Services) jobOf(t Ticket) (job.Job, error) {
 	j := job.Job{
 		Rack: t.Rack, Device: t.Device, Run: t.Run, Ticket: t.ID, Role: string(t.Role), Platform: t.Platform,
 		Image:  job.Image{Name: t.Image.Name, URL: s.InstallerURL(t), Digest: t.Image.Digest, Size: t.Image.Size},
@@ -59,18 +53,26 @@ func (s *Services) jobOf(t Ticket) job.Job {
 	}
 	store, ok := s.o.Images.(DiskImages)
 	if !ok {
-		return j
+		return j, nil
 	}
 	raw, index, ok := store.Disk(t.Image.Name)
 	if !ok {
-		return j
+		return j, nil
 	}
 	j.Image.Raw, j.Image.Frames = &raw, &job.Source{URL: s.baseOf(t) + "/frames/" + t.Token, Blob: index}
 	j.Progress, j.Hardware = s.baseOf(t)+"/progress/"+t.Token, s.baseOf(t)+"/hardware/"+t.Token
-	if j.Install = t.Install; j.Install == nil {
-		j.Install = &job.Install{}
+	j.Install = &job.Install{}
+	if t.Install != nil {
+		*j.Install = *t.Install
 	}
-	return j
+	if s.o.Seed != nil {
+		seed, err := s.o.Seed(t, s.baseOf(t)+"/native/"+t.Token)
+		if err != nil {
+			return job.Job{}, err
+		}
+		j.Install.Files = append(slices.Clone(j.Install.Files), seed...)
+	}
+	return j, nil
 }
 
 // rawOf is what the disk image of a ticket holds; ok is false for any other image.
@@ -145,7 +147,9 @@ func (s *Services) handleInstaller(mux *http.ServeMux) {
 			if raw, ok := s.rawOf(e.ticket); !ok || p.Total != raw.Size {
 				return fmt.Errorf("%w: its total is not the %d bytes of its image", job.ErrSaid, raw.Size)
 			}
-			e.served.told.progress.Store(&p)
+			if line := e.served.told.goesOn(&p); line != "" {
+				s.o.Said(e.ticket, r.RemoteAddr, line)
+			}
 			// It has all of the image, also what an earlier life of the agent served.
 			if p.Phase == job.Finishing && p.Checked == p.Total {
 				e.served.add(span{0, e.ticket.Image.Size})
@@ -159,9 +163,8 @@ func (s *Services) handleInstaller(mux *http.ServeMux) {
 			if err != nil {
 				return err
 			}
-			if e.served.told.hardware.Swap(&h) == nil {
-				s.o.Log.Info("an installer says what its machine has", "ticket", e.ticket.ID, "firmware", h.Firmware, "model", h.Model, "serial", h.Serial,
-					"memory", h.Memory, "threads", h.Threads, "disks", fmt.Sprintf("%+v", h.Disks), "nics", fmt.Sprintf("%+v", h.NICs))
+			for _, line := range e.served.told.has(&h) {
+				s.o.Said(e.ticket, r.RemoteAddr, line)
 			}
 			return nil
 		})

@@ -3,6 +3,8 @@ package boot
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/url"
 	"reflect"
@@ -98,6 +100,83 @@ func TestNoRule(t *testing.T) {
 	_, _, body := b.do("GET", "/job/"+b.open.Token, nil)
 	if err := json.Unmarshal(body, &j); err != nil || j.Install == nil || !reflect.DeepEqual(*j.Install, job.Install{}) {
 		t.Errorf("%s: %v", body, err)
+	}
+}
+
+// The files that a device is told who it is by are made for each job anew, and the ticket
+// keeps none of them; without them there is no job.
+func TestSeed(t *testing.T) {
+	b := newBench(t)
+	b.o.Images = diskShelf{b.shelf, nil}
+	ticket := b.open
+	ticket.Install = &job.Install{Grow: true, Files: []job.File{{Partition: 1, Path: "/a", Content: "a"}}}
+	if err := b.SetTickets([]Ticket{ticket}); err != nil {
+		t.Fatal(err)
+	}
+	made := 0
+	b.o.Seed = func(x Ticket, base string) ([]job.File, error) {
+		made++
+		if base != b.base+"/native/"+x.Token {
+			t.Errorf("base %s", base)
+		}
+		return []job.File{{Partition: 2, Path: "/seed", Content: "secret"}}, nil
+	}
+	for range 2 {
+		var j job.Job
+		_, _, body := b.do("GET", "/job/"+ticket.Token, nil)
+		want := job.Install{Grow: true, Files: []job.File{{Partition: 1, Path: "/a", Content: "a"}, {Partition: 2, Path: "/seed", Content: "secret"}}}
+		if err := json.Unmarshal(body, &j); err != nil || !reflect.DeepEqual(*j.Install, want) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	if made != 2 || len(ticket.Install.Files) != 1 {
+		t.Errorf("made %d times, the ticket has %v", made, ticket.Install.Files)
+	}
+	b.o.Seed = func(Ticket, string) ([]job.File, error) { return nil, errors.New("hunter2 is not set") }
+	if got, _, body := b.do("GET", "/job/"+ticket.Token, nil); got != 500 || strings.Contains(string(body), "hunter2") {
+		t.Errorf("%d %s", got, body)
+	}
+}
+
+// What an installer says is told in few lines for people, however often it says it.
+func TestInstallerSays(t *testing.T) {
+	b := newBench(t)
+	b.o.Images = diskShelf{b.shelf, []byte("index")}
+	var lines []string
+	b.o.Said = func(x Ticket, remote, line string) {
+		if x.ID != b.open.ID || !strings.HasPrefix(remote, "127.0.0.1:") {
+			t.Errorf("%s from %s", x.ID, remote)
+		}
+		lines = append(lines, line)
+	}
+	say := func(path, body string) {
+		t.Helper()
+		if got, _, text := b.do("POST", path+b.open.Token, strings.NewReader(body)); got != 204 {
+			t.Fatalf("%s: %d %s", body, got, text)
+		}
+	}
+	for range 2 {
+		say("/hardware/", `{"vendor":"V","model":"M\u001b","serial":"S","firmware":"uefi","threads":2,"memory":5,"disks":[{"path":"/dev/sda","size":9,"serial":"D"}],"nics":[{"name":"eth0","mac":"02:00:00:00:00:01","link":true}],"problems":["no module a"]}`)
+		say("/hardware/", `{"problems":["no module a","no module b"]}`)
+		for n := range 10 {
+			say("/progress/", fmt.Sprintf(`{"phase":"writing","written":9,"checked":%d,"total":9}`, n))
+		}
+	}
+	want := []string{"V M S, uefi, 2 threads, 5 bytes of memory; /dev/sda 9 bytes D; eth0 02:00:00:00:00:01 link", "problem: no module a", "problem: no module b",
+		"25 % of the image is written and read back", "50 % of the image is written and read back", "75 % of the image is written and read back", "100 % of the image is written and read back"}
+	if got := slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, "problem: no module b") }); !slices.Equal(got, slices.Delete(slices.Clone(want), 2, 3)) {
+		t.Errorf("%q", lines)
+	}
+	for n := range 10 * job.MaxProblems { // somebody makes noise
+		say("/hardware/", fmt.Sprintf(`{"problems":["%d %s"]}`, n, strings.Repeat("x", 500)))
+	}
+	for _, l := range lines {
+		if len(l) > MaxSaid {
+			t.Errorf("%d bytes", len(l))
+		}
+	}
+	if len(lines) > maxChanges+4 {
+		t.Errorf("%d lines", len(lines))
 	}
 }
 

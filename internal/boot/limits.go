@@ -16,6 +16,8 @@ const (
 	maxMessage = 500
 	// maxHolds bounds what a report says that the disk holds, in bytes.
 	maxHolds = 200
+	// MaxSaid bounds a line of what an installer says, in bytes.
+	MaxSaid = 300
 	// maxHeader bounds a request's header, in bytes.
 	maxHeader = 16 << 10
 	// maxSpans bounds the disjoint ranges remembered of one transfer. What a

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rackreach/rackreach/internal/job"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -39,7 +40,7 @@ type Served struct {
 	Bytes    int64  // bytes served that were not served before
 }
 
-// Options are what the services need. All are required but the last six.
+// Options are what the services need. All are required but the last eight.
 type Options struct {
 	HTTP    net.Listener   // owned by Serve, which closes it
 	TFTP    net.PacketConn // likewise; nobody else may close it. A *net.UDPConn answers from the address that was asked
@@ -53,6 +54,14 @@ type Options struct {
 	// block.
 	Fetched func(Ticket, rack.Evidence)
 
+	// Seed makes the files that a disk image is told who it is by, for each job anew:
+	// there may be secrets in them. base is the URL of what the device may fetch. nil, or
+	// none: it is not told.
+	Seed func(t Ticket, base string) ([]job.File, error)
+	// Said takes a line for people of what an installer of disk images says: what it found,
+	// its problems, each quarter of the image. It is printable and at most MaxSaid bytes
+	// long, and there are few of one ticket. remote is where it came from. nil: nobody listens.
+	Said      func(t Ticket, remote, line string)
 	Native    Native        // for tickets that say so; nil: there are none
 	Bandwidth Bandwidth     // of images
 	Loaders   Loaders       // nil: firmware has to run scripts by itself
@@ -84,6 +93,9 @@ func New(o Options) (*Services, error) {
 	u, err := url.Parse(o.BaseURL)
 	if err != nil || u.Scheme != "http" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("boot services: base URL %q must be http://HOST:PORT", o.BaseURL)
+	}
+	if o.Said == nil {
+		o.Said = func(Ticket, string, string) {}
 	}
 	if o.Count == nil {
 		o.Count = func(Served) {}

@@ -1,6 +1,7 @@
 package frames
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -140,4 +141,9 @@ func (x Index) Size() (n int64) {
 // RawSizeOf is how many raw bytes frame i holds.
 func (x Index) RawSizeOf(i int) int64 {
 	return min(x.FrameSize, x.RawSize-int64(i)*x.FrameSize)
+}
+
+// IsRaw reports whether sum is the SHA-256 of what frame i holds, raw.
+func (x Index) IsRaw(i int, sum [sha256.Size]byte) bool {
+	return algorithm+hex.EncodeToString(sum[:]) == x.Frames[i].Raw
 }

@@ -139,7 +139,14 @@ func readTables(dir string) (*kmod.Tables, error) {
 	if err = errors.Join(err, aliasErr); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInput, err)
 	}
-	return kmod.Read(bytes.NewReader(dep), bytes.NewReader(aliases))
+	t, err := kmod.Read(bytes.NewReader(dep), bytes.NewReader(aliases))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrInput, dir, err)
+	}
+	if builtin, err := os.ReadFile(filepath.Join(dir, builtinTable)); err == nil {
+		return t, t.ReadBuiltin(bytes.NewReader(builtin))
+	}
+	return t, nil
 }
 
 // file is one that goes in.
@@ -186,7 +193,10 @@ func (b *builder) modules(ctx context.Context, t *kmod.Tables, dir, to string) e
 			pick = append(pick, f)
 		}
 	}
-	files, _ := t.Order(pick...)
+	files, missing := t.Order(pick...)
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %s needs %s, which modules.dep has not: run depmod (Debian's package kmod)", ErrInput, dir, missing[0])
+	}
 	var plain []string
 	strip := strings.NewReplacer(".ko.gz", ".ko", ".ko.zst", ".ko", ".ko.xz", ".ko")
 	for _, f := range files {
@@ -204,11 +214,22 @@ func (b *builder) modules(ctx context.Context, t *kmod.Tables, dir, to string) e
 	}
 	b.built.Modules = len(files)
 	slices.Sort(plain)
+	// With it, what the kernel has built in is not taken for missing.
+	if builtin, err := readFile(filepath.Join(dir, builtinTable)); err == nil {
+		if err := b.add(path.Join(to, builtinTable), 0o644, builtin); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	return errors.Join(
 		b.add(path.Join(to, "modules.dep"), 0o644, []byte(strip.Replace(t.DepsOf(plain)))),
 		b.add(path.Join(to, "modules.alias"), 0o644, []byte(t.AliasesOf(plain))),
 	)
 }
+
+// builtinTable is in the folder of modules, of kernels that say what they have built in.
+const builtinTable = "modules.builtin"
 
 func in(file string) bool {
 	return slices.ContainsFunc(wanted, func(w string) bool { return strings.HasPrefix(file, w) })

@@ -50,6 +50,7 @@ func parts(t *testing.T) Options {
 		modules + "modules.dep": "kernel/drivers/virtio/virtio.ko.gz:\nkernel/lib/crc.ko.zst:\nkernel/drivers/block/virtio_blk.ko: kernel/drivers/virtio/virtio.ko.gz kernel/lib/crc.ko.zst\n" +
 			"kernel/sound/beep.ko:\nkernel/fs/fat/fat.ko.xz:\n",
 		modules + "modules.alias":                             "alias virtio:d00000002v* virtio_blk\nalias pci:beep beep\n",
+		modules + "modules.builtin":                           "kernel/fs/ext4/ext4.ko\n",
 		modules + "kernel/drivers/virtio/virtio.ko.gz":        gz.String(),
 		modules + "kernel/lib/crc.ko.zst":                     zst.String(),
 		modules + "kernel/drivers/block/virtio_blk.ko":        "block module",
@@ -130,6 +131,7 @@ func TestContents(t *testing.T) {
 		"init": "\x7fELF static", at + "kernel/drivers/virtio/virtio.ko": "module", at + "kernel/lib/crc.ko": "module", at + "kernel/drivers/block/virtio_blk.ko": "block module",
 		at + "modules.dep":          "kernel/drivers/block/virtio_blk.ko: kernel/drivers/virtio/virtio.ko kernel/lib/crc.ko\nkernel/drivers/virtio/virtio.ko:\nkernel/fs/fat/fat.ko:\nkernel/lib/crc.ko:\n",
 		at + "kernel/fs/fat/fat.ko": "module",
+		at + "modules.builtin":      "kernel/fs/ext4/ext4.ko\n",
 		at + "modules.alias":        "alias virtio:d00000002v* virtio_blk\n",
 	} {
 		if text[name] != want {
@@ -147,6 +149,9 @@ func TestRefuses(t *testing.T) {
 			return os.WriteFile(o.Init, []byte("\x7fELF /lib64/ld-linux-x86-64.so.2"), 0o600)
 		},
 		"no program for Linux": func(o *Options) error { return os.WriteFile(o.Init, []byte("#!/bin/sh"), 0o600) },
+		"needs kernel/gone.ko, which modules.dep has not": func(o *Options) error {
+			return os.WriteFile(filepath.Join(o.Modules, "modules.dep"), []byte("kernel/drivers/virtio/virtio.ko.gz: kernel/gone.ko\n"), 0o600)
+		},
 		"run depmod":           func(o *Options) error { return os.Remove(filepath.Join(o.Modules, "modules.dep")) },
 		"is no Linux kernel":   func(o *Options) error { return os.WriteFile(o.Kernel, []byte("text"), 0o600) },
 		"modules are those of": func(o *Options) error { o.Modules = filepath.Dir(o.Modules); return nil },

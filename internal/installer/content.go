@@ -10,6 +10,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Content is what a disk holds. Both empty: it is blank.
@@ -148,14 +151,27 @@ func firstData(r io.ReaderAt, start, end []byte, size int64) (at int64, in []byt
 		return int64(n), start, nil
 	}
 	step := max((size-2*lookEnd)/samples/page*page, lookSample)
+	first := int64(-1)
+	var mu sync.Mutex // held for first
+	var group errgroup.Group
+	group.SetLimit(lookers)
 	for at := int64(lookEnd); at < size-lookEnd; at += step {
-		sample := make([]byte, min(lookSample, size-lookEnd-at))
-		if err := readFull(r, sample, at); err != nil {
-			return 0, nil, err
-		}
-		if n := data(sample); n >= 0 {
-			return at + int64(n), sample, nil
-		}
+		group.Go(func() error {
+			sample := make([]byte, min(lookSample, size-lookEnd-at))
+			if err := readFull(r, sample, at); err != nil {
+				return err
+			}
+			n := data(sample)
+			mu.Lock()
+			defer mu.Unlock()
+			if n >= 0 && (first < 0 || at+int64(n) < first) {
+				first, in = at+int64(n), sample
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil || first >= 0 {
+		return first, in, err
 	}
 	if n := data(end); n >= 0 {
 		return size - lookEnd + int64(n), end, nil

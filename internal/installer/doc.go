@@ -16,8 +16,9 @@
 //     in between are blank: data that nobody here knows is foreign too.
 //   - A receipt is on the disk before the first byte of the image is, and says so.
 //     One that says "installed" is written last, after everything was read back.
-//   - A frame is checked before it is written; the whole image is checked as the disk
-//     gives it back.
+//   - A frame is checked as it came, before it is unpacked and written; its raw bytes are
+//     checked as the disk gives them back, every one of them. There is no third digest:
+//     see docs/adr/0018.
 //   - The first MiB of the image (partition table, boot code) is written last: a disk
 //     that is written in part does not boot.
 //
@@ -33,7 +34,7 @@
 // # Bounds
 //
 // Memory: [Options.Memory], for frames in flight: each takes its compressed and its raw
-// bytes, two more are read back. A connection that gives no byte for stallLimit is
+// bytes and 3 MiB; one always is. A connection that gives no byte for stallLimit is
 // replaced; when none gives one for [Options.Patience], the job has failed.
 package installer
 
@@ -55,8 +56,12 @@ const (
 
 // Bounds of a transfer.
 const (
-	// maxWorkers bounds the connections: enough to fill 10 Gb/s at 1 ms.
-	maxWorkers = 8
+	// maxWorkers bounds the connections: enough to fill 10 Gb/s at 1 ms, and to have
+	// eight at the disk while others fetch and unpack. What does not compress at all, in
+	// frames of the default size, takes 228 MiB then.
+	maxWorkers = 12
+	// lookers is how many samples of a disk are read at once.
+	lookers = 8
 	// stallLimit is how long a connection may give nothing.
 	stallLimit = 20 * time.Second
 	// DefaultPatience is how long all of them may.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rackreach/rackreach/internal/frames"
 	"github.com/rackreach/rackreach/internal/job"
 )
 
@@ -128,6 +129,28 @@ func TestDamagedAtTheAgent(t *testing.T) {
 	a.with(func() { a.hurt = nil })
 	if out := a.run(disk); out.State != job.Installed { // the same run goes on by itself
 		t.Errorf("%+v", out)
+	}
+}
+
+// A frame that came as it was signed, and holds other bytes than the index says, is found
+// on the disk, which does not boot then.
+func TestWrongIndex(t *testing.T) {
+	a, disk := newAgent(t, image(1)), blank(t, diskSize)
+	x, err := frames.Parse(a.index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Frames[1].Raw = x.Frames[0].Raw
+	if a.index, err = x.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	a.job.Image.Frames.Digest = digestOf(a.index)
+	out := a.run(disk)
+	if out.State != job.Failed || !strings.Contains(out.Message, "frame 1 came as it was signed, and unpacks to other bytes") {
+		t.Errorf("%+v", out)
+	}
+	if c, all := on(t, disk); c.Receipt == nil || c.Receipt.State != Writing || strings.Trim(string(all[:head]), "\x00") != "" {
+		t.Errorf("%+v, and the start of the disk is not blank", c)
 	}
 }
 
@@ -267,7 +290,7 @@ func TestMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for memory, want := range map[int64]int{0: 1, 16 << 20: 1, 32 << 20: 2, 1 << 30: 3} {
+	for memory, want := range map[int64]int{0: 1, 16 << 20: 1, 28 << 20: 2, 1 << 30: 3} {
 		w := &writer{x: x, memory: memory}
 		if got := w.workers(); got != want {
 			t.Errorf("%d bytes: %d workers, want %d", memory, got, want)

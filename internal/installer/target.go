@@ -25,14 +25,13 @@ type target struct {
 	device bool
 	direct atomic.Bool // past the page cache
 
-	mu    sync.Mutex // held for pieces that are not aligned
-	piece []byte     // for those
+	mu sync.Mutex // held to give up O_DIRECT
 }
 
 // openTarget opens a disk exclusively: one that somebody uses (a file system, an array,
 // a volume group) is refused by the kernel.
 func openTarget(path string) (*target, error) {
-	t := &target{path: path, align: page, block: 512, piece: aligned(pieceSize)}
+	t := &target{path: path, align: page, block: 512}
 	if err := t.open(); err != nil {
 		return nil, err
 	}
@@ -165,15 +164,14 @@ const pieceSize = 256 << 10
 
 // ReadAt reads anything.
 func (t *target) ReadAt(b []byte, at int64) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	piece := aligned(min(pieceSize, (len(b)+2*page-1)/page*page))
 	for n := 0; n < len(b); {
 		if at+int64(n) >= t.size {
 			return n, io.EOF
 		}
 		from := (at + int64(n)) / page * page
 		want := (at + int64(len(b)) - from + page - 1) / page * page
-		all := t.piece[:min(pieceSize, want, t.size-from)]
+		all := piece[:min(int64(len(piece)), want, t.size-from)]
 		if err := t.readAligned(all, from); err != nil {
 			return n, err
 		}

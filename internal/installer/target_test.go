@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/rackreach/rackreach/internal/frames"
 )
 
 // Pieces of any size, at any place, come back, and leave what is around them.
@@ -42,34 +44,57 @@ func TestTarget(t *testing.T) {
 	}
 }
 
-// A disk that does not give back what was written is found out, and where.
+// A disk that gives back other bytes than it was given is found out, whichever byte it
+// is; so is one that loses the first bytes, which are compared when they are written.
 func TestDiskThatLies(t *testing.T) {
 	a, disk := newAgent(t, image(1)), blank(t, diskSize)
-	x, err := openTarget(disk)
+	x, err := frames.Parse(a.index)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer x.Close()
-	n := &installation{j: &a.job, src: newSource(a.Client(), 0, func(string) {}), t: x}
-	index, err := n.index(t.Context())
+	d, err := openTarget(disk)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &writer{t: x, x: index}
-	done := make(chan int, len(index.Frames))
-	for i := range index.Frames {
-		raw := aligned(int(index.FrameSize) + page)
-		b := raw[:copy(raw, a.raw[int64(i)*index.FrameSize:][:index.RawSizeOf(i)])]
+	defer d.Close()
+	w, piece := &writer{t: d, x: x}, aligned(pieceBack)
+	for i := range x.Frames {
+		at, n := int64(i)*x.FrameSize, x.RawSizeOf(i)
+		b := aligned(int(n) + page)[:n]
+		copy(b, a.raw[at:])
 		if err := w.put(i, b); err != nil {
 			t.Fatal(err)
 		}
-		done <- i
+		if err := w.back(i, b, piece); err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []int64{max(at, head), at + n/2, at + n - 1} {
+			was := []byte{0}
+			if _, err := d.ReadAt(was, bad); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.write([]byte{was[0] ^ 1}, bad); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.back(i, b, piece); !errors.Is(err, ErrAltered) || !strings.Contains(err.Error(), "replace it") {
+				t.Errorf("byte %d is another one: %v", bad, err)
+			}
+			if err := d.write(was, bad); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.back(i, b, piece); err != nil {
+			t.Errorf("frame %d, as it was: %v", i, err)
+		}
 	}
-	if err := x.write([]byte{a.raw[index.FrameSize+77] ^ 1}, index.FrameSize+77); err != nil {
-		t.Fatal(err)
+	if w.written.Load() != rawSize || !bytes.Equal(w.first, a.raw[:head]) {
+		t.Errorf("%d bytes written, %d kept", w.written.Load(), len(w.first))
 	}
-	if err := w.check(t.Context(), done); !errors.Is(err, ErrAltered) || !strings.Contains(err.Error(), "from byte 4194304 on") {
-		t.Error(err)
+	w.first[7] ^= 1
+	b := aligned(int(x.FrameSize))
+	copy(b, a.raw)
+	if err := w.back(0, b, piece); !errors.Is(err, ErrAltered) {
+		t.Errorf("another first byte: %v", err)
 	}
 }
 

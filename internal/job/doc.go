@@ -20,6 +20,8 @@ const (
 	MaxJob      = 256 << 10
 	MaxHardware = 64 << 10
 	MaxProgress = 4 << 10
+	// MaxProblems bounds how many an installer tells of.
+	MaxProblems = 32
 
 	maxName     = 255       // bytes of a name, a path, a serial number
 	maxURL      = 1 << 10   // bytes

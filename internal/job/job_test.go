@@ -107,11 +107,11 @@ func TestSaid(t *testing.T) {
 			t.Errorf("%.60s: %v", text, err)
 		}
 	}
-	h, err := ParseHardware([]byte(`{"serial":"\u001b[2JX","disks":[{"path":"/dev/sda","serial":"` + strings.Repeat("é", 200) + `"}],"nics":[{"name":"eth0\n"}],"memory":1}`))
-	if err != nil || h.Serial != "[2JX" || h.Disks[0].Serial != strings.Repeat("é", 58)+"…" || h.NICs[0].Name != "eth0" {
+	h, err := ParseHardware([]byte(`{"serial":"\u001b[2JX","disks":[{"path":"/dev/sda","serial":"` + strings.Repeat("é", 200) + `"}],"nics":[{"name":"eth0\n"}],"memory":1,"problems":["no\u001bmodule"]}`))
+	if err != nil || h.Problems[0] != "no module" || h.Serial != "[2JX" || h.Disks[0].Serial != strings.Repeat("é", 58)+"…" || h.NICs[0].Name != "eth0" {
 		t.Errorf("%+v, %v", h, err)
 	}
-	for _, text := range []string{`[]`, `{"memory":-1}`, `{"disks":[` + strings.Repeat(`{},`, maxDisks) + `{}]}`} {
+	for _, text := range []string{`[]`, `{"memory":-1}`, `{"disks":[` + strings.Repeat(`{},`, maxDisks) + `{}]}`, `{"problems":[` + strings.Repeat(`"",`, MaxProblems) + `""]}`} {
 		if _, err := ParseHardware([]byte(text)); !errors.Is(err, ErrSaid) {
 			t.Errorf("%.40s: %v", text, err)
 		}

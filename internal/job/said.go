@@ -56,6 +56,9 @@ type Hardware struct {
 	Disks      []Disk      `json:"disks"`
 	NICs       []NIC       `json:"nics"`
 	Neighbours []Neighbour `json:"neighbours,omitempty"`
+	// Problems are what the installer could not do for its machine, such as a module
+	// that it has not; it goes on without.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Firmware is how a machine was booted.
@@ -103,8 +106,8 @@ func ParseHardware(b []byte) (Hardware, error) {
 	if len(b) > MaxHardware || json.Unmarshal(b, &h) != nil {
 		return Hardware{}, fmt.Errorf("%w: hardware is not JSON of at most %d bytes", ErrSaid, MaxHardware)
 	}
-	if len(h.Disks) > maxDisks || len(h.NICs) > maxNICs || len(h.Neighbours) > maxNeighbours || h.Memory < 0 || h.Threads < 0 {
-		return Hardware{}, fmt.Errorf("%w: hardware: %d disks, %d interfaces, %d neighbours", ErrSaid, len(h.Disks), len(h.NICs), len(h.Neighbours))
+	if len(h.Disks) > maxDisks || len(h.NICs) > maxNICs || len(h.Neighbours) > maxNeighbours || len(h.Problems) > MaxProblems || h.Memory < 0 || h.Threads < 0 {
+		return Hardware{}, fmt.Errorf("%w: hardware: %d disks, %d interfaces, %d neighbours, %d problems", ErrSaid, len(h.Disks), len(h.NICs), len(h.Neighbours), len(h.Problems))
 	}
 	h.clean()
 	return h, nil
@@ -124,6 +127,9 @@ func (h *Hardware) clean() {
 	for i := range h.Neighbours {
 		n := &h.Neighbours[i]
 		texts = append(texts, &n.NIC, &n.System, &n.Port)
+	}
+	for i := range h.Problems {
+		texts = append(texts, &h.Problems[i])
 	}
 	for _, t := range texts {
 		*t = Printable(*t, maxText)

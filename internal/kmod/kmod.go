@@ -28,6 +28,7 @@ type Tables struct {
 	needs   map[string][]string // files by file, what is needed last is first, as depmod writes it
 	byName  map[string]string   // file by module name
 	aliases []alias
+	builtin map[string]bool // by module name: part of the kernel itself
 }
 
 type alias struct{ pattern, module string }
@@ -56,6 +57,16 @@ func Read(dep, aliases io.Reader) (*Tables, error) {
 		return nil
 	})
 	return t, err
+}
+
+// ReadBuiltin reads modules.builtin, which lists what is no module but part of the kernel:
+// it is never missing then. Kernels come without it, too.
+func (t *Tables) ReadBuiltin(r io.Reader) error {
+	t.builtin = map[string]bool{}
+	return lines(r, func(l string) error {
+		t.builtin[Name(l)] = true
+		return nil
+	})
 }
 
 func lines(r io.Reader, each func(string) error) error {
@@ -91,8 +102,8 @@ func (t *Tables) Files() []string {
 }
 
 // Order lists the files of modules, by name or by file, and all that they need, each
-// once and after what it needs itself. Modules that there are none of are built into
-// the kernel, or not there: they are in missing.
+// once and after what it needs itself. Modules that there is no file of are in missing,
+// each once, by the name that asked for them; those that ReadBuiltin knows are not.
 func (t *Tables) Order(modules ...string) (files, missing []string) {
 	seen := map[string]bool{}
 	var add func(string)
@@ -101,6 +112,12 @@ func (t *Tables) Order(modules ...string) (files, missing []string) {
 			return
 		}
 		seen[file] = true
+		if _, ok := t.needs[file]; !ok {
+			if !t.builtin[Name(file)] {
+				missing = append(missing, file)
+			}
+			return
+		}
 		needs := slices.Clone(t.needs[file])
 		slices.Reverse(needs)
 		for _, n := range needs {
@@ -109,14 +126,10 @@ func (t *Tables) Order(modules ...string) (files, missing []string) {
 		files = append(files, file)
 	}
 	for _, m := range modules {
-		file := m
-		if _, ok := t.needs[m]; !ok {
-			if file, ok = t.byName[plain(m)]; !ok {
-				missing = append(missing, m)
-				continue
-			}
+		if file, ok := t.byName[plain(m)]; ok {
+			m = file
 		}
-		add(file)
+		add(m)
 	}
 	return files, missing
 }

@@ -46,6 +46,27 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// What a table has no file of is missing, unless the kernel has it built in; also what is
+// only needed.
+func TestMissing(t *testing.T) {
+	x, err := Read(strings.NewReader("kernel/a.ko: kernel/b.ko kernel/c.ko.xz\nkernel/b.ko:\n"), strings.NewReader(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(names string, missing ...string) {
+		t.Helper()
+		if files, got := x.Order(strings.Fields(names)...); !slices.Equal(got, missing) || slices.Contains(files, "kernel/c.ko.xz") {
+			t.Errorf("%s: %v, missing %v, want %v", names, files, got, missing)
+		}
+	}
+	want("a a", "kernel/c.ko.xz")
+	want("b efivarfs nls-ascii efivarfs", "efivarfs", "nls-ascii")
+	if err := x.ReadBuiltin(strings.NewReader("kernel/c.ko\nkernel/fs/efivarfs/efivarfs.ko\nkernel/fs/nls/nls_ascii.ko\n")); err != nil {
+		t.Fatal(err)
+	}
+	want("a b efivarfs nls-ascii af_packet", "af_packet")
+}
+
 func TestWants(t *testing.T) {
 	for modalias, want := range map[string]string{
 		"virtio:d00000001v00001AF4":                             "virtio_net",

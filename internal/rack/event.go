@@ -101,15 +101,16 @@ type Source string
 
 // The sources of observations.
 const (
-	FromDHCP     Source = "dhcp"
-	FromBMC      Source = "bmc"
-	FromMACTable Source = "mac-table"
-	FromTFTP     Source = "tftp"
-	FromHTTP     Source = "http"
-	FromReceipt  Source = "receipt" // the agent asked the device at its own address
-	FromLLDP     Source = "lldp"    // the agent asked a switch for its neighbours
-	FromSyslog   Source = "syslog"
-	FromOperator Source = "operator"
+	FromDHCP      Source = "dhcp"
+	FromBMC       Source = "bmc"
+	FromMACTable  Source = "mac-table"
+	FromTFTP      Source = "tftp"
+	FromHTTP      Source = "http"
+	FromReceipt   Source = "receipt" // the agent asked the device at its own address
+	FromLLDP      Source = "lldp"    // the agent asked a switch for its neighbours
+	FromSyslog    Source = "syslog"
+	FromInstaller Source = "installer" // rackreach's own, which says what it found and how far it is
+	FromOperator  Source = "operator"
 )
 
 // Observation is something seen on the wire about a device. All strings come

@@ -25,6 +25,12 @@ func Installers() []Installer {
 	return []Installer{DiskImage, ESXi, Kickstart, Preseed, Autoinstall}
 }
 
+// Seeded reports whether a device is installed from a disk image that is told who it is:
+// files for cloud-init are written into it.
+func (d *Device) Seeded() bool {
+	return d.Install != nil && d.Install.Installer == DiskImage && d.Install.Seed > 0
+}
+
 // Answered reports whether a device is installed by its system's own installer.
 func (d *Device) Answered() bool { return d.Install != nil && d.Install.Installer != DiskImage }
 
@@ -51,6 +57,9 @@ type Install struct {
 	// as \EFI\BOOT\BOOTX64.EFI.
 	Grow      bool   `json:",omitzero"`
 	BootEntry string `json:",omitzero"`
+	// Seed is the number of the partition that takes what cloud-init reads at the first
+	// start (NoCloud), with the password, keys and address above; 0: nothing is written.
+	Seed int `json:",omitzero"`
 }
 
 // DiskRule says which disk is meant: all that is given must hold, and of exactly
@@ -78,6 +87,7 @@ const (
 	maxDomain     = 253  // characters (RFC 1035 §2.3.4)
 	maxDiskSerial = 64   // bytes of a disk's serial number
 	maxPath       = 128  // bytes of a disk's path
+	maxPartition  = 128  // of a partition table
 )
 
 // sshKey is a public key in one line of authorized_keys, without options (sshd(8)).
@@ -119,11 +129,11 @@ func (c *checker) install(i int, d *Device) {
 		return
 	}
 	if x.Installer == DiskImage {
-		c.diskImage(say, x)
+		c.diskImage(i, say, d)
 		return
 	}
-	if x.Grow || x.BootEntry != "" {
-		say("", "installer: disk-image, or leave grow and bootEntry out", "only a disk image grows and has a boot entry made, %s does that by itself", x.Installer)
+	if x.Grow || x.BootEntry != "" || x.Seed != 0 {
+		say("", "installer: disk-image, or leave grow, bootEntry and seed out", "only a disk image grows, has a boot entry made and is seeded, %s does that by itself", x.Installer)
 	}
 	if d.Image == "" {
 		say("", map[bool]string{true: "image: and its boot.cfg, such as esxi-8/boot.cfg", false: "image: and the installer's initramfs, such as debian-12/initrd.gz"}[x.Installer == ESXi],
@@ -140,11 +150,16 @@ func (c *checker) install(i int, d *Device) {
 	}
 	c.source(say, x)
 	c.disk(say, x)
-	if x.PasswordHash != "" {
-		c.reference(i, "install.passwordHash", x.PasswordHash, "the hash")
-	}
+	c.login(i, say, x)
 	if x.Installer == ESXi && x.PasswordHash == "" {
 		say(".passwordHash", `passwordHash: "env:NAME"`, "no passwordHash: the installer of ESXi demands one")
+	}
+}
+
+// login checks who can log in to what is installed.
+func (c *checker) login(i int, say func(field, fix, format string, args ...any), x *Install) {
+	if x.PasswordHash != "" {
+		c.reference(i, "install.passwordHash", x.PasswordHash, "the hash")
 	}
 	if len(x.Keys) > maxKeys {
 		say(".keys", fmt.Sprintf("at most %d keys", maxKeys), "%d keys", len(x.Keys))
@@ -160,10 +175,22 @@ func (c *checker) install(i int, d *Device) {
 var bootEntry = regexp.MustCompile(`^(\\[A-Za-z0-9._-]+){1,8}$`)
 
 // diskImage checks how rackreach's own installer writes an image.
-func (c *checker) diskImage(say func(field, fix, format string, args ...any), x *Install) {
-	if x.Kernel != "" || x.Template != "" || x.Source != "" || x.PasswordHash != "" || len(x.Keys) > 0 || x.Static {
-		say("", "disk, grow and bootEntry only", "a disk image is written as it is: it takes no kernel, template, source, passwordHash, keys or static")
+func (c *checker) diskImage(i int, say func(field, fix, format string, args ...any), d *Device) {
+	x := d.Install
+	switch {
+	case x.Kernel != "" || x.Source != "":
+		say("", "disk, grow, bootEntry and seed only", "a disk image is written as it is: it takes no kernel and no source")
+	case x.Seed == 0 && (x.Template != "" || x.PasswordHash != "" || len(x.Keys) > 0 || x.Static):
+		say("", "seed: and the number of the partition with its root file system, such as 1, or leave them out", "template, passwordHash, keys and static are for cloud-init in the image, and no partition takes its seed")
+	case x.Seed < 0 || x.Seed > maxPartition:
+		say(".seed", "the number of the partition with its root file system, such as 1", "%d is not the number of a partition", x.Seed)
+	case x.Static && len(d.MACs) == 0:
+		say(".static", "its MACs in the inventory, or leave static out", "which of its interfaces has the address is told by its MAC, and there is none")
 	}
+	if x.Template != "" && !plain(x.Template, maxImageName, "-_./+") {
+		say(".template", "the name of an artifact of kind template, or leave template out", "%s is not the name of a template", shown(x.Template))
+	}
+	c.login(i, say, x)
 	if x.BootEntry != "" && (len(x.BootEntry) > maxPath || !bootEntry.MatchString(x.BootEntry)) {
 		say(".bootEntry", `a path such as \EFI\BOOT\BOOTX64.EFI`, "%s is not the path of a boot loader", shown(x.BootEntry))
 	}

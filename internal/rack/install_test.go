@@ -18,6 +18,7 @@ func validInstalls() map[string]rack.Install {
 		"kickstart":   {Installer: rack.Kickstart, Kernel: "rhel-9/vmlinuz", Source: "https://mirror/rhel-9", Disk: rack.DiskRule{Serial: "S1", MinSize: 1, MaxSize: 2}, PasswordHash: "env:ROOT"},
 		"autoinstall": {Installer: rack.Autoinstall, Kernel: "ubuntu/vmlinuz", Source: "http://mirror/u.iso", Template: "ours/user-data", Static: true},
 		"disk-image":  {Installer: rack.DiskImage, Disk: rack.DiskRule{Serial: "S1", MinSize: 1}, Grow: true, BootEntry: `\EFI\BOOT\BOOTX64.EFI`},
+		"seeded":      {Installer: rack.DiskImage, Seed: 1, Template: "ours/user-data", PasswordHash: "env:ROOT", Keys: []string{publicKey}},
 		"esxi":        {Installer: rack.ESXi, Disk: rack.DiskRule{Path: "/dev/disks/naa.5000"}, PasswordHash: "env:ROOT"},
 	}
 }
@@ -66,7 +67,17 @@ func TestInstallProblems(t *testing.T) {
 		{"install.keys[0]", "public SSH key", install("preseed", func(x *rack.Install) { x.Keys = []string{publicKey + "\nroot"} })},
 		{"install.keys", "17 keys", install("preseed", func(x *rack.Install) { x.Keys = slices.Repeat([]string{publicKey}, 17) })},
 		{"install", "written as it is", install("disk-image", func(x *rack.Install) { x.Kernel = "linux" })},
-		{"install", "written as it is", install("disk-image", func(x *rack.Install) { x.Static = true })},
+		{"install", "no partition takes its seed", install("disk-image", func(x *rack.Install) { x.Static = true })},
+		{"install", "no partition takes its seed", install("seeded", func(x *rack.Install) { x.Seed = 0 })},
+		{"install.seed", "not the number of a partition", install("seeded", func(x *rack.Install) { x.Seed = 129 })},
+		{"install.seed", "not the number of a partition", install("disk-image", func(x *rack.Install) { x.Seed = -1 })},
+		{"install.static", "told by its MAC", func(r *rack.Rack) {
+			install("seeded", func(x *rack.Install) { x.Static = true })(r)
+			r.Devices[4].MACs = nil
+		}},
+		{"install.passwordHash", "not a reference", install("seeded", func(x *rack.Install) { x.PasswordHash = "$6$hunter2" })},
+		{"install.keys[0]", "public SSH key", install("seeded", func(x *rack.Install) { x.Keys = []string{"x"} })},
+		{"install", "seeded, preseed does that by itself", install("preseed", func(x *rack.Install) { x.Seed = 1 })},
 		{"install.bootEntry", "boot loader", install("disk-image", func(x *rack.Install) { x.BootEntry = "/EFI/BOOT" })},
 		{"install.bootEntry", "boot loader", install("disk-image", func(x *rack.Install) { x.BootEntry = `\EFI\..\a b` })},
 		{"install.disk.path", "path of a disk", install("disk-image", func(x *rack.Install) { x.Disk.Path = "sda" })},

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	installKeys = []string{"installer", "kernel", "template", "source", "disk", "passwordHash", "keys", "static", "grow", "bootEntry"}
+	installKeys = []string{"installer", "kernel", "template", "source", "disk", "passwordHash", "keys", "static", "grow", "bootEntry", "seed"}
 	diskKeys    = []string{"path", "serial", "minSize", "maxSize"}
 )
 
@@ -36,7 +36,7 @@ func (r *reader) install(m map[string]*yaml.Node, e *entry) *rack.Install {
 		Installer: rack.Installer(r.text(x, e.at, "install.", "installer")), Kernel: r.text(x, e.at, "install.", "kernel"),
 		Template: r.text(x, e.at, "install.", "template"), Source: r.text(x, e.at, "install.", "source"),
 		PasswordHash: r.text(x, e.at, "install.", "passwordHash"), Keys: r.texts(x, e.at, "install.", "keys"), Static: r.boolean(x, e.at, "install.", "static"),
-		Grow: r.boolean(x, e.at, "install.", "grow"), BootEntry: r.text(x, e.at, "install.", "bootEntry"),
+		Grow: r.boolean(x, e.at, "install.", "grow"), BootEntry: r.text(x, e.at, "install.", "bootEntry"), Seed: r.integer(x, e.at, "seed"),
 	}
 	d, ok := x["disk"]
 	if !ok {

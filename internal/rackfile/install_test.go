@@ -43,13 +43,13 @@ func TestInstall(t *testing.T) {
 
 // A disk image may say which disk, and that it grows.
 func TestInstallOfADiskImage(t *testing.T) {
-	file := strings.Replace(whole, "    protect: true\n", `    install: {installer: disk-image, disk: {serial: S1, minSize: 400GB}, grow: true, bootEntry: '\EFI\BOOT\BOOTX64.EFI'}`+"\n", 1)
+	file := strings.Replace(whole, "    protect: true\n", `    install: {installer: disk-image, disk: {serial: S1, minSize: 400GB}, grow: true, bootEntry: '\EFI\BOOT\BOOTX64.EFI', seed: 2, keys: ["`+publicKey+`"]}`+"\n", 1)
 	r, err := Parse("rack.yaml", []byte(file), opened(""), table())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := rack.Install{Installer: rack.DiskImage, Disk: rack.DiskRule{Serial: "S1", MinSize: 400e9}, Grow: true, BootEntry: `\EFI\BOOT\BOOTX64.EFI`}
-	if d, _ := r.Device("server-09"); d.Install == nil || !reflect.DeepEqual(*d.Install, want) || d.Answered() {
+	want := rack.Install{Installer: rack.DiskImage, Disk: rack.DiskRule{Serial: "S1", MinSize: 400e9}, Grow: true, BootEntry: `\EFI\BOOT\BOOTX64.EFI`, Seed: 2, Keys: []string{publicKey}}
+	if d, _ := r.Device("server-09"); d.Install == nil || !reflect.DeepEqual(*d.Install, want) || d.Answered() || !d.Seeded() {
 		t.Errorf("%+v", d.Install)
 	}
 }
