@@ -122,6 +122,8 @@ func (y *system) configure(w http.ResponseWriter, q *http.Request, address netip
 	switch err := y.commit(q.Context(), body, address, id); {
 	case errors.Is(err, errSilent):
 		panic(http.ErrAbortHandler) // net/http closes the connection without an answer
+	case errors.Is(err, errConfig):
+		http.Error(w, err.Error(), http.StatusBadRequest)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	default:
@@ -129,8 +131,10 @@ func (y *system) configure(w http.ResponseWriter, q *http.Request, address netip
 	}
 }
 
-// errSilent is a system that does not answer.
-var errSilent = errors.New("no answer")
+var (
+	errSilent = errors.New("no answer")                      // of a system
+	errConfig = errors.New("this is no configuration of it") // of the agent's
+)
 
 // commit puts a configuration in force, or fails as it was told to. ctx is that of
 // whoever waits for it.
@@ -148,7 +152,7 @@ func (y *system) commit(ctx context.Context, body []byte, address netip.Addr, id
 	}
 	c, err := parseConfig(body)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errConfig, err)
 	}
 	if pause(y.ctx, d.sim.tempo.around(applyConfig, d.spec.Name, "config", 0)) != nil {
 		return errSilent // going down
