@@ -38,8 +38,8 @@ func (s *Server) Handle(packet []byte, from netip.AddrPort) Result {
 
 // handle is Handle at a given time; the reply is written into room.
 func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room []byte) Result {
-	r, err := parse(packet, s.options.Rules, s.options.Ports)
-	if err != nil {
+	r := &s.request
+	if err := r.parse(packet, s.options.Rules, s.options.Ports); err != nil {
 		return Result{Message: messageName(r.kind), Outcome: outcomeOf(err), Err: err}
 	}
 	res := Result{Message: messageName(r.kind), Seen: seen(r)}

@@ -75,11 +75,19 @@ func together(t *testing.T, s *Server, ps ...*packet) []wire.Datagram {
 		t.Fatal(err)
 	}
 	b.answer(n, testTime)
+	s.committed()
 	var out []wire.Datagram
 	for len(w.out) > 0 {
 		out = append(out, <-w.out...)
 	}
 	return out
+}
+
+// committed does what Serve does beside its loop.
+func (s *Server) committed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commit()
 }
 
 // pooledTable gives everybody an address of a pool.
@@ -230,10 +238,10 @@ func benchmarkBatch(b *testing.B, open func() (*lease.Store, error)) {
 			at(i, discover())
 		}
 		b.StartTimer()
-		batch.answerKept(size)
+		out := batch.answerKept(size)
 		b.StopTimer()
 		var offers []netip.Addr
-		for _, d := range batch.out {
+		for _, d := range out {
 			offers = append(offers, netip.AddrFrom4([4]byte(d.Payload[16:20])))
 		}
 		for i := range size {
@@ -249,30 +257,19 @@ func benchmarkBatch(b *testing.B, open func() (*lease.Store, error)) {
 	}
 }
 
-// answerKept is answer on a wire that takes everything.
-func (b *batch) answerKept(n int) {
+// answerKept is answer on a wire that takes everything, with the commit.
+func (b *batch) answerKept(n int) (out []wire.Datagram) {
 	w := b.s.options.Wire.(*batches)
 	b.answer(n, testTime)
-	<-w.out
-}
-
-// The more come, the shorter the wait for a crowd.
-func TestPause(t *testing.T) {
-	for _, x := range []struct {
-		n            int
-		within, want time.Duration
-	}{
-		{1, time.Hour, gather}, {1, time.Millisecond, gather}, {12, 5 * time.Millisecond, gather}, {48, 4 * time.Millisecond, 4 * time.Millisecond},
-		{24, 4 * time.Millisecond, 8 * time.Millisecond}, {60, 5 * time.Millisecond, 4 * time.Millisecond}, {batchSize, 4 * time.Millisecond, 0}, {5, 0, 0},
-	} {
-		if got := pause(x.n, x.within); got != x.want {
-			t.Errorf("%d within %s: %s, want %s", x.n, x.within, got, x.want)
-		}
+	b.s.committed()
+	for len(w.out) > 0 {
+		out = append(out, <-w.out...)
 	}
+	return out
 }
 
-// TestPacketsGather: those that come while the disk is synced, and for a moment after,
-// share the next commit; who asks alone is answered at once.
+// TestPacketsGather: those that come in a moment after a commit share the next one; who
+// asks alone is answered at once, and offers wait for nothing.
 func TestPacketsGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, err := lease.Open(filepath.Join(t.TempDir(), "leases"), lease.Options{})
@@ -294,7 +291,7 @@ func TestPacketsGather(t *testing.T) {
 			ask(discover().from(client(n)))
 			time.Sleep(time.Millisecond) // in virtual time
 			ask(asks().from(client(n)).addr(50, fmt.Sprintf("10.0.1.%d", n+1)).addr(54, ours))
-			if took, want := time.Since(began), time.Duration(n)*gather+time.Duration(n+1)*time.Millisecond; took != want {
+			if took, want := time.Since(began), time.Duration(n)*gather+time.Millisecond; took != want {
 				t.Errorf("client %d had its address after %s, want %s", n+1, took, want)
 			}
 		}

@@ -9,12 +9,13 @@
 // acknowledged are kept in a lease store (discovery/lease), which the owner opens
 // before and closes after Serve.
 //
-// # A batch
+// # A batch, and a group
 //
-// As many packets as there are, at most 256, are read together. All are decided,
-// their leases are made durable in one commit, what was seen goes to
-// Options.OnSeen, and the answers leave in one write. An acknowledgement whose
-// lease is not durable does not leave, and proves nothing.
+// As many packets as there are, at most 64, are read together. All are decided; what
+// was seen goes to Options.OnSeen, and the answers leave in one write. Those that rest
+// on a lease wait in a group: their leases are made durable in one commit beside the
+// loop, and then they are told of and leave. An acknowledgement whose lease is not
+// durable does not leave, and proves nothing.
 //
 // # Who is answered
 //
@@ -25,8 +26,10 @@
 //
 // # Concurrency
 //
-// One goroutine, the caller of Serve, does all of this; the socket's own buffer is
-// the only queue. Nothing in here starts a goroutine that outlives Serve.
+// The caller of Serve reads and decides; a goroutine that ends with Serve commits.
+// Under one lock they decide, tell and send, so that Options' functions are called one
+// after the other; the lock is free while the disk is busy. The socket's own buffer is
+// the queue; at most mostWaiting acknowledgements wait besides.
 //
 // # Hostile input
 //
@@ -37,6 +40,7 @@
 // # Reading order
 //
 //   - server.go, batch.go: Options, New, the loop
+//   - group.go, pace.go: what waits for the disk; how fast answers leave
 //   - table.go: what the engine asks its owner
 //   - packet.go, relay.go: reading a packet, RFC 2131 and option 82
 //   - package relay: which port a relay means

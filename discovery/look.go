@@ -16,8 +16,8 @@ type Look struct {
 // LookAt reads a packet and decides nothing about it. It returns an error for
 // whatever RFC 2131 lets a server drop.
 func LookAt(packet []byte, rules *classify.Rules) (Look, error) {
-	r, err := parse(packet, rules, nil)
-	if err != nil {
+	var r request
+	if err := r.parse(packet, rules, nil); err != nil {
 		return Look{}, err
 	}
 	return Look{Message: messageName(r.kind), Keys: r.keys, Said: r.said(), Class: r.class}, nil

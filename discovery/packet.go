@@ -34,6 +34,12 @@ const (
 const (
 	optionPad       = 0
 	optionVendor    = 43
+	optionRequested = 50
+	optionKind      = 53
+	optionServerID  = 54
+	optionWanted    = 55
+	optionMaximum   = 57
+	optionClass     = 60
 	optionClientID  = 61
 	optionMachine   = 97  // RFC 4578 section 2.3
 	optionSubnet    = 118 // RFC 3011
@@ -46,6 +52,7 @@ const (
 // request is a client's packet, read and checked.
 type request struct {
 	*dhcpv4.DHCPv4
+	option    classify.Options // nil: it is not there
 	kind      dhcpv4.MessageType
 	class     classify.Class
 	keys      rack.Keys
@@ -91,55 +98,57 @@ func outcomeOf(err error) Outcome {
 
 // parse reads a packet. It returns an error for whatever RFC 2131 lets a server
 // drop; the request then still holds the message type when that was readable.
-func parse(packet []byte, rules *classify.Rules, ports *relay.Ports) (*request, error) {
+func (r *request) parse(packet []byte, rules *classify.Rules, ports *relay.Ports) error {
+	*r = request{}
 	if len(packet) > MaxPacket || len(packet) < headerSize {
-		return &request{}, errLength
+		return errLength
 	}
 	if packet[0] != byte(dhcpv4.OpcodeBootRequest) {
-		return &request{}, errNotRequest
+		return errNotRequest
 	}
 	if packet[2] != 6 {
-		return &request{}, errNoHardware
+		return errNoHardware
 	}
 	p, err := dhcpv4.FromBytes(packet)
 	if err != nil {
-		return &request{}, fmt.Errorf("read packet: %w", err)
+		return fmt.Errorf("read packet: %w", err)
 	}
 	if err := overload(p, packet); err != nil {
-		return &request{}, err
+		return err
 	}
-	r := &request{DHCPv4: p}
-	if v := p.Options.Get(dhcpv4.OptionDHCPMessageType); len(v) == 1 {
+	r.DHCPv4, r.option = p, classify.OptionsOf(p.Options)
+	if v := r.option(optionKind); len(v) == 1 {
 		r.kind = dhcpv4.MessageType(v[0])
 	}
 	if messageName(r.kind) == noMessage {
-		return r, errNoKind
+		return errNoKind
 	}
 	if p.ClientHWAddr[0]&1 != 0 || sameBytes(p.ClientHWAddr, 0) {
-		return r, errNoHardware
+		return errNoHardware
 	}
 	if err := r.addresses(); err != nil {
-		return r, err
+		return err
 	}
-	if r.clientID, _, _ = rawOption(packet[headerSize:], optionClientID); len(r.clientID) > longestID {
-		return r, errClientID
+	area := packet[headerSize:]
+	if r.clientID, _, _ = rawOption(area, optionClientID); len(r.clientID) > longestID {
+		return errClientID
 	}
-	r.machine, _, _ = rawOption(packet[headerSize:], optionMachine)
-	if a, ok := addr4(p.Options.Get(dhcpv4.GenericOptionCode(optionSubnet))); ok && usable(a) {
+	r.machine, _, _ = rawOption(area, optionMachine)
+	if a, ok := addr4(r.option(optionSubnet)); ok && usable(a) {
 		r.subnet = a
 	}
-	if r.relay, err = readRelay(packet[headerSize:], r.giaddr, ports); err != nil {
-		return r, err
+	if r.relay, err = readRelay(area, r.giaddr, ports); err != nil {
+		return err
 	}
-	r.limit = maximum(p)
+	r.limit = r.maximum()
 	r.class = rules.Classify(r.said())
 	r.keys = r.identity()
-	return r, nil
+	return nil
 }
 
 // said is what a packet says of its sender.
 func (r *request) said() classify.Packet {
-	return classify.Packet{Options: classify.OptionsOf(r.Options), MAC: r.ClientHWAddr}
+	return classify.Packet{Options: r.option, MAC: r.ClientHWAddr}
 }
 
 // overload joins the options of file and then of sname to the others when
@@ -170,10 +179,10 @@ func (r *request) addresses() error {
 	}{
 		{&r.ciaddr, r.ClientIPAddr.To4()},
 		{&r.giaddr, r.GatewayIPAddr.To4()},
-		{&r.requested, r.Options.Get(dhcpv4.OptionRequestedIPAddress)},
-		{&r.server, r.Options.Get(dhcpv4.OptionServerIdentifier)},
+		{&r.requested, r.option(optionRequested)},
+		{&r.server, r.option(optionServerID)},
 	} {
-		if x.value == nil {
+		if len(x.value) == 0 { // an empty option says nothing
 			continue
 		}
 		a, ok := addr4(x.value)
@@ -196,9 +205,9 @@ func (r *request) addresses() error {
 // client is what the bytes of an answer depend on.
 func (r *request) client() reply.Client {
 	c := reply.Client{Kind: r.kind, Stage: r.class.Stage, Vendor: r.class.Vendor,
-		Class: string(r.Options.Get(dhcpv4.OptionClassIdentifier)), Wants: r.Options.Get(dhcpv4.OptionParameterRequestList),
-		IOSXR: r.Options.Has(dhcpv4.GenericOptionCode(optionXRVendors)), Limit: r.limit}
-	if v := r.Options.Get(dhcpv4.GenericOptionCode(optionVendor)); len(v) > 0 && r.class.Stage == rack.StagePXE {
+		Class: string(r.option(optionClass)), Wants: r.option(optionWanted),
+		IOSXR: r.option(optionXRVendors) != nil, Limit: r.limit}
+	if v := r.option(optionVendor); len(v) > 0 && r.class.Stage == rack.StagePXE {
 		c.Item = bootItem(v)
 	}
 	return c
@@ -241,9 +250,9 @@ func (r *request) link() netip.Addr {
 func (r *request) hardware() lease.Hardware { return lease.Hardware(r.ClientHWAddr) }
 
 // maximum is the longest DHCP message that a client takes (option 57).
-func maximum(p *dhcpv4.DHCPv4) int {
+func (r *request) maximum() int {
 	size := minMaximum
-	if v := p.Options.Get(dhcpv4.OptionMaximumDHCPMessageSize); len(v) == 2 {
+	if v := r.option(optionMaximum); len(v) == 2 {
 		size = max(minMaximum, int(v[0])<<8|int(v[1]))
 	}
 	return min(size, mostMaximum) - udpHeaders
@@ -255,7 +264,7 @@ func maximum(p *dhcpv4.DHCPv4) int {
 func (r *request) identity() rack.Keys {
 	return rack.Keys{
 		MAC:    net.HardwareAddr(r.ClientHWAddr).String(),
-		UUID:   machineUUID(r.Options.Get(dhcpv4.OptionClientMachineIdentifier)),
+		UUID:   machineUUID(r.option(optionMachine)),
 		Via:    r.relay.via,
 		Direct: !r.giaddr.IsValid() && !r.ciaddr.IsValid() && r.relay.raw == nil,
 		Stage:  r.class.Stage,

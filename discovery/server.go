@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/rackreach/rackreach/discovery/classify"
@@ -67,8 +68,9 @@ type Options struct {
 	Authoritative bool
 
 	// OnSeen is told of every packet that could be read, before its answer is sent, and
-	// when the lease that the answer rests on is durable. It must not block: the next packet waits for
-	// it. Nil: nobody is told.
+	// when the lease that the answer rests on is durable. It must not block: everybody
+	// else waits for it. The functions of Options are called one after the other. Nil:
+	// nobody is told.
 	OnSeen func(Seen)
 
 	// Count counts packets by message type (DISCOVER, …, none) and outcome.
@@ -105,9 +107,19 @@ type Server struct {
 	options Options
 	leases  *lease.Store
 	replies *reply.Builder
+
+	mu      sync.Mutex // of who decides, tells or sends, and so of everything below
+	turn    *sync.Cond // something waits for a commit, or waits no more, or the loop has ended
+	request request    // that is decided about
 	repeats repeats
-	failing bool // leases could not be written at the last batch
-	dry     bool // a pool had no address for the last client that asked for one
+	dry     bool  // a pool had no address for the last client that asked for one
+	failing bool  // leases could not be written by the last commit
+	waiting group // for the next commit
+	leaving group // is being committed, or sent
+	ended   bool  // no more packets are read
+	pace    pace
+	out     []wire.Datagram // room of a send
+	of      []int           // which result an answer of out belongs to
 }
 
 // New checks the options. It returns an error when one that is needed is missing.
@@ -136,6 +148,7 @@ func New(o Options) (*Server, error) {
 		o.OnTrouble = func(error) {}
 	}
 	s := &Server{options: o, leases: o.Leases, replies: reply.NewBuilder(), repeats: repeats{}}
+	s.turn = sync.NewCond(&s.mu)
 	if s.leases == nil {
 		s.leases = lease.Memory(lease.Options{})
 	}
@@ -165,9 +178,20 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
+// loop reads packets and answers them; leases are made durable beside it.
 func (s *Server) loop(ctx context.Context) error {
+	var keeper sync.WaitGroup
+	if s.leases.Durable() {
+		keeper.Go(s.keep)
+	}
+	defer func() {
+		s.mu.Lock()
+		s.ended = true
+		s.turn.Broadcast()
+		s.mu.Unlock()
+		keeper.Wait()
+	}()
 	b := newBatch(s)
-	last := time.Now()
 	for failed := 0; ; {
 		n, err := b.read()
 		switch {
@@ -175,11 +199,7 @@ func (s *Server) loop(ctx context.Context) error {
 			return nil
 		case err == nil:
 			failed = 0
-			began := time.Now()
-			within := began.Sub(last)
-			if last = began; b.answer(n, began) {
-				time.Sleep(pause(n, within) - time.Since(began))
-			}
+			time.Sleep(b.answer(n, time.Now()))
 		default:
 			if failed++; errors.Is(err, net.ErrClosed) || failed >= maxReadErrors {
 				return fmt.Errorf("read DHCP packet: %w", err)

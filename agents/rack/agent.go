@@ -401,7 +401,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 	if err != nil {
 		return nil, err
 	}
-	var alarmed time.Time // used by the server's goroutine only
+	var alarmed time.Time // used by OnSeen only, which is called once at a time
 	return discovery.New(discovery.Options{
 		Wire: on, Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Authoritative: a.o.Rack.DHCP.Authoritative, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },

@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"fmt"
+	"iter"
 	"net"
 	"net/http"
 	"os"
@@ -125,57 +127,100 @@ func traced(pid int) bool {
 }
 
 var (
-	traceCall = regexp.MustCompile(`(?:\d+ +)?(?:<\.\.\. )?(recvmmsg|sendmmsg|fsync|fdatasync)\b`)
+	traceCall   = regexp.MustCompile(`^(\d+) +(?:<\.\.\. )?(recvmmsg|sendmmsg|fsync|fdatasync)\b`)
+	traceBuffer = regexp.MustCompile(`iov_base="((?:\\x[0-9a-f]{2})+)"`)
 	// The cookie, and option 53 in front of all others: how an ACK of ours begins.
-	traceACK = `\x63\x82\x53\x63\x35\x01\x05`
+	traceACK = []byte{0x63, 0x82, 0x53, 0x63, 53, 1, 5}
 )
 
 // readTrace counts, in the order in which the calls were made: ACKs, those of them
-// that left without a sync since the last message came in, and syncs.
+// that left without a sync that began after their REQUEST had come in, and syncs.
 func readTrace(text string) (acks, early, syncs int) {
-	synced := false
-	for line := range strings.Lines(text) {
+	came := map[string]int{}  // by xid, in which line its last message came in
+	began := map[string]int{} // by thread, where the sync began that it waits for
+	synced := -1              // where the last sync began that has ended
+	for at, line := range strings.Split(text, "\n") {
 		m := traceCall.FindStringSubmatch(line)
 		if m == nil {
 			continue
 		}
-		ended, ok := strings.CutSuffix(strings.TrimSpace(line), "<unfinished ...>")
+		thread, call := m[1], m[2]
+		ended := !strings.HasSuffix(strings.TrimSpace(line), "<unfinished ...>")
 		switch {
-		case m[1] == "sendmmsg": // begun is enough: it may not be sent earlier
-			if n := strings.Count(ended, traceACK); n > 0 {
-				acks += n
-				if !synced {
-					early += n
+		case call == "sendmmsg": // begun is enough: it may not be sent earlier
+			for xid := range xids(line, func(b []byte) bool { return bytes.HasPrefix(b[236:], traceACK) }) {
+				acks++
+				if request, ok := came[xid]; !ok || synced < request {
+					early++
 				}
 			}
-		case ok: // it has not ended yet
-		case m[1] == "recvmmsg":
-			if !strings.Contains(ended, "= -1") {
-				synced = false
+		case call == "recvmmsg":
+			for xid := range xids(line, func(b []byte) bool { return true }) {
+				came[xid] = at
 			}
-		case strings.HasSuffix(ended, "= 0"):
+		case !ended:
+			began[thread] = at
+		case strings.HasSuffix(strings.TrimSpace(line), "= 0"):
+			if b, ok := began[thread]; ok {
+				synced = max(synced, b)
+			} else {
+				synced = at
+			}
 			syncs++
-			synced = true
+			delete(began, thread)
 		}
 	}
 	return acks, early, syncs
 }
 
+// xids are those of the DHCP messages in a line that are wanted.
+func xids(line string, wanted func([]byte) bool) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, m := range traceBuffer.FindAllStringSubmatch(line, -1) {
+			b, err := hex.DecodeString(strings.ReplaceAll(m[1], `\x`, ""))
+			if err == nil && len(b) > 243 && wanted(b) && !yield(string(b[4:8])) {
+				return
+			}
+		}
+	}
+}
+
 func TestReadTrace(t *testing.T) {
-	const good = `101 recvmmsg(7, [{msg_hdr={msg_name=...}}], 64, MSG_DONTWAIT, NULL) = 1
-101 sendmmsg(7, [{msg_hdr={msg_iov=[{iov_base="\x02\x63\x82\x53\x63\x35\x01\x02"}]}}], 1, 0) = 1
-102 recvmmsg(7,  <unfinished ...>
-103 fdatasync(9 <unfinished ...>
-102 <... recvmmsg resumed>[{msg_hdr={}}], 64, MSG_DONTWAIT, NULL) = 2
-103 <... fdatasync resumed>)              = 0
-102 sendmmsg(7, [{"\x63\x82\x53\x63\x35\x01\x05"}, {"\x63\x82\x53\x63\x35\x01\x05"}], 2, 0 <unfinished ...>
-102 recvmmsg(7, 0x1, 64, MSG_DONTWAIT, NULL) = -1 EAGAIN (Resource temporarily unavailable)
-102 <... sendmmsg resumed>) = 2
-`
-	if acks, early, syncs := readTrace(good); acks != 2 || early != 0 || syncs != 1 {
-		t.Errorf("%d ACKs, %d early, %d syncs", acks, early, syncs)
+	const synced = "103 <... fdatasync resumed>)              = 0\n"
+	good := "101 recvmmsg(7, [" + tracedMessage(1, 3) + "], 64, MSG_DONTWAIT, NULL) = 1\n" +
+		"103 fdatasync(9 <unfinished ...>\n" +
+		"102 recvmmsg(7,  <unfinished ...>\n" +
+		"102 <... recvmmsg resumed>[" + tracedMessage(2, 1) + ", " + tracedMessage(3, 3) + "], 64, MSG_DONTWAIT, NULL) = 2\n" +
+		"102 sendmmsg(7, [" + tracedMessage(2, 2) + "], 1, 0) = 1\n" +
+		synced +
+		"102 recvmmsg(7, 0x1, 64, MSG_DONTWAIT, NULL) = -1 EAGAIN (Resource temporarily unavailable)\n" +
+		"103 sendmmsg(7, [" + tracedMessage(1, 5) + "], 1, 0 <unfinished ...>\n" +
+		"103 <... sendmmsg resumed>) = 1\n" +
+		"103 fdatasync(9)                     = 0\n" +
+		"103 sendmmsg(7, [" + tracedMessage(3, 5) + "], 1, 0) = 1\n"
+	for name, x := range map[string]struct {
+		trace               string
+		acks, early, synced int
+	}{
+		"good":                   {good, 2, 0, 2},
+		"a sync has not ended":   {strings.Replace(good, synced, "", 1), 2, 1, 1},
+		"a sync began too early": {strings.Replace(good, "103 fdatasync(9)                     = 0\n", "", 1), 2, 1, 1},
+		"nobody asked":           {"103 fdatasync(9) = 0\n103 sendmmsg(7, [" + tracedMessage(3, 5) + "], 1, 0) = 1\n", 1, 1, 1},
+	} {
+		if acks, early, syncs := readTrace(x.trace); acks != x.acks || early != x.early || syncs != x.synced {
+			t.Errorf("%s: %d ACKs, %d early, %d syncs", name, acks, early, syncs)
+		}
 	}
-	if acks, early, _ := readTrace(strings.Replace(good, "103 <... fdatasync resumed>)              = 0\n", "", 1)); acks != 2 || early != 2 {
-		t.Errorf("without its end: %d ACKs, %d early", acks, early)
+}
+
+// tracedMessage is a DHCP message as strace prints it.
+func tracedMessage(xid, kind byte) string {
+	b := make([]byte, 300)
+	b[7] = xid
+	copy(b[236:], []byte{0x63, 0x82, 0x53, 0x63, 53, 1, kind})
+	var hexed strings.Builder
+	for _, x := range b {
+		fmt.Fprintf(&hexed, `\x%02x`, x)
 	}
+	return `{msg_hdr={msg_name=0x1, msg_iov=[{iov_base="` + hexed.String() + `", iov_len=4097}]}, msg_len=300}`
 }

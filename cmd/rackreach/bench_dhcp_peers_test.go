@@ -29,7 +29,7 @@ type peer struct {
 func peers() map[string]peer {
 	all := map[string]peer{}
 	for _, p := range []peer{
-		{"ours", 5000, startOurs},
+		{"ours", 12000, startOurs},
 		{"kea", 2700, startKea},
 		{"dnsmasq", 200, startDnsmasq},
 		{"null", 9000, startNull},

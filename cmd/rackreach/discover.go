@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -36,6 +37,11 @@ type discover struct {
 // fewerCollections lets the heap, which is small, grow more between two collections:
 // packets leave much behind, and the CPU is better spent on answering them.
 const fewerCollections = 400
+
+// processors is how many of them answer: what there is to do is one thing after the
+// other, and a second one is woken up and put to sleep for each batch (measured with
+// 15,800 clients a second: 39 to 42 µs of CPU for a client with two, 33 to 36 with one).
+const processors = 1
 
 // minHear is the shortest --hear: a server that asks by ARP first takes as long.
 const minHear = time.Second
@@ -117,6 +123,9 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	defer func() { err = errors.Join(err, leases.Close()) }()
 	if _, set := d.env("GOGC"); !set {
 		debug.SetGCPercent(fewerCollections)
+	}
+	if _, set := d.env("GOMAXPROCS"); !set {
+		runtime.GOMAXPROCS(processors)
 	}
 	registry := prometheus.NewRegistry()
 	lines := &noticeLines{out: out, json: d.output == "json"}

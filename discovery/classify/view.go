@@ -15,11 +15,19 @@ const maxSources = 64
 // (RFC 3396).
 type Options func(code uint8) []byte
 
-// OptionsOf is the options of a packet that a library has read into a map.
+// OptionsOf is the options of a packet that a library has read into a map. Most of what
+// is asked for is not there: that is told without looking it up.
 func OptionsOf(m map[uint8][]byte) Options {
+	var there [256 / 64]uint64
+	for code := range m {
+		there[code/64] |= 1 << (code % 64)
+	}
 	return func(code uint8) []byte {
-		v, ok := m[code]
-		if ok && v == nil {
+		if there[code/64]>>(code%64)&1 == 0 {
+			return nil
+		}
+		v := m[code]
+		if v == nil {
 			v = []byte{}
 		}
 		return v

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -28,7 +30,8 @@ const (
 // what to do.
 var ErrDamaged = errors.New("the lease file is damaged")
 
-// disk is the file of a store. It is used under the store's lock.
+// disk is the file of a store. Who has the store's lock of writing uses it; what Stats
+// tells of is changed under the other lock besides.
 type disk struct {
 	path   string
 	lock   *flock.Flock
@@ -36,9 +39,19 @@ type disk struct {
 	stored int   // leases in all records
 	least  int   // that it holds when it is written anew
 	fewer  int   // least, or more after that failed
+	sync   func(*os.File) error
 	buf    []byte
 
-	commits, syncs, failed uint64
+	commits, failed uint64
+	syncs           atomic.Uint64
+}
+
+// record is what a commit writes.
+type record struct {
+	leases []byte   // that changed
+	count  int      // how many they are
+	all    [][]byte // of the store, in several records; empty unless the file is to be written anew
+	total  int
 }
 
 // Open opens the lease file, or creates it. An old file is read and checked as a
@@ -49,7 +62,10 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("create the directory of the lease file: %w; give a state directory that can be written", err)
 	}
 	s := Memory(o)
-	s.disk = &disk{path: path, lock: flock.New(path + ".lock"), least: least}
+	s.disk = &disk{path: path, lock: flock.New(path + ".lock"), least: least, sync: o.Sync}
+	if o.Sync == nil {
+		s.disk.sync = datasync
+	}
 	ctx, stop := context.WithTimeout(context.Background(), lockWait)
 	defer stop()
 	switch ok, err := s.disk.lock.TryLockContext(ctx, lockWait/20); {
@@ -60,14 +76,15 @@ func Open(path string, o Options) (*Store, error) {
 	}
 	err := s.read(path)
 	if err == nil {
-		if err = s.renew(); err != nil {
+		s.disk.stored = len(s.byAddr)
+		if err = s.disk.renew(s.all()); err != nil {
 			err = fmt.Errorf("write %s anew: %w; make room on the disk, or give a state directory that can be written", path, err)
 		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.disk.lock.Close())
 	}
-	s.disk.syncs = 0
+	s.disk.syncs.Store(0)
 	return s, nil
 }
 
@@ -118,15 +135,15 @@ func (s *Store) index(forget time.Time) {
 	}
 }
 
-// renew writes a new file that holds what the store does, puts it into place, and
-// goes on with it. After an error the store goes on with the file that it had, if it
-// can be told that this one is the file.
-func (s *Store) renew() (err error) {
-	d, fresh := s.disk, s.disk.path+".new"
+// renew writes a new file of records, puts it into place, and goes on with it. After
+// an error the disk goes on with the file that it had, if it can be told that this one
+// is the file.
+func (d *disk) renew(records [][]byte) (err error) {
+	fresh := d.path + ".new"
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove what an earlier start left: %w", err)
 	}
-	f, err := create(fresh, &d.syncs)
+	f, err := create(fresh, d)
 	if err != nil {
 		return err
 	}
@@ -135,12 +152,8 @@ func (s *Store) renew() (err error) {
 			err = errors.Join(err, f.close(false))
 		}
 	}()
-	all := make([]*entry, 0, len(s.byAddr))
-	for _, e := range s.byAddr {
-		all = append(all, e)
-	}
-	for some := range slices.Chunk(all, renewed) {
-		if err := f.append(d.leases(some)); err != nil {
+	for _, leases := range records {
+		if err := f.append(leases); err != nil {
 			return err
 		}
 	}
@@ -157,7 +170,7 @@ func (s *Store) renew() (err error) {
 		d.file = nil // which file a power cut leaves is not known: nothing more is acknowledged
 		return err
 	}
-	d.file, d.stored, d.fewer = f, len(all), d.least
+	d.file, d.fewer = f, d.least
 	return nil
 }
 
@@ -185,15 +198,15 @@ func (s *Store) Stats() Stats {
 	defer s.mu.Unlock()
 	out := Stats{Leases: len(s.byAddr)}
 	if d := s.disk; d != nil {
-		out.Commits, out.Syncs, out.Failed, out.Stored = d.commits, d.syncs, d.failed, d.stored
+		out.Commits, out.Syncs, out.Failed, out.Stored = d.commits, d.syncs.Load(), d.failed, d.stored
 	}
 	return out
 }
 
 // Close closes the file. What was not committed is forgotten.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	if s.disk == nil || s.disk.file == nil {
 		return nil
 	}
@@ -205,35 +218,45 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// commit writes the leases that changed as one record.
-func (d *disk) commit(dirty []*entry) error {
-	if d.file == nil {
-		return os.ErrClosed
+// record is what the store has to commit. Most of what the file holds may be outdated
+// by then: the file is written anew, with everything that the store has.
+func (d *disk) record(s *Store) record {
+	r := record{leases: appendLeases(d.buf[:0], s.leaving), count: len(s.leaving), total: len(s.byAddr)}
+	d.buf = r.leases
+	if d.stored+r.count >= max(d.fewer, 2*r.total) {
+		r.all = s.all()
 	}
-	if err := d.file.commit(d.leases(dirty)); err != nil {
-		d.failed++
-		return err
-	}
-	d.commits++
-	d.stored += len(dirty)
-	return nil
+	return r
 }
 
-// leases are those of a record, as they are written.
-func (d *disk) leases(entries []*entry) []byte {
-	d.buf = d.buf[:0]
+// all is every lease of the store.
+func (s *Store) all() (records [][]byte) {
+	entries := slices.Collect(maps.Values(s.byAddr))
+	for some := range slices.Chunk(entries, renewed) {
+		records = append(records, appendLeases(nil, some))
+	}
+	return records
+}
+
+func appendLeases(b []byte, entries []*entry) []byte {
 	for _, e := range entries {
-		d.buf = appendLease(d.buf, &e.Lease)
+		b = appendLease(b, &e.Lease)
 	}
-	return d.buf
+	return b
 }
 
-// tidy writes the file anew when most of what it holds is outdated. When that fails,
-// which is no reason to give up what is durable, it is tried again once the file holds
-// twice as much.
-func (s *Store) tidy() {
-	d := s.disk
-	if d.stored >= max(d.fewer, 2*len(s.byAddr)) && s.renew() != nil {
-		d.fewer = 2 * d.stored
+// commit makes a record durable and returns how many leases the file holds then. When
+// the file cannot be written anew, which is no reason to give up, that is tried again
+// once it holds twice as much.
+func (d *disk) commit(r record) (stored int, err error) {
+	if d.file != nil && len(r.all) > 0 {
+		if d.renew(r.all) == nil {
+			return r.total, nil
+		}
+		d.fewer = 2 * (d.stored + r.count)
 	}
+	if d.file == nil {
+		return 0, os.ErrClosed
+	}
+	return d.stored + r.count, d.file.commit(r.leases)
 }

@@ -2,12 +2,12 @@
 //
 // # Usage
 //
-// One goroutine, the DHCP engine, decides a batch of packets with [Store.Offer],
-// [Store.Bind], [Store.Release] and [Store.Decline], which change the store in
-// memory, and then calls [Store.Commit] once. Only after Commit returned nil may
-// an acknowledgement of that batch leave (RFC 2131 section 4.3.1). When Commit
-// fails, the store is as it was before the batch: nothing was promised, clients
-// ask again, and the next batch tries again.
+// The DHCP engine decides packets with [Store.Offer], [Store.Bind], [Store.Release] and
+// [Store.Decline], which change the store in memory, and then calls [Store.Commit] once
+// for many of them. Only after a Commit that began later returned nil may an
+// acknowledgement leave (RFC 2131 section 4.3.1). When Commit fails, the store is as it
+// was at the last one that did not: nothing was promised, clients ask again, and the next
+// Commit tries again.
 //
 // # Who holds an address
 //
@@ -36,6 +36,6 @@
 //
 // # Concurrency
 //
-// Every method may be called from any goroutine. Between the first change of a
-// batch and its Commit only one goroutine may change the store.
+// Every method may be called from any goroutine. Commits come one after the other; the
+// disk is written and synced without the lock that the other methods need.
 package lease

@@ -33,21 +33,21 @@ const (
 
 // file is a lease file that is written to.
 type file struct {
-	f     *os.File
-	size  int64
-	next  int64 // where the next record goes
-	last  uint64
-	buf   []byte
-	syncs *uint64 // is counted up
+	f    *os.File
+	size int64
+	next int64 // where the next record goes
+	last uint64
+	buf  []byte
+	disk *disk // whose syncs are counted
 }
 
 // create makes a lease file without leases.
-func create(path string, syncs *uint64) (*file, error) {
+func create(path string, d *disk) (*file, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	x := &file{f: f, next: int64(len(title)), syncs: syncs}
+	x := &file{f: f, next: int64(len(title)), disk: d}
 	if err = x.grow(1); err == nil {
 		_, err = f.WriteAt([]byte(title), 0)
 	}
@@ -89,10 +89,10 @@ func (x *file) append(leases []byte) error {
 }
 
 func (x *file) sync() error {
-	if err := datasync(x.f); err != nil {
+	if err := x.disk.sync(x.f); err != nil {
 		return err
 	}
-	*x.syncs++
+	x.disk.syncs.Add(1)
 	return nil
 }
 
@@ -114,7 +114,7 @@ func (x *file) grow(to int64) error {
 	if err != nil {
 		return errors.Join(err, x.f.Truncate(x.size))
 	}
-	*x.syncs++
+	x.disk.syncs.Add(1)
 	x.size = size
 	return nil
 }

@@ -2,8 +2,8 @@ package lease
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 )
@@ -29,6 +29,10 @@ type Options struct {
 	OfferHold   time.Duration // zero: DefaultOfferHold
 	DeclineHold time.Duration // zero: DefaultDeclineHold
 	MaxLeases   int           // zero: DefaultMaxLeases
+
+	// Sync makes what was written to the lease file durable. Nil: fdatasync. Tests give
+	// a disk that is slow or fails.
+	Sync func(*os.File) error
 }
 
 // Errors of a Store.
@@ -46,6 +50,8 @@ type Store struct {
 	o    Options
 	disk *disk // nil: nothing is durable
 
+	writing sync.Mutex // of who uses the disk; it is locked before mu
+
 	mu       sync.Mutex
 	byAddr   map[uint32]*entry
 	byHolder map[Holder]*entry // the newest lease of each holder
@@ -56,8 +62,9 @@ type Store struct {
 	pools    map[Pool]*pool
 	never    map[uint32]bool // addresses that no pool gives out
 
-	dirty []*entry // changed since the last commit
-	undo  []change // in the order they were made
+	dirty   []*entry // changed since the last Commit began
+	leaving []*entry // what the Commit that is going on writes
+	undo    []change // since the last Commit that went well, in the order they were made
 }
 
 // entry is a lease in memory.
@@ -362,35 +369,6 @@ func (s *Store) disown(e *entry) {
 	}
 }
 
-// rollback makes the store what it was at the last commit. Offers stay.
-func (s *Store) rollback() {
-	for i := len(s.undo) - 1; i >= 0; i-- {
-		c := s.undo[i]
-		s.disown(c.e)
-		if c.before.State == 0 {
-			delete(s.byAddr, number(c.e.Address))
-		} else {
-			c.e.Lease = c.before
-			s.own(c.e)
-			s.ends(c.e)
-		}
-		s.newest(c.after, c.newest[1])
-		if c.before.State != 0 {
-			s.newest(c.before.Holder, c.newest[0])
-		}
-	}
-	s.settle()
-}
-
-// settle forgets what was changed.
-func (s *Store) settle() {
-	for i, e := range s.dirty {
-		e.dirty, s.dirty[i] = false, nil
-	}
-	clear(s.undo)
-	s.dirty, s.undo = s.dirty[:0], s.undo[:0]
-}
-
 // ends files when an address of a pool can be given to another.
 func (s *Store) ends(e *entry) {
 	if !e.Pool {
@@ -401,41 +379,4 @@ func (s *Store) ends(e *entry) {
 			s.file(p, e)
 		}
 	}
-}
-
-// Durable reports whether a Commit syncs the disk.
-func (s *Store) Durable() bool { return s.disk != nil }
-
-// Changed reports whether there is anything to commit.
-func (s *Store) Changed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.dirty) > 0
-}
-
-// Commit makes the changes since the last Commit durable, all of them or none. On
-// an error the store is as it was then, and the next Commit tries again; the error
-// says what to do.
-func (s *Store) Commit() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.dirty) == 0 {
-		return nil
-	}
-	if s.disk != nil {
-		if err := s.disk.commit(s.dirty); err != nil {
-			s.rollback()
-			return fmt.Errorf("leases are not written to %s, so no address is acknowledged: %w; make room on the disk or repair it: the next request tries again", s.disk.path, err)
-		}
-	}
-	for _, e := range s.dirty {
-		if o := s.offered[number(e.Address)]; o != nil && o.holder == e.Holder {
-			s.forget(o) // it is a lease now
-		}
-	}
-	s.settle()
-	if s.disk != nil {
-		s.tidy()
-	}
-	return nil
 }
