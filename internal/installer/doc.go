@@ -18,7 +18,7 @@
 //     One that says "installed" is written last, after everything was read back.
 //   - A frame is checked as it came, before it is unpacked and written; its raw bytes are
 //     checked as the disk gives them back, every one of them. There is no third digest:
-//     see docs/adr/0018.
+//     see docs/adr/0019.
 //   - The first MiB of the image (partition table, boot code) is written last: a disk
 //     that is written in part does not boot.
 //
