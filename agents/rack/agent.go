@@ -195,6 +195,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.leases.Close()) }()
+	defer a.exec.power.Close()
 	serving, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)

@@ -44,6 +44,7 @@ func (d *Discoverer) scanBMCs(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up the access to BMCs: %w", err)
 	}
+	defer client.Close()
 	conn, err := wire.ListenUDP(d.link.Name)
 	if err != nil {
 		return err

@@ -266,6 +266,7 @@ func (p *preflight) bmc(ctx context.Context) {
 		p.say(CheckProblem, name, "this is a bug: report it", "%s", err)
 		return
 	}
+	defer client.Close()
 	info, err := client.Login(ctx, power.Target{Device: d.Name, Address: d.BMC.Address, User: user, Password: password})
 	switch {
 	case errors.Is(err, power.ErrSilent):

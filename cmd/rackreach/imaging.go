@@ -89,7 +89,8 @@ func (s *imaging) build(ctx context.Context, w wires, o rackagent.Options, regis
 	o.TFTP, o.HTTP, o.BaseURL, o.ServerID = tftp, web, "http://"+sim.AgentHTTP, netip.MustParseAddr(agentServerID)
 	o.Credentials = func(string) (string, string, error) { return w.user, w.password, nil }
 	// Simulated BMCs answer at once and need no pause between two looks.
-	o.Power = power.Options{Poll: scaled(power.DefaultPoll, w.speed, pollFloor)}
+	o.Power = power.Options{Poll: scaled(power.DefaultPoll, w.speed, pollFloor), Gap: scaled(power.DefaultGap, w.speed, pollFloor),
+		Soft: scaled(power.DefaultSoft, w.speed, pollFloor)}
 	o.DiscoveryLimit, o.ScanEvery = scaled(discoveryLimit, w.speed, w.stepMin), scaled(scanEvery, w.speed, scanFloor)
 	o.Registry, o.Logger = registry, slog.New(slog.NewTextHandler(notes, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if s.agent, err = rackagent.New(o); err == nil {
