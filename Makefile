@@ -96,6 +96,11 @@ fleet-faults: ## the same at full length: minutes away, a full disk, a NATS clus
 bundles: ## bundles to and from Debian's docker-registry, and on a full disk (needs that package, and root)
 	$(GO) test -tags system -count=1 -run 'RealRegistry|FullDisk' -timeout 5m ./internal/bundle
 
+# Needs Debian's packages openipmi, ipmitool and freeipmi-tools; the tests say what is missing.
+.PHONY: bmc-peers
+bmc-peers: ## a BMC that others wrote against our client, and clients that others wrote against our BMC
+	$(GO) test -tags system -race -count=1 -run TestPeer -timeout 2m ./internal/power ./internal/sim
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
@@ -106,7 +111,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder ./cmd/rackreach/testdata/bootserver
 	$(GO) vet -tags bench ./actors ./internal/installer
 	$(GO) vet -tags proof ./internal/bus
-	$(GO) vet -tags system ./internal/bundle ./internal/tftp
+	$(GO) vet -tags system ./internal/bundle ./internal/tftp ./internal/power ./internal/sim
 	$(GO) vet -tags answers ./internal/answerfile
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...

@@ -40,6 +40,7 @@ type fakeBMC struct {
 	forgets      bool                                      // accepts boot flags without keeping them
 	tellsAll     bool                                      // answers Get System GUID without a session
 	deaf         bool                                      // accepts power commands without carrying them out
+	refuseOn     int                                       // how often power-on is refused with D5h
 	soft         int                                       // how often it was asked to shut its host down
 	obeys        bool                                      // its host shuts itself down then
 	light        []uint8                                   // seconds of each command for the identify light
@@ -133,6 +134,14 @@ func (f *fakeBMC) registry() *handlers.Registry {
 			}
 			waits, stranger := f.waits, f.tellsAll && h.Session == nil && key == keyGUID
 			f.mu.Unlock()
+			if key == keyControl && len(q) > 0 && q[0] == 1 {
+				f.mu.Lock()
+				if f.refuseOn > 0 {
+					f.refuseOn--
+					cc, refuse = types.CodeNotSupported, true
+				}
+				f.mu.Unlock()
+			}
 			if waits != nil {
 				<-waits
 			}

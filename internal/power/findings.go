@@ -47,9 +47,8 @@ func (c *Client) SuiteZero(ctx context.Context, t Target) (found *Finding, err e
 	err = c.talk(ctx, t, "refuse sessions without a password", stranger, func(ctx context.Context, s *session) error {
 		s.c.WithCipherSuiteID(types.CipherSuiteID0).WithRetry(s.o.c.o.Retries)
 		_, err := s.c.OpenSession(ctx)
-		var no *types.RmcpStatusError
-		if errors.As(err, &no) {
-			return nil
+		if s.g.verdict() != nil {
+			return nil // it refuses
 		}
 		if err == nil {
 			found = &Finding{
