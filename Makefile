@@ -47,6 +47,11 @@ bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 min
 bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP (5 minutes, on a quiet machine)
 	$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
 
+# Needs Debian's packages openipmi, freeipmi-tools and ipmitool.
+.PHONY: bench-bmc
+bench-bmc: ## power state of 100 BMCs: ours, ipmipower, ipmitool in turns; 1,000 sessions polled (1 minute, on a quiet machine)
+	$(GO) test -tags bench -count=1 -v -run TestBMCBench -timeout 10m ./internal/power
+
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
@@ -109,7 +114,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags netns ./cmd/rackreach ./discovery/... ./internal/tftp
 	$(GO) vet -tags lab ./lab ./internal/installer
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder ./cmd/rackreach/testdata/bootserver
-	$(GO) vet -tags bench ./actors ./internal/installer
+	$(GO) vet -tags bench ./actors ./internal/installer ./internal/power
 	$(GO) vet -tags proof ./internal/bus
 	$(GO) vet -tags system ./internal/bundle ./internal/tftp ./internal/power ./internal/sim
 	$(GO) vet -tags answers ./internal/answerfile
