@@ -106,6 +106,11 @@ bundles: ## bundles to and from Debian's docker-registry, and on a full disk (ne
 bmc-peers: ## a BMC that others wrote against our client, and clients that others wrote against our BMC
 	$(GO) test -tags system -race -count=1 -run TestPeer -timeout 2m ./internal/power ./internal/sim
 
+# Needs Debian's package openssh-server; the tests say what is missing.
+.PHONY: peers
+peers: ## SSH against Debian's OpenSSH server on loopback (needs root)
+	$(GO) test -tags system -race -count=1 -run OpenSSH -timeout 5m ./internal/ssh
+
 .PHONY: lint
 lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
@@ -116,7 +121,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder ./cmd/rackreach/testdata/bootserver
 	$(GO) vet -tags bench ./actors ./internal/installer ./internal/power
 	$(GO) vet -tags proof ./internal/bus
-	$(GO) vet -tags system ./internal/bundle ./internal/tftp ./internal/power ./internal/sim
+	$(GO) vet -tags system ./internal/bundle ./internal/power ./internal/sim ./internal/ssh ./internal/tftp
 	$(GO) vet -tags answers ./internal/answerfile
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...

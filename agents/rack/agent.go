@@ -58,7 +58,10 @@ type Options struct {
 	// context of Run ends.
 	Stay bool
 
-	ListenDHCP func() (net.PacketConn, error) // called again when the DHCP service is restarted
+	// One of both opens the wire of DHCP, again when the service is restarted: that of an
+	// interface, or a connection of a simulation.
+	Wire       func() (discovery.Wire, error)
+	ListenDHCP func() (net.PacketConn, error)
 	// LeaseFile is where DHCP keeps the addresses that it acknowledged. Empty: in
 	// memory only, for a rack whose state does not outlive the process.
 	LeaseFile string
@@ -70,7 +73,10 @@ type Options struct {
 	Syslog   net.PacketConn
 	BaseURL  string     // "http://HOST:PORT" of HTTP, as devices reach it; empty: the address that HTTP listens on
 	ServerID netip.Addr // the agent's own address, as devices reach it
-	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	// Own are the addresses of the interface that is served: a device is told the one
+	// in its network, if there is one. Empty: ServerID and BaseURL are for everybody.
+	Own  []netip.Prefix
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
 	// Hash resolves a reference of the rack file to the hash of a password, which
@@ -155,7 +161,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("set up the access to BMCs: %w", err)
 	}
 	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), publish: a.publish}
-	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, nil, services))
+	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, o.Own, nil, services))
 	a.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		// The library logs every restart and dead letter; what matters of
 		// these is journalled or logged by our own actors.
@@ -302,7 +308,7 @@ func (a *Agent) offer(o actors.Offer) {
 	for _, t := range o.Tickets {
 		d, _ := a.o.Rack.Device(t.Device)
 		x := boot.Ticket{ID: t.ID, Token: boot.Token(a.o.Secret, t.ID), Rack: a.o.Rack.Name, Run: o.Run,
-			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open, Native: d.Answered(), Install: diskImage(d.Install),
+			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open, Native: d.Answered(), Base: a.baseFor(d), Install: diskImage(d.Install),
 			Overwrites: t.Overwrites, Delivered: t.Delivered, Resumed: !a.offered}
 		if n := slices.IndexFunc(a.tickets, func(y boot.Ticket) bool { return y.ID == t.ID }); n >= 0 {
 			x.Resumed = a.tickets[n].Resumed
@@ -324,7 +330,7 @@ func (a *Agent) offer(o actors.Offer) {
 		a.o.Logger.Error("the boot services keep serving the tickets they had", "error", err)
 		return
 	}
-	a.table.Store(newTable(a.o.Rack, o, a.o.ServerID, live, a.boot))
+	a.table.Store(newTable(a.o.Rack, o, a.o.ServerID, a.o.Own, live, a.boot))
 }
 
 // report waits until a device's own word about its job is journalled.
@@ -350,18 +356,38 @@ func (a *Agent) publish(o rack.Observation) {
 	a.system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
 }
 
+// baseFor is where a device reaches the boot services; empty: where all do.
+func (a *Agent) baseFor(d *rack.Device) string {
+	if at := within(a.o.Own, a.o.Rack.Prefix(d.Home()), netip.Addr{}); at.IsValid() {
+		return base(at)
+	}
+	return ""
+}
+
+// wire opens the wire of DHCP.
+func (a *Agent) wire() (discovery.Wire, error) {
+	if a.o.Wire != nil {
+		return a.o.Wire()
+	}
+	conn, err := a.o.ListenDHCP()
+	if err != nil {
+		return nil, err
+	}
+	return wire.Over(conn), nil
+}
+
 // alarmEvery bounds how often a problem that DHCP sees is logged: clients cause it.
 const alarmEvery = time.Second
 
 // openDHCP opens the wire and builds a DHCP engine on it.
 func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer, error) {
-	conn, err := a.o.ListenDHCP()
+	on, err := a.wire()
 	if err != nil {
 		return nil, err
 	}
 	var alarmed time.Time // used by the server's goroutine only
 	return discovery.New(discovery.Options{
-		Wire: wire.Over(conn), Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Authoritative: a.o.Rack.DHCP.Authoritative, Count: a.metrics.dhcp,
+		Wire: on, Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Authoritative: a.o.Rack.DHCP.Authoritative, Count: a.metrics.dhcp,
 		Table: func() discovery.Table { return a.table.Load() },
 		Rules: a.o.Rules,
 		OnPanic: func(reason any, stack []byte) {

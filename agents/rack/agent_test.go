@@ -106,7 +106,7 @@ func TestSabotagedGate(t *testing.T) {
 	for _, sabotaged := range []bool{false, true} {
 		t.Run(fmt.Sprintf("sabotaged %v", sabotaged), func(t *testing.T) {
 			t.Parallel()
-			platforms := platform.Scaled(600, 10*time.Second)
+			platforms := platform.Scaled(platform.All(), 600, 10*time.Second)
 			if sabotaged {
 				p := platforms[platform.SimServer]
 				for i := range p.Steps {
@@ -128,7 +128,7 @@ func TestMetrics(t *testing.T) {
 	var once sync.Once
 	var during string
 	var l *lab
-	l = newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+	l = newLab(t, platform.Scaled(platform.All(), 600, 10*time.Second), func(o *Options) {
 		o.Announce = func(e rack.Event) {
 			if e.Kind == rack.TicketIssued && e.Role == rack.Server {
 				once.Do(func() { during = scrape(t, l.registry) })
@@ -173,7 +173,7 @@ func scrape(t *testing.T, r *prometheus.Registry) string {
 func TestStoppedInTheMiddle(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	l := newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+	l := newLab(t, platform.Scaled(platform.All(), 600, 10*time.Second), func(o *Options) {
 		o.Announce = func(e rack.Event) {
 			if e.Kind == rack.TicketIssued && e.Role == rack.ToRSwitch {
 				stop()
@@ -204,7 +204,7 @@ func (d *dying) ReadFrom(b []byte) (int, net.Addr, error) {
 func TestDHCPServiceComesBack(t *testing.T) {
 	var l *lab
 	attempts := 0
-	l = newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+	l = newLab(t, platform.Scaled(platform.All(), 600, 10*time.Second), func(o *Options) {
 		o.ListenDHCP = func() (net.PacketConn, error) {
 			if attempts++; attempts == 1 {
 				return nil, fmt.Errorf("address in use")
@@ -227,7 +227,7 @@ func TestDHCPServiceComesBack(t *testing.T) {
 // A bug in Agent itself ends the run; it is not driven on by a second life.
 func TestACrashOfTheAgentEndsTheRun(t *testing.T) {
 	var events int
-	l := newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+	l := newLab(t, platform.Scaled(platform.All(), 600, 10*time.Second), func(o *Options) {
 		o.Announce = func(e rack.Event) {
 			if events++; events == 20 {
 				panic("a bug in the agent")
@@ -245,7 +245,7 @@ func TestACrashOfTheAgentEndsTheRun(t *testing.T) {
 
 // Scrapes may come before, during and after the run.
 func TestScrapesFromTheBeginning(t *testing.T) {
-	l := newLab(t, platform.Scaled(600, 10*time.Second), nil)
+	l := newLab(t, platform.Scaled(platform.All(), 600, 10*time.Second), nil)
 	ctx, stop := context.WithCancel(t.Context())
 	var scraping sync.WaitGroup
 	scraping.Go(func() {
@@ -292,7 +292,7 @@ func TestLogsOfDevices(t *testing.T) {
 	started := make(chan struct{})
 	var l *lab
 	var device string
-	l = newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+	l = newLab(t, platform.Scaled(platform.All(), 600, 10*time.Second), func(o *Options) {
 		o.Syslog = socket
 		o.Announce = func(e rack.Event) {
 			if e.Kind == rack.RackStarted {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,13 +13,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/discovery"
 	"github.com/rackreach/rackreach/discovery/classify"
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/lease"
-	"github.com/rackreach/rackreach/discovery/lldp"
 	dhcprelay "github.com/rackreach/rackreach/discovery/relay"
-	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -61,12 +59,10 @@ type DiscoverOptions struct {
 // is there. Every component of the rack gets its address and none a boot file:
 // nothing is ever imaged by it.
 type Discoverer struct {
+	*Line
 	o       DiscoverOptions
-	link    *wire.Link
-	own     netip.Addr // on the management network
-	tell    *teller
-	metrics *wireMetrics
-	table   atomic.Pointer[linkTable]
+	metrics *discoverMetrics
+	table   atomic.Pointer[table]
 
 	mu      sync.Mutex
 	binder  *rack.Binder    // what was learnt
@@ -78,70 +74,31 @@ type Discoverer struct {
 // NewDiscoverer checks whether the interface may be served. Its error names
 // everything that speaks against it, with what to do.
 func NewDiscoverer(o DiscoverOptions) (*Discoverer, error) {
-	link, err := wire.Inspect(o.Rack.Agent.Interface)
+	line, err := NewLine(LineOptions{Rack: o.Rack, Allow: o.Allow, Hear: o.Hear, Tell: o.Tell})
 	if err != nil {
 		return nil, err
-	}
-	if err := Fit(link, o.Rack, o.Allow); err != nil {
-		return nil, err
-	}
-	if o.Hear == 0 {
-		o.Hear = foreign.DefaultWindow
 	}
 	if o.ScanPause == 0 {
 		o.ScanPause = scanPause
 	}
-	d := &Discoverer{o: o, link: link, running: map[string]bool{}, tell: newTeller(o.Rack.Name, o.Tell), binder: rack.NewBinder(o.Rack, o.Platforms)}
-	d.own, _ = link.In(o.Rack.Management)
+	d := &Discoverer{Line: line, o: o, running: map[string]bool{}, binder: rack.NewBinder(o.Rack, o.Platforms), metrics: newDiscoverMetrics(o.Rack.Name)}
 	d.swap()
-	d.metrics = newWireMetrics(o.Rack.Name)
 	d.metrics.leases.store.Store(o.Leases)
 	if o.Registry != nil {
-		if err := o.Registry.Register(d.metrics); err != nil {
+		if err := errors.Join(o.Registry.Register(d.metrics), o.Registry.Register(d.Line.metrics)); err != nil {
 			return nil, fmt.Errorf("register the metrics: %w", err)
 		}
 	}
 	return d, nil
 }
 
-// Fit says what speaks against serving a rack on an interface; nil: nothing that
-// was not allowed.
-func Fit(link *wire.Link, r *rack.Rack, allow []string) error {
-	var errs []error
-	for _, t := range link.Unfit(r.Management) {
-		if !t.Risk || !slices.Contains(allow, link.Name) {
-			errs = append(errs, errors.New(t.String()))
-		}
-	}
-	for _, p := range link.Addresses {
-		if who := given(r, p.Addr()); who != "" {
-			errs = append(errs, fmt.Errorf("interface %s has the address %s, which the rack file gives to %s: take another one", link.Name, p.Addr(), who))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// given is whom the rack file gives an address to, or "".
-func given(r *rack.Rack, a netip.Addr) string {
-	for i := range r.Devices {
-		d := &r.Devices[i]
-		switch {
-		case d.Address == a:
-			return d.Name
-		case d.BMC != nil && d.BMC.Address == a:
-			return "the BMC of " + d.Name
-		}
-	}
-	return ""
-}
-
 // Run serves until ctx ends, and then returns nil; or until the interface fails. It
 // does not begin, and returns an error, where another DHCP server is heard.
 func (d *Discoverer) Run(ctx context.Context) error {
-	if err := d.hear(ctx); err != nil || ctx.Err() != nil {
+	if err := d.Hear(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
-	i, err := wire.Open(d.link.Name, wire.Options{Address: d.own})
+	i, err := d.open()
 	if err != nil {
 		return err
 	}
@@ -157,23 +114,13 @@ func (d *Discoverer) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, i.Close())
 	}
-	tap, err := wire.OpenTap(d.link.Name, wire.Servers())
-	if err != nil {
+	group, ctx := errgroup.WithContext(ctx)
+	if err := d.watch(ctx, group); err != nil {
 		return errors.Join(err, i.Close())
 	}
-	d.metrics.dropped.Store(func() uint64 { return i.Dropped() })
-	announcements, err := wire.OpenTap(d.link.Name, wire.LLDP())
-	if err != nil {
-		return errors.Join(err, i.Close(), tap.Close())
-	}
 	d.tell.say(Notice{Kind: NoticeService, Address: d.own.String(), Text: fmt.Sprintf("DHCP of rack %s is served on interface %s, by %s", d.o.Rack.Name, d.link.Name, d.own)})
-	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Serve(ctx) })
-	group.Go(func() error { return d.watchLink(ctx) })
-	group.Go(func() error { return foreign.Watch(ctx, tap, d.ownership(), d.overheard) })
-	group.Go(func() error { return lldp.Listen(ctx, announcements, d.neighbour) })
 	group.Go(func() error { return d.scanBMCs(ctx) })
-	group.Go(func() error { d.advertise(ctx); return nil })
 	return group.Wait()
 }
 
@@ -212,7 +159,7 @@ func (d *Discoverer) bindBMC(k rack.Keys, at netip.Addr, in bool) (rack.Binding,
 // swap makes the table of what is known by now. Whoever calls it holds mu, or nobody
 // else knows d yet.
 func (d *Discoverer) swap() {
-	d.table.Store(newLinkTable(d.o.Rack, d.binder, d.own, d.link.Addresses))
+	d.table.Store(newTable(d.o.Rack, actors.Offer{Binder: d.binder}, d.own, d.link.Addresses, nil, nil))
 }
 
 // seen takes in one packet.

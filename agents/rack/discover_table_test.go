@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/rackfile"
@@ -23,7 +24,7 @@ func TestLinkTable(t *testing.T) {
 		}
 	}
 	own := netip.MustParseAddr("192.168.100.254")
-	table := newLinkTable(r, rack.NewBinder(r, platform.All()), own, []netip.Prefix{netip.PrefixFrom(own, 24), netip.MustParsePrefix("10.0.1.254/24")})
+	table := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, own, []netip.Prefix{netip.PrefixFrom(own, 24), netip.MustParsePrefix("10.0.1.254/24")}, nil, nil)
 	for _, c := range []struct {
 		name         string
 		keys         rack.Keys

@@ -28,8 +28,9 @@ func discoverer(t *testing.T) (*Discoverer, *[]Notice) {
 	}
 	var told []Notice
 	own := netip.MustParsePrefix("192.168.100.254/24")
-	d := &Discoverer{o: DiscoverOptions{Rack: r, Platforms: platform.All()}, link: &wire.Link{Name: "rr9", Addresses: []netip.Prefix{own}}, own: own.Addr(),
-		tell: newTeller(r.Name, func(n Notice) { told = append(told, n) }), metrics: newWireMetrics(r.Name), binder: rack.NewBinder(r, platform.All()), running: map[string]bool{}}
+	line := &Line{rack: r, link: &wire.Link{Name: "rr9", Addresses: []netip.Prefix{own}}, own: own.Addr(),
+		tell: newTeller(r.Name, func(n Notice) { told = append(told, n) }), metrics: newLineMetrics(r.Name)}
+	d := &Discoverer{Line: line, o: DiscoverOptions{Rack: r, Platforms: platform.All()}, metrics: newDiscoverMetrics(r.Name), binder: rack.NewBinder(r, platform.All()), running: map[string]bool{}}
 	d.swap()
 	return d, &told
 }
@@ -177,7 +178,7 @@ func TestWhoseLogin(t *testing.T) {
 
 // BenchmarkSeen is what a packet of a stranger costs that was told before.
 func BenchmarkSeen(b *testing.B) {
-	d := &Discoverer{tell: newTeller("r1", func(Notice) {})}
+	d := &Discoverer{Line: &Line{tell: newTeller("r1", func(Notice) {})}}
 	s := discovery.Seen{Observation: rack.Observation{MAC: "02:00:00:00:00:09", Stage: rack.StageUnknown, Vendor: "Quanta"}, Err: rack.ErrUnknown, Evidence: "none"}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -28,7 +28,7 @@ func TestJoinedRack(t *testing.T) {
 	}
 	var remote *sim.Remote
 	var where sim.Services
-	l := newLab(t, platform.Scaled(600, 10*time.Second), func(o *Options) {
+	l := newLab(t, platform.Scaled(platform.All(), 600, 10*time.Second), func(o *Options) {
 		where = sim.Services{TFTP: o.TFTP.LocalAddr(), HTTP: o.HTTP.Addr()}
 		o.BaseURL = "http://" + sim.AgentHTTP
 		o.ListenDHCP = func() (net.PacketConn, error) { return remote.ListenDHCP() }

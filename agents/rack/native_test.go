@@ -168,7 +168,7 @@ func TestTableOfESXi(t *testing.T) {
 		if !open {
 			tickets, loader = nil, ""
 		}
-		e, _, err := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("10.0.1.9"), tickets, services).Lookup(rack.Keys{MAC: d.MACs[0], Stage: rack.StageIPXE})
+		e, _, err := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("10.0.1.9"), nil, tickets, services).Lookup(rack.Keys{MAC: d.MACs[0], Stage: rack.StageIPXE})
 		if err != nil || e.Router != ip("10.0.1.1") || e.DNS[0] != ip("10.0.1.2") || e.BootURL != loader {
 			t.Errorf("open %v: %+v, %v", open, e, err)
 		}

@@ -18,6 +18,7 @@ type table struct {
 	rack     *rack.Rack
 	binder   *rack.Binder
 	serverID netip.Addr
+	own      []netip.Prefix // addresses of the interface that is served; empty: that of the server only
 	services *boot.Services
 	tickets  map[string]boot.Ticket // by slot, the open ones
 	boot     map[string]string      // by slot with an open ticket: TFTP path of its boot script
@@ -27,8 +28,8 @@ type table struct {
 
 var _ discovery.Table = (*table)(nil)
 
-func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, tickets []boot.Ticket, services *boot.Services) *table {
-	t := &table{rack: r, binder: o.Binder, serverID: serverID, services: services, tickets: map[string]boot.Ticket{}, boot: map[string]string{}, url: map[string]string{}, mboot: map[string]string{}}
+func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, own []netip.Prefix, tickets []boot.Ticket, services *boot.Services) *table {
+	t := &table{rack: r, binder: o.Binder, serverID: serverID, own: own, services: services, tickets: map[string]boot.Ticket{}, boot: map[string]string{}, url: map[string]string{}, mboot: map[string]string{}}
 	delivered := map[string]bool{}
 	for _, x := range o.Tickets {
 		delivered[x.ID] = x.Delivered
@@ -51,7 +52,20 @@ func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, tickets []boot.
 // network for switches and on the data network for servers. Another end of it gets
 // an address out of the pool of its network, and nothing to boot. A component that
 // no slot fits gets one where the rack file lets strangers in.
+//
+// On one segment a server's own NIC is heard as directly as what hangs on the
+// management network; where its MAC, UUID or serial names the slot, it gets the address
+// of its data network all the same.
 func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
+	e, b, err := t.lookup(k)
+	if len(t.own) > 0 && err == nil && !e.Address.IsValid() && k.Direct && b.How != rack.ByClass {
+		k.Direct = false
+		e, b, err = t.lookup(k)
+	}
+	return e, b, err
+}
+
+func (t *table) lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 	b, err := t.binder.Bind(k)
 	if errors.Is(err, rack.ErrUnknown) {
 		return t.stranger(k), rack.Binding{}, err
@@ -79,10 +93,10 @@ func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		e.End = string(host)
 		e.Address = d.Address
 		t.on(&e, host)
-		e.NextServer = t.serverID
+		e.NextServer = e.ServerID
 		e.BootFile, e.InstallerURL = t.boot[d.Name], t.url[d.Name]
 		if e.BootFile != "" {
-			e.ScriptURL = "tftp://" + t.serverID.String() + "/" + e.BootFile
+			e.ScriptURL = "tftp://" + e.ServerID.String() + "/" + e.BootFile
 			// Firmware that runs no script gets what does. Where there is none, it may be
 			// iPXE in a ROM that does not say so: it gets the script.
 			if file, url := t.services.Loader(t.tickets[d.Name], k.Arch); file != "" && k.Stage != rack.StageIPXE {
@@ -107,9 +121,21 @@ func (t *table) entry() discovery.Entry {
 	return e
 }
 
-// on puts an entry on a network.
+// on puts an entry on a network. Option 54 and the source of what we send are an address
+// that the client can reach without a router, if we have one.
 func (t *table) on(e *discovery.Entry, n rack.Network) {
 	e.Prefix, e.Router = t.rack.Prefix(n), t.rack.Router(n)
+	e.ServerID = within(t.own, e.Prefix, t.serverID)
+}
+
+// within is the first of our addresses that is in a network, or else.
+func within(own []netip.Prefix, network netip.Prefix, or netip.Addr) netip.Addr {
+	for _, p := range own {
+		if network.Contains(p.Addr()) {
+			return p.Addr()
+		}
+	}
+	return or
 }
 
 // pooled gives an entry the pool of a network, if that has one.

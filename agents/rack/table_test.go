@@ -74,7 +74,7 @@ func TestTableFollowsTheTickets(t *testing.T) {
 					tickets = append(tickets, boot.Ticket{ID: d, Device: d, Token: boot.Token([]byte("s"), d), Open: true})
 				}
 			}
-			table := newTable(r, offer, netip.MustParseAddr("127.0.0.1"), tickets, services)
+			table := newTable(r, offer, netip.MustParseAddr("127.0.0.1"), nil, tickets, services)
 			tor, _ := r.Device("tor-1")
 			e, _, err := table.Lookup(rack.Keys{Via: tor.Management, Stage: rack.StageONIE, Model: "sim_tor48"})
 			if err != nil || e.Address != tor.Address || (e.InstallerURL != "") != c.wantURL {
@@ -121,7 +121,7 @@ func TestTableGivesPools(t *testing.T) {
 	ip := netip.MustParseAddr
 	r.ManagementPool = rack.Pool{First: ip("192.168.100.200"), Last: ip("192.168.100.210"), Strangers: true}
 	r.DataPool = rack.Pool{First: ip("10.0.1.200"), Last: ip("10.0.1.210")}
-	table := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("192.168.100.254"), nil, nil)
+	table := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("192.168.100.254"), nil, nil, nil)
 	server, _ := r.Device("server-01")
 	tor, _ := r.Device("tor-1")
 	for _, c := range []struct {
@@ -167,7 +167,7 @@ func TestTableTellsOfTheSite(t *testing.T) {
 	r.ManagementRouter, r.DataRouter = ip("192.168.100.250"), ip("10.0.1.250")
 	r.Services = rack.Services{DNS: []netip.Addr{ip("10.9.9.1"), ip("10.9.9.2")}, NTP: []netip.Addr{ip("10.9.9.3")}, Syslog: ip("10.9.9.4")}
 	r.ManagementPool = rack.Pool{First: ip("192.168.100.200"), Last: ip("192.168.100.210"), Strangers: true}
-	table := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("192.168.100.254"), nil, nil)
+	table := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All())}, ip("192.168.100.254"), nil, nil, nil)
 	tor, _ := r.Device("tor-1")
 	server, _ := r.Device("server-01")
 	for name, c := range map[string]struct {

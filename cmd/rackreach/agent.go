@@ -38,6 +38,7 @@ type agent struct {
 	metrics     string
 	json        bool
 	images      bundling
+	site        lineFlags
 	cache       string // how large it may become
 	env         func(string) (string, bool)
 
@@ -94,6 +95,7 @@ running. What it says is in simulated.log in the rack's state directory.`,
 	f.BoolVar(&a.adopt, "adopt", false, "take over the rack from an agent that is lost")
 	f.BoolVar(&a.force, "force", false, "with --adopt: although an agent of the rack seems to be alive")
 	a.images.flags(f)
+	a.site.flags(f)
 	f.StringVar(&a.cache, "cache-size", "64GiB", "how much room images may take that come from elsewhere; those of the plan always stay")
 	driveFlags(f, &a.json, &a.metrics)
 	return cmd
@@ -117,7 +119,7 @@ func (a *agent) check() error {
 		return badInput(errors.New("--tls-cert: a certificate is shown to a coordinator on the network: give --coordinator https://HOST:PORT as well"))
 	case a.file != "":
 		a.simulate = true
-		r, err := load(a.file)
+		r, _, err := loadKnown(a.file, a.env)
 		if err != nil {
 			return err
 		}
@@ -128,7 +130,7 @@ func (a *agent) check() error {
 			return err
 		}
 	}
-	if err := a.images.check(); err != nil {
+	if err := errors.Join(a.images.check(), a.site.check()); err != nil {
 		return err
 	}
 	if _, err := parseSize(a.cache); err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
 	"github.com/rackreach/rackreach/internal/state"
@@ -29,7 +30,14 @@ const (
 // with where its images come from.
 func (a *agent) can(p *state.Plan) error {
 	if !a.simulate {
-		return errors.New("none of its platforms installs on real hardware yet, and the agent was started without --simulate")
+		for name := range p.Platforms {
+			if x, ok := platform.Default().Definition(name); ok && x.Status == platform.Simulated {
+				return fmt.Errorf("platform %s is simulated, and images nothing that is real: start the agent with --simulate, or name a real platform", name)
+			}
+		}
+		if err := checkLogins(p.Rack, a.env); err != nil {
+			return err
+		}
 	}
 	if err := checkHashes(p.Rack, a.env); err != nil {
 		return err
@@ -37,24 +45,21 @@ func (a *agent) can(p *state.Plan) error {
 	return a.bundled(p)
 }
 
-// open waits for the simulated rack and makes a life of the agent in front of it.
+// open makes a life of the agent in front of its rack: a simulated one, which it waits
+// for, or a real one.
 func (a *agent) open(ctx context.Context, t terminal, kept *rackagent.Kept, shown *lifeMetrics, say *printer) (rackagent.Life, error) {
 	socket := a.socket
 	if socket == "" && kept.Carried.Simulated != nil {
 		socket = kept.Carried.Simulated.Socket // it was begun with apply --simulate
 	}
-	if socket == "" {
-		return nil, badInput(errors.New("this run images real hardware, which this rackreach cannot do: use the one that began it, or give --simulate"))
-	}
-	remote, err := a.join(ctx, socket, say)
-	if err != nil {
-		return nil, err
-	}
 	p := kept.Carried
 	s := &imaging{rack: p.Rack, platforms: map[string]rack.Platform{}, plan: p.Plan, log: kept.Journal, salvaged: kept.Journal.Meta().Salvaged}
-	s.closers = append(s.closers, remote.Close)
+	g, gone, err := a.stand(ctx, s, socket, t, say)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	for name, x := range p.Platforms {
-		s.platforms[name] = x.Scaled(remote.Speed, stepFloor)
+		s.platforms[name] = x.Scaled(g.speed, g.stepMin)
 	}
 	secret, err := kept.Dir.Secret()
 	if err != nil {
@@ -65,14 +70,32 @@ func (a *agent) open(ctx context.Context, t terminal, kept *rackagent.Kept, show
 		return nil, errors.Join(err, s.close())
 	}
 	bundled, signedBy := p.Bundle.Words()
-	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
 	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env), LeaseFile: kept.Dir.Leases()}
 	registry := prometheus.NewRegistry()
-	if err := s.build(ctx, w, o, registry, t.notes); err != nil {
+	if err := s.build(ctx, *g, o, registry, t.notes); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	shown.life.Store(registry)
-	return &plugged{Agent: s.agent, gone: remote.Done(), socket: socket, close: s.close}, nil
+	return &plugged{Agent: s.agent, gone: gone, close: s.close}, nil
+}
+
+// stand finds the ground of a life; gone gets the reason once it has gone.
+func (a *agent) stand(ctx context.Context, s *imaging, socket string, t terminal, say *printer) (*ground, <-chan error, error) {
+	if socket == "" {
+		return a.site.onLine(ctx, s, t.env, t.notes)
+	}
+	remote, err := a.join(ctx, socket, say)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.closers = append(s.closers, remote.Close)
+	gone := make(chan error, 1)
+	go func() {
+		<-remote.Done() // closed by Close at the latest
+		gone <- fmt.Errorf("the simulated rack at %s has gone", socket)
+	}()
+	g := onSimulation(remote, remote.Speed, stepFloor, remote.User, remote.Password, remote.Connect)
+	return &g, gone, nil
 }
 
 // join joins the simulated rack, and waits for it as long as ctx lasts.
@@ -103,31 +126,30 @@ func (a *agent) join(ctx context.Context, socket string, say *printer) (*sim.Rem
 // plugged is a life with its wires.
 type plugged struct {
 	*rackagent.Agent
-	gone   <-chan struct{} // closed once the simulated rack has gone
-	socket string
-	close  func() error
+	gone  <-chan error // gets why, once its ground has gone
+	close func() error
 }
 
 // Run implements rackagent.Life.
 func (p *plugged) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	lost := make(chan bool, 1)
+	lost := make(chan error, 1)
 	go func() {
 		select {
-		case <-p.gone:
+		case err := <-p.gone:
 			stop()
-			lost <- true
+			lost <- err
 		case <-ctx.Done():
-			lost <- false
+			lost <- nil
 		}
 	}()
 	err := p.Agent.Run(ctx)
 	stop()
 	gone := <-lost
 	err = errors.Join(err, p.close())
-	if gone {
-		return errors.Join(fmt.Errorf("%w: the simulated rack at %s has gone", rackagent.ErrUnplugged, p.socket), err)
+	if gone != nil {
+		return errors.Join(fmt.Errorf("%w: %w", rackagent.ErrUnplugged, gone), err)
 	}
 	return err
 }

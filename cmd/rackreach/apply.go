@@ -11,6 +11,7 @@ import (
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
 	"github.com/rackreach/rackreach/internal/state"
@@ -28,6 +29,7 @@ type apply struct {
 	json     bool
 	metrics  string
 	images   bundling
+	site     lineFlags
 	env      func(string) (string, bool)
 }
 
@@ -44,12 +46,14 @@ With a coordinator (--server, a context, or one on this machine) the rack's agen
 ordered to do it, and watched. A fleet file is for a coordinator: it begins its racks
 in their order, as many at once as the file says.
 
-Platforms that install on real hardware do not exist yet: start a simulated rack
-with "rackreach simulated-rack FILE" and give --simulate.`,
+A real rack hangs on the interface that the rack file names (agent.interface); its
+images come out of a bundle. It needs the capabilities CAP_NET_RAW and
+CAP_NET_BIND_SERVICE: rackreach preflight FILE says beforehand what would be in its way.
+For a simulated rack start "rackreach simulated-rack FILE", and give --simulate.`,
 		Example: `  rackreach apply examples/rack-1.yaml --simulate
   rackreach apply examples/rack-1.yaml --simulate --plan 542d670f2230980a
   rackreach apply examples/rack-1.yaml --simulate --only mgmt-1
-  rackreach apply rack.yaml --simulate --bundle images
+  rackreach apply rack.yaml --bundle images
   rackreach apply examples/fleet.yaml
   rackreach apply examples/rack-1.yaml --server https://10.0.0.5:7443 --detach`,
 		Args: args(cobra.ExactArgs(1)),
@@ -65,6 +69,7 @@ with "rackreach simulated-rack FILE" and give --simulate.`,
 	f.BoolVar(&a.simulate, "simulate", false, "image the simulated rack that rackreach simulated-rack runs")
 	f.StringVar(&a.socket, "socket", "", "unix socket of the simulated rack (default: its own default)")
 	a.images.flags(f)
+	a.site.flags(f)
 	f.BoolVar(&a.detach, "detach", false, "with a coordinator: order it, and do not watch")
 	driveFlags(f, &a.json, &a.metrics)
 	return cmd
@@ -78,7 +83,12 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	fleet, r, err := loadAny(a.file)
+	set, err := platformsOf(a.env)
+	if err != nil {
+		return err
+	}
+	known := set.Platforms()
+	fleet, r, err := loadAny(a.file, known)
 	if err != nil {
 		return err
 	}
@@ -89,12 +99,12 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	// Whoever images opens it again: how long that takes nobody knows.
 	defer func() { err = errors.Join(err, from.close()) }()
 	if fleet != nil {
-		return a.orderFleet(ctx, t, fleet, from)
+		return a.orderFleet(ctx, t, fleet, known, from)
 	}
 	if err := checkProtected(r); err != nil {
 		return err
 	}
-	now, err := from.resolve(r)
+	now, err := from.resolve(r, known)
 	if err != nil {
 		return err
 	}
@@ -113,14 +123,18 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 			defer client.Close()
 			return a.order(ctx, t, client, now)
 		}
-		return badInput(fmt.Errorf("apply %s: every platform in it is simulated, and none here installs on real hardware yet: start rackreach simulated-rack %s, then give --simulate", a.file, a.file))
+		if err := a.real(r, set, from); err != nil {
+			return err
+		}
 	}
 	if err := checkHashes(r, a.env); err != nil {
 		return err
 	}
-	now.Simulated = &state.Simulated{Socket: a.socket}
-	if a.socket == "" {
-		now.Simulated.Socket = home.Simulated(r.Name)
+	if a.simulate {
+		now.Simulated = &state.Simulated{Socket: a.socket}
+		if a.socket == "" {
+			now.Simulated.Socket = home.Simulated(r.Name)
+		}
 	}
 	k, err := rackagent.OpenKept(home.Rack(r.Name), r.Name, now)
 	if err != nil {
@@ -134,7 +148,21 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if k.Run.Status != rack.Idle && len(a.only) > 0 {
 		return badInput(fmt.Errorf("--only: the run of rack %s was begun already. Next: rackreach resume %s --only %s", r.Name, r.Name, a.only[0]))
 	}
-	return drive(ctx, k, t, driving{only: a.only, json: a.json, metrics: a.metrics, open: a.images.opener(a.env)})
+	return drive(ctx, k, t, driving{only: a.only, json: a.json, metrics: a.metrics, open: a.images.opener(a.env), site: &a.site})
+}
+
+// real says what speaks against imaging a rack that is not simulated; nil: nothing.
+func (a *apply) real(r *rack.Rack, set *platform.Set, from *chosen) error {
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		if p, ok := set.Definition(d.Platform); ok && p.Status == platform.Simulated {
+			return badInput(fmt.Errorf("apply %s: platform %s of %s is simulated, and images nothing that is real: start rackreach simulated-rack %s, then give --simulate; or name a real platform: rackreach platform list", a.file, d.Platform, d.Name, a.file))
+		}
+	}
+	if from == nil {
+		return badInput(fmt.Errorf("apply %s: real devices are imaged out of a bundle: give --bundle (docs/images.md tells how one is made)", a.file))
+	}
+	return errors.Join(checkLogins(r, a.env), a.site.check())
 }
 
 func (a *apply) checkOnly(r *rack.Rack) error {
@@ -174,6 +202,7 @@ type driving struct {
 	json    bool
 	metrics string
 	open    opener
+	site    *lineFlags
 }
 
 var applyAdvice = adviser{
@@ -203,33 +232,19 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 			return badInput(fmt.Errorf("%s is uncertain: its journal was salvaged, and what came after its last event is not known. Nothing was done. Next: look at it, then rackreach retry %s to go on where the journal ends, or rackreach reimage %s", n, n, n))
 		}
 	}
-	if k.Carried.Simulated == nil {
-		return errors.New("this run images real hardware, which this rackreach cannot do: use the one that began it")
-	}
 	secret, err := k.Dir.Secret()
 	if err != nil {
 		return err
 	}
-	remote, err := sim.Join(ctx, k.Carried.Simulated.Socket)
-	if err != nil {
-		return badInput(fmt.Errorf("%w. Start it with: rackreach simulated-rack FILE, and leave it running", err))
-	}
-	s.closers = append(s.closers, remote.Close)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	go func() {
-		select {
-		case <-remote.Done():
-			stop(fmt.Errorf("the simulated rack at %s has gone", k.Carried.Simulated.Socket))
-		case <-ctx.Done():
-		}
-	}()
-	if remote.Rack != k.Carried.Rack.Name {
-		return badInput(fmt.Errorf("%s is the simulated rack %s, not %s: give its --socket", k.Carried.Simulated.Socket, remote.Rack, k.Carried.Rack.Name))
+	g, err := s.stand(ctx, stop, k.Carried, d.site, t)
+	if err != nil {
+		return err
 	}
 	s.platforms = map[string]rack.Platform{}
 	for name, p := range k.Carried.Platforms {
-		s.platforms[name] = p.Scaled(remote.Speed, stepFloor)
+		s.platforms[name] = p.Scaled(g.speed, g.stepMin)
 	}
 	from := &carrying{plan: k.Carried, dir: k.Dir, open: d.open, cacheSize: defaultCache}
 	s.closers = append(s.closers, from.close)
@@ -243,9 +258,8 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 	if err != nil {
 		return err
 	}
-	w := wires{speed: remote.Speed, stepMin: stepFloor, dial: remote.Dial, listenDHCP: remote.ListenDHCP, connect: remote.Connect, user: remote.User, password: remote.Password}
 	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases()}
-	if err := s.plug(ctx, w, o, t.notes, d.metrics); err != nil {
+	if err := s.plug(ctx, *g, o, t.notes, d.metrics); err != nil {
 		return errors.Join(err, l.Close())
 	}
 	how, after := "begins", k.Journal.Last()
@@ -253,9 +267,45 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 		how = fmt.Sprintf("goes on after event %d", after)
 	}
 	s.preamble = []string{
-		fmt.Sprintf("rack %s, %d devices, plan %s, simulated at %gx, run %s %s", s.rack.Name, len(s.rack.Devices), s.plan.Hash, remote.Speed, k.Journal.Meta().Run, how),
+		fmt.Sprintf("rack %s, %d devices, plan %s, %s, run %s %s", s.rack.Name, len(s.rack.Devices), s.plan.Hash, g.about, k.Journal.Meta().Run, how),
 		"metrics: " + s.url, "",
 	}
 	outcome, trouble := s.image(ctx, newView(d.json, t, s.rack, s.platforms, s.agent.Transferred, after), applyAdvice, func(context.Context) {})
 	return outcome.exit(trouble)
+}
+
+// stand finds the ground of a run: the simulated rack that it was begun with, or the
+// interface of a real one. stop ends the run when that has gone.
+func (s *imaging) stand(ctx context.Context, stop context.CancelCauseFunc, p *state.Plan, on *lineFlags, t terminal) (*ground, error) {
+	if p.Simulated == nil {
+		g, gone, err := on.onLine(ctx, s, t.env, t.notes)
+		if err != nil {
+			return nil, err
+		}
+		go func() {
+			select {
+			case err := <-gone:
+				stop(err)
+			case <-ctx.Done():
+			}
+		}()
+		return g, nil
+	}
+	remote, err := sim.Join(ctx, p.Simulated.Socket)
+	if err != nil {
+		return nil, badInput(fmt.Errorf("%w. Start it with: rackreach simulated-rack FILE, and leave it running", err))
+	}
+	s.closers = append(s.closers, remote.Close)
+	go func() {
+		select {
+		case <-remote.Done():
+			stop(fmt.Errorf("the simulated rack at %s has gone", p.Simulated.Socket))
+		case <-ctx.Done():
+		}
+	}()
+	if remote.Rack != p.Rack.Name {
+		return nil, badInput(fmt.Errorf("%s is the simulated rack %s, not %s: give its --socket", p.Simulated.Socket, remote.Rack, p.Rack.Name))
+	}
+	g := onSimulation(remote, remote.Speed, stepFloor, remote.User, remote.Password, remote.Connect)
+	return &g, nil
 }

@@ -55,7 +55,7 @@ func (a *apply) order(ctx context.Context, t terminal, client *api.Client, p *st
 }
 
 // orderFleet asks a coordinator to image the racks of a fleet file.
-func (a *apply) orderFleet(ctx context.Context, t terminal, f *rackfile.Fleet, from *chosen) error {
+func (a *apply) orderFleet(ctx context.Context, t terminal, f *rackfile.Fleet, known map[string]rack.Platform, from *chosen) error {
 	if a.plan != "" || len(a.only) > 0 || a.simulate {
 		return badInput(fmt.Errorf("apply %s: --plan, --only and --simulate are for one rack; this file is of a fleet", a.file))
 	}
@@ -72,7 +72,7 @@ func (a *apply) orderFleet(ctx context.Context, t terminal, f *rackfile.Fleet, f
 		err := checkProtected(r)
 		var p *state.Plan
 		if err == nil {
-			p, err = from.resolve(r)
+			p, err = from.resolve(r, known)
 		}
 		if err != nil {
 			return fmt.Errorf("rack %s: %w", r.Name, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/rackreach/rackreach/internal/bus"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/pki"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -23,7 +24,7 @@ func (b *benched) prepare(n int) {
 	each(n, func(name string) {
 		r := *b.plan.Rack
 		r.Name = name
-		p, err := resolved(&r)
+		p, err := resolved(&r, platform.All())
 		if err == nil {
 			_, err = put(context.Background(), b.client, p)
 		}

@@ -24,6 +24,7 @@ import (
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/pki"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
 	"github.com/rackreach/rackreach/messages"
@@ -127,9 +128,9 @@ func record(t *testing.T, binary string) (x recording) {
 	if _, x.events, err = journal.Events(dir); err != nil {
 		t.Fatal(err)
 	}
-	r, err := load(benchRack)
+	r, err := load(benchRack, platform.All())
 	if err == nil {
-		x.plan, err = resolved(r)
+		x.plan, err = resolved(r, platform.All())
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -154,7 +154,7 @@ func poolOf(path string) (*x509.CertPool, error) {
 
 // targetFlags are the flags of every command that say whom to ask. A flag stands
 // before the variable of the same meaning.
-type targetFlags struct{ server, context string }
+type targetFlags struct{ server, context, platforms string }
 
 // over looks up variables under the flags.
 func (t *targetFlags) over(env func(string) (string, bool)) func(string) (string, bool) {
@@ -164,6 +164,8 @@ func (t *targetFlags) over(env func(string) (string, bool)) func(string) (string
 			return t.server, true
 		case name == "RACKREACH_SERVER" && t.context != "":
 			return "", false
+		case name == "RACKREACH_PLATFORMS" && t.platforms != "":
+			return t.platforms, true
 		case name == "RACKREACH_CONTEXT" && t.context != "":
 			return t.context, true
 		}

@@ -87,11 +87,11 @@ COUNT: it is never power-cycled on a guess.`,
 }
 
 func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
-	r, platforms, faults, err := d.input()
+	r, known, faults, err := d.input()
 	if err != nil {
 		return err
 	}
-	s, simulated, err := d.open(r, platforms, faults, stderr)
+	s, simulated, err := d.open(r, known, faults, stderr)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (d *demo) run(ctx context.Context, stdout, stderr io.Writer) (err error) {
 		"metrics: " + s.url, "",
 	}
 	began := time.Now()
-	o, trouble := s.image(ctx, newView(d.json, terminal{out: stdout, notes: stderr, env: d.env}, r, platforms, s.agent.Transferred, 0), demoAdvice, simulated.Start)
+	o, trouble := s.image(ctx, newView(d.json, terminal{out: stdout, notes: stderr, env: d.env}, r, s.platforms, s.agent.Transferred, 0), demoAdvice, simulated.Start)
 	return o.exit(errors.Join(trouble, d.writeReport(s, o, began), s.close()))
 }
 
@@ -114,11 +114,15 @@ func (d *demo) input() (*rack.Rack, map[string]rack.Platform, []sim.Fault, error
 	if err := checkSpeed(d.speed); err != nil {
 		return nil, nil, nil, err
 	}
-	r, err := d.load()
+	set, err := platformsOf(d.env)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	platforms := platform.Scaled(d.speed, d.stepMin)
+	known := set.Platforms()
+	r, err := d.load(known)
+	if err != nil {
+		return nil, nil, nil, err
+	}
 	faults, err := parseFaults(d.faults, r)
 	if err != nil {
 		return nil, nil, nil, err
@@ -132,7 +136,7 @@ func (d *demo) input() (*rack.Rack, map[string]rack.Platform, []sim.Fault, error
 	if d.seed == 0 {
 		d.seed = rand.Uint64()
 	}
-	return r, platforms, faults, nil
+	return r, known, faults, nil
 }
 
 // checkSpeed checks a --speed.
@@ -160,16 +164,16 @@ func parseFaults(texts []string, r *rack.Rack) ([]sim.Fault, error) {
 	return faults, nil
 }
 
-func (d *demo) load() (*rack.Rack, error) {
+func (d *demo) load(known map[string]rack.Platform) (*rack.Rack, error) {
 	if d.file != "" {
-		return load(d.file)
+		return load(d.file, known)
 	}
 	const name = "rack-1.yaml"
 	data, err := examples.Files.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("read the built-in example: %w", err)
 	}
-	r, err := rackfile.Parse("examples/"+name, data, examples.Files.ReadFile, platform.All())
+	r, err := rackfile.Parse("examples/"+name, data, examples.Files.ReadFile, known)
 	if err != nil {
 		return nil, badInput(err)
 	}
@@ -177,8 +181,9 @@ func (d *demo) load() (*rack.Rack, error) {
 }
 
 // open builds the simulated rack and the agent that images it.
-func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []sim.Fault, notes io.Writer) (s *imaging, simulated *sim.Sim, err error) {
-	s = &imaging{rack: r, platforms: platforms, real: platform.All()}
+func (d *demo) open(r *rack.Rack, known map[string]rack.Platform, faults []sim.Fault, notes io.Writer) (s *imaging, simulated *sim.Sim, err error) {
+	platforms := platform.Scaled(known, d.speed, d.stepMin)
+	s = &imaging{rack: r, platforms: platforms, real: known}
 	if s.log, err = openState(d.state, r.Name); err != nil {
 		return s, nil, err
 	}
@@ -189,7 +194,7 @@ func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []s
 		}
 	}()
 	var images *simimage.Store
-	if s.plan, images, err = planned(r); err != nil {
+	if s.plan, images, err = planned(r, known); err != nil {
 		return s, nil, err
 	}
 	simulated, err = sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: d.speed, Faults: faults, Record: &s.record, Seed: d.seed, User: simUser, Password: simPassword})
@@ -197,13 +202,12 @@ func (d *demo) open(r *rack.Rack, platforms map[string]rack.Platform, faults []s
 		return s, nil, fmt.Errorf("build the simulated rack: %w", err)
 	}
 	s.closers = append(s.closers, simulated.Close)
-	w := wires{speed: d.speed, stepMin: d.stepMin, dial: simulated.Dial, listenDHCP: simulated.ListenDHCP, user: simUser, password: simPassword,
-		connect: func(_ context.Context, v sim.Services) error {
-			v.DHCP = simulated.DHCPConn().LocalAddr()
-			simulated.Connect(v)
-			return nil
-		}}
-	err = s.plug(context.Background(), w, rackagent.Options{Images: images, Inject: injector(faults)}, notes, d.metrics)
+	g := onSimulation(simulated, d.speed, d.stepMin, simUser, simPassword, func(_ context.Context, v sim.Services) error {
+		v.DHCP = simulated.DHCPConn().LocalAddr()
+		simulated.Connect(v)
+		return nil
+	})
+	err = s.plug(context.Background(), g, rackagent.Options{Images: images, Inject: injector(faults)}, notes, d.metrics)
 	return s, simulated, err
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/discovery/wire"
-	"github.com/rackreach/rackreach/internal/platform"
 )
 
 // discover is the discovery of a real rack, as the flags ask for it.
@@ -100,7 +99,7 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 			return err
 		}
 	}
-	r, err := load(d.file)
+	r, known, err := loadKnown(d.file, d.env)
 	if err != nil {
 		return err
 	}
@@ -122,7 +121,7 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	registry := prometheus.NewRegistry()
 	lines := &noticeLines{out: out, json: d.output == "json"}
 	x, err := rackagent.NewDiscoverer(rackagent.DiscoverOptions{
-		Rack: r, Platforms: platform.All(), Allow: d.allow, Registry: registry, Tell: lines.tell, Hear: d.hear, Leases: leases, Rules: rules,
+		Rack: r, Platforms: known, Allow: d.allow, Registry: registry, Tell: lines.tell, Hear: d.hear, Leases: leases, Rules: rules,
 		Credentials: credentials(d.env), ScanPause: d.scan,
 	})
 	if err != nil {

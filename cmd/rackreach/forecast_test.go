@@ -12,11 +12,11 @@ import (
 // runs longer than in nine of ten cases is called slow until it ends. A rack
 // that runs sixty times faster is foretold at its own speed.
 func TestOutlook(t *testing.T) {
-	r, err := load(example("rack-1.yaml"))
+	r, err := load(example("rack-1.yaml"), platform.All())
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, _, err := planned(r)
+	plan, _, err := planned(r, platform.All())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ file refers to; neither an agent nor a run is needed, and none is disturbed.`,
 }
 
 func (i *identify) run(ctx context.Context, out io.Writer) error {
-	r, err := load(i.file)
+	r, _, err := loadKnown(i.file, i.env)
 	if err != nil {
 		return err
 	}

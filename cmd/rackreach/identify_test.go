@@ -70,7 +70,7 @@ func TestIdentify(t *testing.T) {
 	}
 	var out bytes.Buffer
 	for _, off := range []bool{false, true} {
-		i := &identify{file: file, device: "server-01", off: off, env: func(string) (string, bool) { return "admin:secret", true },
+		i := &identify{file: file, device: "server-01", off: off, env: func(name string) (string, bool) { return "admin:secret", name == "RACK_BMC" },
 			power: power.Options{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 				var d net.Dialer
 				return d.DialContext(ctx, network, wire.LocalAddr().String())

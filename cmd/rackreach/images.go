@@ -130,11 +130,11 @@ func choose(ctx context.Context, r *state.Bundle, release string, unsigned bool,
 
 // resolve is everything that a run of a rack carries out, with the images of the
 // bundle; c may be nil.
-func (c *chosen) resolve(r *rack.Rack) (*state.Plan, error) {
+func (c *chosen) resolve(r *rack.Rack, known map[string]rack.Platform) (*state.Plan, error) {
 	if c == nil {
-		return resolved(r)
+		return resolved(r, known)
 	}
-	p, err := resolvedBy(r, c.Describe)
+	p, err := resolvedBy(r, known, c.Describe)
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,9 +15,7 @@ import (
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/journal"
-	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
-	"github.com/rackreach/rackreach/internal/sim"
 )
 
 // imaging is everything that the imaging of one rack needs in this process,
@@ -50,56 +47,40 @@ func (s *imaging) close() error {
 	return err
 }
 
-// wires are how an agent reaches a simulated rack, in this process or another.
-type wires struct {
-	speed          float64
-	stepMin        time.Duration
-	dial           func(ctx context.Context, network, address string) (net.Conn, error)
-	listenDHCP     func() (net.PacketConn, error)
-	connect        func(context.Context, sim.Services) error
-	user, password string
-}
-
-// plug builds the agent, plugs it into the wires and serves its metrics. o has
-// what the ways to do this differ in.
-func (s *imaging) plug(ctx context.Context, w wires, o rackagent.Options, notes io.Writer, metricsListen string) error {
+// plug builds the agent on its ground and serves its metrics. o has what the ways to do
+// this differ in.
+func (s *imaging) plug(ctx context.Context, g ground, o rackagent.Options, notes io.Writer, metricsListen string) error {
 	registry := prometheus.NewRegistry()
-	if err := s.build(ctx, w, o, registry, notes); err != nil {
+	if err := s.build(ctx, g, o, registry, notes); err != nil {
 		return err
 	}
 	return s.serveMetrics(metricsListen, registry)
 }
 
-// agentServerID is what simulated devices take for their DHCP server.
-const agentServerID = "127.0.0.1"
-
-// build builds the agent and plugs it into the wires.
-func (s *imaging) build(ctx context.Context, w wires, o rackagent.Options, registry *prometheus.Registry, notes io.Writer) error {
-	web, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("open the HTTP service of the agent: %w", err)
+// build builds the agent on its ground.
+func (s *imaging) build(ctx context.Context, g ground, o rackagent.Options, registry *prometheus.Registry, notes io.Writer) (err error) {
+	if g.metrics != nil {
+		if err := registry.Register(g.metrics); err != nil {
+			return fmt.Errorf("register the metrics: %w", err)
+		}
 	}
-	tftp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return errors.Join(fmt.Errorf("open the TFTP service of the agent: %w", err), web.Close())
+	if err := g.plug(&o); err != nil {
+		return err
 	}
 	o.Rack, o.Platforms, o.Plan, o.Log, o.Salvaged = s.rack, s.platforms, s.plan, s.log, s.salvaged
-	s.speed, o.Speed = w.speed, w.speed
-	o.ListenDHCP, o.Dial = w.listenDHCP, w.dial
-	o.TFTP, o.HTTP, o.BaseURL, o.ServerID = tftp, web, "http://"+sim.AgentHTTP, netip.MustParseAddr(agentServerID)
-	o.Credentials = func(string) (string, string, error) { return w.user, w.password, nil }
-	// Simulated BMCs answer at once and need no pause between two looks.
-	o.Power = power.Options{Poll: scaled(power.DefaultPoll, w.speed, pollFloor), Gap: scaled(power.DefaultGap, w.speed, pollFloor),
-		Soft: scaled(power.DefaultSoft, w.speed, pollFloor)}
-	o.DiscoveryLimit, o.ScanEvery = scaled(discoveryLimit, w.speed, w.stepMin), scaled(scanEvery, w.speed, scanFloor)
-	o.Registry, o.Logger = registry, slog.New(slog.NewTextHandler(notes, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s.speed, o.Speed = g.speed, g.speed
+	o.DiscoveryLimit, o.ScanEvery = scaled(discoveryLimit, g.speed, g.stepMin), scaled(scanEvery, g.speed, scanFloor)
+	o.Registry, o.Logger = registry, logger(notes)
 	if s.agent, err = rackagent.New(o); err == nil {
-		err = w.connect(ctx, sim.Services{TFTP: tftp.LocalAddr(), HTTP: web.Addr()})
+		err = g.connected(ctx, &o)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("build the agent: %w", err), web.Close(), tftp.Close())
+		err = errors.Join(fmt.Errorf("build the agent: %w", err), o.HTTP.Close(), o.TFTP.Close())
+		if o.Syslog != nil {
+			err = errors.Join(err, o.Syslog.Close())
+		}
 	}
-	return nil
+	return err
 }
 
 // image runs the agent to the end of its run and shows it. The error is trouble

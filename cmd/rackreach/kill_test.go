@@ -95,7 +95,7 @@ func newVictim(t *testing.T, binary string, seed uint64) *victim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := load(file)
+	r, err := load(file, platform.All())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/discovery/wire"
-	"github.com/rackreach/rackreach/internal/platform"
 )
 
 // listen is the observation of an interface, as the flags ask for it.
@@ -84,6 +83,10 @@ func (l *listen) run(ctx context.Context, out, notes io.Writer, env func(string)
 	if err != nil {
 		return err
 	}
+	set, err := platformsOf(env)
+	if err != nil {
+		return err
+	}
 	link, err := wire.Inspect(l.name)
 	if err != nil {
 		return badInput(err)
@@ -101,7 +104,7 @@ func (l *listen) run(ctx context.Context, out, notes io.Writer, env func(string)
 	if err := errors.Join(x.Run(ctx), lines.failed()); err != nil || l.draft == "" {
 		return err
 	}
-	yaml, rows := x.Draft().Files(inventory, platform.All())
+	yaml, rows := x.Draft().Files(inventory, set.Platforms())
 	if err := errors.Join(writeNew(l.draft, yaml), writeNew(inventory, rows)); err != nil {
 		return fmt.Errorf("--draft: %w", err)
 	}

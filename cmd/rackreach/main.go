@@ -95,12 +95,13 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 	var target targetFlags
 	root.PersistentFlags().StringVar(&target.server, "server", "", "ask the coordinator at this URL (default: $RACKREACH_SERVER)")
 	root.PersistentFlags().StringVar(&target.context, "context", "", "ask the coordinator of this context (default: $RACKREACH_CONTEXT, or the current one)")
+	root.PersistentFlags().StringVar(&target.platforms, "platforms", "", "folder with platforms of your own, on top of ours (default: $RACKREACH_PLATFORMS, or platforms beside the configuration file)")
 	env = target.over(env)
 	orders := []*cobra.Command{newHalt(env)}
 	for _, v := range deviceVerbs() {
 		orders = append(orders, newDeviceVerb(v, env))
 	}
-	group("plan", "Before anything is touched:", newValidate(), newPlan(env), newRender(env), newSimulate(), newClassify(env), newPreflight(env), newListen(env), newDiscover(env))
+	group("plan", "Before anything is touched:", newPlatform(env), newValidate(env), newPlan(env), newRender(env), newSimulate(env), newClassify(env), newPreflight(env), newListen(env), newDiscover(env))
 	group("images", "What is installed:", newBundle(env))
 	group("image", "Image a rack:", newApply(env), newResume(env), newAgent(env), newDemo(env), newSimulatedRack(env))
 	group("look", "See where it stands:", newStatus(env), newWatch(env), newWhy(env), newEvents(env), newTimeline(env), newVerify(env), newJournal())

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/ordercheck"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
 	"github.com/rackreach/rackreach/messages"
@@ -283,7 +284,7 @@ func (r *siteRack) witness(again []string) {
 			completed[l.Device]++
 		}
 	}
-	known, err := load(r.file)
+	known, err := load(r.file, platform.All())
 	if err != nil {
 		t.Fatal(err)
 	}

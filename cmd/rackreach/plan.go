@@ -36,7 +36,12 @@ image with its digest. The hash names exactly this plan.`,
 			if err := images.check(); err != nil {
 				return err
 			}
-			f, r, err := loadAny(given[0])
+			set, err := platformsOf(env)
+			if err != nil {
+				return err
+			}
+			known := set.Platforms()
+			f, r, err := loadAny(given[0], known)
 			if err != nil {
 				return err
 			}
@@ -50,9 +55,9 @@ image with its digest. The hash names exactly this plan.`,
 			}
 			defer func() { err = errors.Join(err, from.close()) }()
 			if f != nil {
-				return planFleet(cmd.OutOrStdout(), given[0], f, from, output)
+				return planFleet(cmd.OutOrStdout(), given[0], f, known, from, output)
 			}
-			all, err := from.resolve(r)
+			all, err := from.resolve(r, known)
 			if err != nil {
 				return err
 			}
@@ -64,7 +69,7 @@ image with its digest. The hash names exactly this plan.`,
 			}
 			shown := shownPlan{Plan: all.Plan}
 			shown.Bundle, shown.SignedBy = all.Bundle.Words()
-			if shown.Forecast, err = forecastOf(cmd.Context(), r, all.Plan); err != nil {
+			if shown.Forecast, err = forecastOf(cmd.Context(), all); err != nil {
 				return err
 			}
 			if output == "json" {
@@ -108,8 +113,8 @@ type forecast struct {
 	Estimated  bool  `json:"estimated"` // always: no rack was measured
 }
 
-func forecastOf(ctx context.Context, r *rack.Rack, plan *rack.Plan) (forecast, error) {
-	result, err := simulatedPlan(ctx, r, plan, simulate.Options{Racks: forecastRacks, Seed: forecastSeed, Faults: simulate.Realistic()})
+func forecastOf(ctx context.Context, p *state.Plan) (forecast, error) {
+	result, err := simulatedPlan(ctx, p.Rack, p.Platforms, p.Plan, simulate.Options{Racks: forecastRacks, Seed: forecastSeed, Faults: simulate.Realistic()})
 	if err != nil {
 		return forecast{}, fmt.Errorf("forecast: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"text/tabwriter"
 
+	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/rackfile"
 )
 
@@ -17,10 +18,10 @@ type plannedRack struct {
 }
 
 // planFleet shows the racks of a fleet in the order in which they are begun.
-func planFleet(w io.Writer, path string, f *rackfile.Fleet, from *chosen, output string) error {
+func planFleet(w io.Writer, path string, f *rackfile.Fleet, known map[string]rack.Platform, from *chosen, output string) error {
 	var racks []plannedRack
 	for _, r := range f.Racks {
-		p, err := from.resolve(r)
+		p, err := from.resolve(r, known)
 		if err != nil {
 			return err
 		}

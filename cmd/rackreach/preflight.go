@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/internal/power"
+	"github.com/rackreach/rackreach/internal/secret"
 )
 
 // preflight is the look before a rack is begun, as the flags ask for it.
@@ -62,7 +62,7 @@ func (p *preflight) run(ctx context.Context, out io.Writer) error {
 	if p.hear < minHear {
 		return badInput(fmt.Errorf("--hear %s is too short to hear another server: write %s or more", p.hear, minHear))
 	}
-	r, err := load(p.file)
+	r, _, err := loadKnown(p.file, p.env)
 	if err != nil {
 		return err
 	}
@@ -117,21 +117,16 @@ func counted(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// credentials resolves "env:NAME" of a rack file: a variable that holds
-// user:password. The secret stands in no error.
+// credentials reads what a reference of the rack file stands for, as user and password.
 func credentials(env func(string) (string, bool)) func(reference string) (user, password string, err error) {
 	return func(reference string) (string, string, error) {
-		name, ok := strings.CutPrefix(reference, "env:")
-		if !ok {
-			return "", "", errors.New("they are no reference of the form env:NAME")
+		v, err := secret.Reader{Env: env}.Read(reference)
+		if err != nil {
+			return "", "", err
 		}
-		v, ok := env(name)
+		user, password, ok := v.Login()
 		if !ok {
-			return "", "", fmt.Errorf("the variable %s is not set", name)
-		}
-		user, password, ok := strings.Cut(v, ":")
-		if !ok || user == "" {
-			return "", "", fmt.Errorf("the variable %s does not hold user:password", name)
+			return "", "", fmt.Errorf("%s does not hold user:password", reference)
 		}
 		return user, password, nil
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rackreach/rackreach/deploy/promtest"
+	"github.com/rackreach/rackreach/internal/platform"
 )
 
 // TestPrometheusOfAFleet images the example fleet through a coordinator and two
@@ -107,7 +108,7 @@ func (f *fleetProgram) run(args ...string) string {
 // devices is how many devices the file of a rack has.
 func (f *fleetProgram) devices(rack string) int {
 	f.t.Helper()
-	r, err := load("../../examples/rack-" + rack[1:] + ".yaml")
+	r, err := load("../../examples/rack-"+rack[1:]+".yaml", platform.All())
 	if err != nil {
 		f.t.Fatal(err)
 	}

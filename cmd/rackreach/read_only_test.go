@@ -13,6 +13,7 @@ import (
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
 	"github.com/rackreach/rackreach/messages"
@@ -21,11 +22,11 @@ import (
 // TestReadOnlyState: a journal that cannot be written to is looked at with all of
 // its checks, nothing in its directory changes, and no order is taken.
 func TestReadOnlyState(t *testing.T) {
-	r, err := load(example("rack-1.yaml"))
+	r, err := load(example("rack-1.yaml"), platform.All())
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan, err := resolved(r)
+	plan, err := resolved(r, platform.All())
 	if err != nil {
 		t.Fatal(err)
 	}

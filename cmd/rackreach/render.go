@@ -11,6 +11,7 @@ import (
 
 	"github.com/rackreach/rackreach/internal/answerfile"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/secret"
 )
 
 // renderBase stands for where a device finds its files; each ticket has its own.
@@ -37,7 +38,7 @@ an ESXi.`,
 			if err := images.check(); err != nil {
 				return err
 			}
-			r, err := load(given[0])
+			r, _, err := loadKnown(given[0], env)
 			if err != nil {
 				return err
 			}
@@ -115,17 +116,13 @@ func (c *chosen) fill(ctx context.Context, j *answerfile.Job, d *rack.Device, fi
 // password. The secret stands in no error.
 func hashes(env func(string) (string, bool)) func(reference string) (answerfile.Secret, error) {
 	return func(reference string) (answerfile.Secret, error) {
-		name, ok := strings.CutPrefix(reference, "env:")
-		if !ok {
-			return answerfile.Secret{}, errors.New("it is no reference of the form env:NAME")
-		}
-		v, ok := env(name)
-		if !ok {
-			return answerfile.Secret{}, fmt.Errorf("the variable %s is not set", name)
-		}
-		s, err := answerfile.ParseHash(v)
+		v, err := secret.Reader{Env: env}.Read(reference)
 		if err != nil {
-			return answerfile.Secret{}, fmt.Errorf("the variable %s: %w", name, err)
+			return answerfile.Secret{}, err
+		}
+		s, err := answerfile.ParseHash(v.Reveal())
+		if err != nil {
+			return answerfile.Secret{}, fmt.Errorf("%s: %w", reference, err)
 		}
 		return s, nil
 	}

@@ -18,6 +18,7 @@ type resume struct {
 	json    bool
 	metrics string
 	images  network
+	site    lineFlags
 }
 
 func newResume(env func(string) (string, bool)) *cobra.Command {
@@ -40,12 +41,13 @@ forgotten: rackreach retry DEVICE.`,
 	stateFlag(f, &r.state)
 	f.StringArrayVar(&r.only, "only", nil, "image this device only; may be given more than once")
 	r.images.flags(f)
+	r.site.flags(f)
 	driveFlags(f, &r.json, &r.metrics)
 	return cmd
 }
 
 func (r *resume) run(ctx context.Context, t terminal, name string) error {
-	if err := checkMetricsListen(r.metrics); err != nil {
+	if err := errors.Join(checkMetricsListen(r.metrics), r.site.check()); err != nil {
 		return err
 	}
 	c, err := reach(ctx, r.state, t.env, name)
@@ -71,7 +73,7 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 		return errors.Join(err, k.Close())
 	}
 	k.Run = run
-	return errors.Join(drive(ctx, k, t, driving{only: r.only, json: r.json, metrics: r.metrics, open: r.images.opener(t.env)}), k.Close())
+	return errors.Join(drive(ctx, k, t, driving{only: r.only, json: r.json, metrics: r.metrics, open: r.images.opener(t.env), site: &r.site}), k.Close())
 }
 
 // soAlready says where a rack stands that has nothing to resume.

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/simulate"
 )
@@ -37,7 +36,7 @@ type simulateFlags struct {
 	output string
 }
 
-func newSimulate() *cobra.Command {
+func newSimulate(env func(string) (string, bool)) *cobra.Command {
 	var f simulateFlags
 	cmd := &cobra.Command{
 		Use:   "simulate FILE",
@@ -53,7 +52,7 @@ failures drawn from a table of estimates. The same seed gives the same bytes.
 			if !cmd.Flags().Changed("seed") {
 				f.seed = rand.Uint64()
 			}
-			return f.run(cmd.Context(), cmd.OutOrStdout(), given[0])
+			return f.run(cmd.Context(), cmd.OutOrStdout(), given[0], env)
 		},
 	}
 	cmd.Flags().IntVar(&f.racks, "racks", 100, fmt.Sprintf("how many racks, 1 to %d", simulate.MaxRacks))
@@ -63,14 +62,14 @@ failures drawn from a table of estimates. The same seed gives the same bytes.
 	return cmd
 }
 
-func (f *simulateFlags) run(ctx context.Context, out io.Writer, file string) error {
+func (f *simulateFlags) run(ctx context.Context, out io.Writer, file string, env func(string) (string, bool)) error {
 	if f.output != "table" && f.output != "json" {
 		return badInput(fmt.Errorf("-o %q is not an output: write -o table or -o json", f.output))
 	}
 	if f.racks < 1 || f.racks > simulate.MaxRacks {
 		return badInput(fmt.Errorf("--racks %d is out of range: write a number from 1 to %d", f.racks, simulate.MaxRacks))
 	}
-	r, err := load(file)
+	r, known, err := loadKnown(file, env)
 	if err != nil {
 		return err
 	}
@@ -78,7 +77,7 @@ func (f *simulateFlags) run(ctx context.Context, out io.Writer, file string) err
 	if err != nil {
 		return badInput(err)
 	}
-	result, err := simulated(ctx, r, simulate.Options{Racks: f.racks, Seed: f.seed, Faults: faults})
+	result, err := simulated(ctx, r, known, simulate.Options{Racks: f.racks, Seed: f.seed, Faults: faults})
 	if err != nil {
 		if ctx.Err() != nil {
 			return fmt.Errorf("stopped: %w", context.Cause(ctx))
@@ -94,17 +93,17 @@ func (f *simulateFlags) run(ctx context.Context, out io.Writer, file string) err
 }
 
 // simulated fills in what every simulation of a rack file needs.
-func simulated(ctx context.Context, r *rack.Rack, o simulate.Options) (*simulate.Result, error) {
-	plan, _, err := planned(r)
+func simulated(ctx context.Context, r *rack.Rack, known map[string]rack.Platform, o simulate.Options) (*simulate.Result, error) {
+	plan, _, err := planned(r, known)
 	if err != nil {
 		return nil, err
 	}
-	return simulatedPlan(ctx, r, plan, o)
+	return simulatedPlan(ctx, r, known, plan, o)
 }
 
 // simulatedPlan fills in what every simulation of a plan needs.
-func simulatedPlan(ctx context.Context, r *rack.Rack, plan *rack.Plan, o simulate.Options) (*simulate.Result, error) {
-	o.Rack, o.Platforms, o.Images = r, platform.All(), map[string]rack.Image{}
+func simulatedPlan(ctx context.Context, r *rack.Rack, known map[string]rack.Platform, plan *rack.Plan, o simulate.Options) (*simulate.Result, error) {
+	o.Rack, o.Platforms, o.Images = r, known, map[string]rack.Image{}
 	for _, d := range plan.Devices {
 		o.Images[d.Name] = rack.Image(d.Image)
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackreach/rackreach/internal/fleet"
-	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
 )
@@ -113,14 +112,14 @@ func (s *simulatedRack) input() (o sim.Options, err error) {
 	if err := checkSpeed(s.speed); err != nil {
 		return o, err
 	}
-	r, err := load(s.file)
+	r, known, err := loadKnown(s.file, s.env)
 	if err != nil {
 		return o, err
 	}
 	if s.seed == 0 {
 		s.seed = rand.Uint64()
 	}
-	o = sim.Options{Rack: r, Platforms: platform.All(), Speed: s.speed, Seed: s.seed, User: simUser, Password: simPassword}
+	o = sim.Options{Rack: r, Platforms: known, Speed: s.speed, Seed: s.seed, User: simUser, Password: simPassword}
 	if o.Faults, err = parseFaults(s.faults, r); err != nil {
 		return o, err
 	}
@@ -129,7 +128,7 @@ func (s *simulatedRack) input() (o sim.Options, err error) {
 			return o, badInput(fmt.Errorf("fault %s: a panic happens in the agent, not in a device: give it to the command that runs the agent, such as demo", f))
 		}
 	}
-	if o.Holds, err = parseForeign(s.foreign, r); err != nil {
+	if o.Holds, err = parseForeign(s.foreign, r, known); err != nil {
 		return o, err
 	}
 	if o.Swaps, err = parseSwaps(s.swaps, r); err != nil {
@@ -198,7 +197,7 @@ func parseSwaps(texts []string, r *rack.Rack) ([]sim.Swap, error) {
 }
 
 // parseForeign reads the values of --foreign and checks that a rack can hold them.
-func parseForeign(texts []string, r *rack.Rack) (map[string]string, error) {
+func parseForeign(texts []string, r *rack.Rack, known map[string]rack.Platform) (map[string]string, error) {
 	holds := map[string]string{}
 	for _, text := range texts {
 		device, held, ok := strings.Cut(text, "=")
@@ -210,7 +209,7 @@ func parseForeign(texts []string, r *rack.Rack) (map[string]string, error) {
 		}
 		holds[device] = held
 	}
-	if err := sim.CheckHolds(holds, r, platform.All()); err != nil {
+	if err := sim.CheckHolds(holds, r, known); err != nil {
 		return nil, badInput(err)
 	}
 	return holds, nil

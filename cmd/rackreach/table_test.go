@@ -15,7 +15,7 @@ import (
 // drawn is a table of a rack of which the first three devices are at work.
 func drawn(t *testing.T, width, height int) string {
 	t.Helper()
-	r, err := load("../../examples/rack-42u.yaml")
+	r, err := load("../../examples/rack-42u.yaml", platform.All())
 	if err != nil {
 		t.Fatal(err)
 	}

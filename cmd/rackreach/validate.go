@@ -10,7 +10,7 @@ import (
 	"github.com/rackreach/rackreach/internal/rackfile"
 )
 
-func newValidate() *cobra.Command {
+func newValidate(env func(string) (string, bool)) *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate FILE",
 		Short: "Check a rack file or a fleet file and name every problem in it",
@@ -21,7 +21,11 @@ once: file and line, what is wrong, and what to write instead. Nothing is touche
   rackreach validate examples/fleet.yaml`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			f, r, err := loadAny(given[0])
+			set, err := platformsOf(env)
+			if err != nil {
+				return err
+			}
+			f, r, err := loadAny(given[0], set.Platforms())
 			if err != nil {
 				return err
 			}

@@ -24,10 +24,9 @@ func bound(name string) func(network, address string, c syscall.RawConn) error {
 // ListenUDP opens a UDP socket at any free port that sends and hears on one
 // interface only.
 func ListenUDP(name string) (net.PacketConn, error) {
-	lc := net.ListenConfig{Control: bound(name)}
-	c, err := lc.ListenPacket(context.Background(), "udp4", "0.0.0.0:0")
+	c, err := ListenPacket(name, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open a socket on interface %s: %w", name, permitted(err))
+		return nil, fmt.Errorf("open a socket on interface %s: %w", name, err)
 	}
 	return c, nil
 }
@@ -50,4 +49,26 @@ func Station(link *Link, a netip.Addr) (mac net.HardwareAddr, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// Listen opens a TCP socket at a port of every address, which takes connections on one
+// interface only.
+func Listen(name string, port uint16) (net.Listener, error) {
+	lc := net.ListenConfig{Control: bound(name)}
+	l, err := lc.Listen(context.Background(), "tcp4", netip.AddrPortFrom(netip.IPv4Unspecified(), port).String())
+	if err != nil {
+		return nil, permitted(err)
+	}
+	return l, nil
+}
+
+// ListenPacket opens a UDP socket at a port of every address, which sends and hears on
+// one interface only.
+func ListenPacket(name string, port uint16) (net.PacketConn, error) {
+	lc := net.ListenConfig{Control: bound(name)}
+	c, err := lc.ListenPacket(context.Background(), "udp4", netip.AddrPortFrom(netip.IPv4Unspecified(), port).String())
+	if err != nil {
+		return nil, permitted(err)
+	}
+	return c, nil
 }

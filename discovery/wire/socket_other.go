@@ -23,3 +23,9 @@ func Dialer(name string) func(ctx context.Context, network, address string) (net
 
 // Station knows nobody.
 func Station(*Link, netip.Addr) (net.HardwareAddr, bool) { return nil, false }
+
+// Listen fails with ErrLinuxOnly.
+func Listen(string, uint16) (net.Listener, error) { return nil, ErrLinuxOnly }
+
+// ListenPacket fails with ErrLinuxOnly.
+func ListenPacket(string, uint16) (net.PacketConn, error) { return nil, ErrLinuxOnly }

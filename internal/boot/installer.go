@@ -55,7 +55,7 @@ func (s *Services) jobOf(t Ticket) job.Job {
 	j := job.Job{
 		Rack: t.Rack, Device: t.Device, Run: t.Run, Ticket: t.ID, Role: string(t.Role), Platform: t.Platform,
 		Image:  job.Image{Name: t.Image.Name, URL: s.InstallerURL(t), Digest: t.Image.Digest, Size: t.Image.Size},
-		Report: s.base + "/report/" + t.Token, Overwrites: t.Overwrites,
+		Report: s.baseOf(t) + "/report/" + t.Token, Overwrites: t.Overwrites,
 	}
 	store, ok := s.o.Images.(DiskImages)
 	if !ok {
@@ -65,8 +65,8 @@ func (s *Services) jobOf(t Ticket) job.Job {
 	if !ok {
 		return j
 	}
-	j.Image.Raw, j.Image.Frames = &raw, &job.Source{URL: s.base + "/frames/" + t.Token, Blob: index}
-	j.Progress, j.Hardware = s.base+"/progress/"+t.Token, s.base+"/hardware/"+t.Token
+	j.Image.Raw, j.Image.Frames = &raw, &job.Source{URL: s.baseOf(t) + "/frames/" + t.Token, Blob: index}
+	j.Progress, j.Hardware = s.baseOf(t)+"/progress/"+t.Token, s.baseOf(t)+"/hardware/"+t.Token
 	if j.Install = t.Install; j.Install == nil {
 		j.Install = &job.Install{}
 	}
@@ -88,7 +88,7 @@ func (s *Services) diskScript(t Ticket) (script string, ok bool) {
 		return "", false
 	}
 	head := fmt.Sprintf("#!ipxe\n# rackreach: rack %s, device %s (%s), ticket %s\n# image %s %s\n", word(t.Rack), word(t.Device), word(string(t.Role)), word(t.ID), word(t.Image.Name), word(t.Image.Digest))
-	base := s.base + "/installer/" + t.Token
+	base := s.baseOf(t) + "/installer/" + t.Token
 	return head + fmt.Sprintf("kernel %[1]s/kernel initrd=initramfs console=tty0 console=ttyS0,115200n8 panic=30 rackreach.job=%[2]s rackreach.mac=${netX/mac}\ninitrd --name initramfs %[1]s/initramfs\nboot\n",
 		base, s.JobURL(t)), true
 }

@@ -77,7 +77,7 @@ func (s *Services) Loader(t Ticket, arch string) (file, url string) {
 	if name == "" {
 		return "", ""
 	}
-	return t.Token + "/" + name, s.base + "/loader/" + t.Token + "/" + name
+	return t.Token + "/" + name, s.baseOf(t) + "/loader/" + t.Token + "/" + name
 }
 
 // isLoader reports whether a file is one of the loaders: nothing else is opened.

@@ -41,7 +41,7 @@ var nativeReports = map[string]string{"installed": Installed, "failed": Failed, 
 
 // NativeURL is the URL below which the installer of a device's own operating system
 // finds its files.
-func (s *Services) NativeURL(t Ticket) string { return s.base + "/native/" + t.Token }
+func (s *Services) NativeURL(t Ticket) string { return s.baseOf(t) + "/native/" + t.Token }
 
 // handleNative adds what such installers ask for:
 //

@@ -116,10 +116,10 @@ func (s *Services) SetTickets(tickets []Ticket) error {
 func (s *Services) BootFile(t Ticket) string { return t.Token + "/" + bootFile }
 
 // InstallerURL is the URL of a ticket's image.
-func (s *Services) InstallerURL(t Ticket) string { return s.base + "/image/" + t.Token }
+func (s *Services) InstallerURL(t Ticket) string { return s.baseOf(t) + "/image/" + t.Token }
 
 // JobURL is the URL of a ticket's job.
-func (s *Services) JobURL(t Ticket) string { return s.base + "/job/" + t.Token }
+func (s *Services) JobURL(t Ticket) string { return s.baseOf(t) + "/job/" + t.Token }
 
 // Progress is how many different bytes of its image were served to a device,
 // for its last ticket, and the image's size; zeros when it has none.

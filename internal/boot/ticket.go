@@ -28,7 +28,8 @@ type Ticket struct {
 	Role     rack.Role
 	Platform string
 	Image    rack.Image
-	Open     bool // closed tickets are known, and serve nothing
+	Base     string // "http://HOST:PORT" as the device reaches the services; empty: Options.BaseURL
+	Open     bool   // closed tickets are known, and serve nothing
 	Native   bool // the device is installed by its system's own installer (Options.Native)
 
 	// Overwrites is what the device holds that the job may overwrite, word for
@@ -55,6 +56,14 @@ func Token(secret []byte, id string) string {
 	m := hmac.New(sha256.New, secret)
 	m.Write([]byte(id))
 	return hex.EncodeToString(m.Sum(nil)[:tokenBytes])
+}
+
+// base is where a device reaches the services.
+func (s *Services) baseOf(t Ticket) string {
+	if t.Base != "" {
+		return t.Base
+	}
+	return s.base
 }
 
 // validToken reports whether s has the form of a token.

@@ -140,8 +140,8 @@ func (c *checker) install(i int, d *Device) {
 	}
 	c.source(say, x)
 	c.disk(say, x)
-	if name, ok := strings.CutPrefix(x.PasswordHash, "env:"); x.PasswordHash != "" && (!ok || !variable(name)) {
-		say(".passwordHash", `"env:NAME", with the name of an environment variable that holds the hash`, "passwordHash is not a reference: secrets do not stand in a rack file")
+	if x.PasswordHash != "" {
+		c.reference(i, "install.passwordHash", x.PasswordHash, "the hash")
 	}
 	if x.Installer == ESXi && x.PasswordHash == "" {
 		say(".passwordHash", `passwordHash: "env:NAME"`, "no passwordHash: the installer of ESXi demands one")

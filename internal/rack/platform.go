@@ -39,6 +39,11 @@ const (
 	DataOpen Gate = "data-open"
 )
 
+// AllGates lists them.
+func AllGates() []Gate {
+	return []Gate{ManagementReady, ManagementOpen, SwitchesReady, DataReady, DataOpen}
+}
+
 // Stage is the boot stage that a DHCP packet's vendor strings give away.
 type Stage string
 
@@ -81,6 +86,11 @@ const (
 	ReceiptFound Evidence = "receipt:found"
 )
 
+// Evidences lists all evidence that a step may wait for.
+func Evidences() []Evidence {
+	return []Evidence{DHCPBMC, DHCPPXE, DHCPONIE, DHCPNOS, DHCPOS, DHCPDeclined, FetchedBootLoader, FetchedImage, ReportedInstalled, ReportedFailed, ReportedRefused, ReceiptForeign, ReceiptFound}
+}
+
 // Implying lists the evidence that cannot be without e: an installer that
 // reports the end of its job has read its image, a device whose receipt is that
 // of its ticket runs what it was given. ends is the platform's TicketEnds.
@@ -101,10 +111,13 @@ type Step struct {
 	Name   string
 	Phase  Phase
 	Action Action
-	Needs  []Gate        // all must hold before the step starts
-	Until  Evidence      // completes the step; empty: the action's own result does
-	Unless []Evidence    // any of these, after the step's start, fails it
-	Limit  time.Duration // of one attempt; always set
+	Needs  []Gate     // all must hold before the step starts
+	Until  Evidence   // completes the step; empty: the action's own result does
+	Unless []Evidence // any of these, after the step's start, fails it
+	// SSH is what PushConfig and VerifyDevice say to the device; nil: they speak the
+	// management API of a simulated device.
+	SSH   *Exchange     `json:",omitzero"`
+	Limit time.Duration // of one attempt; always set
 
 	Retries int           // attempts after the first
 	Backoff time.Duration // before the first retry; doubles, at most 8 times the base

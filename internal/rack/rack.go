@@ -110,6 +110,8 @@ type Device struct {
 	// Data are the switch ports of the device's data ends, in the order of its NICs.
 	Data []Port
 
+	Access *Access `json:",omitempty"` // nil: the installed device is not logged in to
+
 	Install *Install `json:",omitempty"` // nil: the device is not installed by its system's own installer
 
 	Protect bool // true: nothing on this device may ever be overwritten

@@ -147,6 +147,7 @@ func (c *checker) device(i int) {
 	}
 	c.platform(i, d)
 	c.bmc(i, d)
+	c.access(i, d)
 	c.install(i, d)
 	if d.Role == InterRackSwitch && c.r.Number != InterRackNumber {
 		c.say("devices", i, "role", fmt.Sprintf("number: %d at the top, or leave the inter-rack switches out", InterRackNumber),
@@ -189,10 +190,7 @@ func (c *checker) bmc(i int, d *Device) {
 	if d.BMC.Protocol != "ipmi" {
 		c.say("devices", i, "bmc.protocol", "ipmi", "unknown BMC protocol %s", shown(d.BMC.Protocol))
 	}
-	if name, ok := strings.CutPrefix(d.BMC.Credentials, "env:"); !ok || !variable(name) {
-		c.say("devices", i, "bmc.credentials", `"env:NAME", with the name of an environment variable that holds user:password`,
-			"credentials are not a reference: secrets do not stand in a rack file")
-	}
+	c.reference(i, "bmc.credentials", d.BMC.Credentials, "user:password")
 }
 
 // managementSwitches holds that there is exactly one.

@@ -190,10 +190,10 @@ func TestValidate(t *testing.T) {
 		}, []string{
 			"devices[1].bmc: a tor-switch is not driven by a BMC; write: no bmc here"}},
 		{"BMC protocol and secret", func(r *rack.Rack) { r.Devices[4].BMC.Protocol, r.Devices[4].BMC.Credentials = "redfish", "root:calvin" }, []string{
-			`devices[4].bmc.credentials: credentials are not a reference: secrets do not stand in a rack file; write: "env:NAME", with the name of an environment variable that holds user:password`,
+			`devices[4].bmc.credentials: bmc.credentials is not a reference: secrets do not stand in a rack file; write: "env:NAME", "file:/PATH", or "age:/PATH" of a file that is encrypted with age, which holds user:password`,
 			"devices[4].bmc.protocol: unknown BMC protocol redfish; write: ipmi"}},
 		{"secret behind env:", func(r *rack.Rack) { r.Devices[4].BMC.Credentials = "env:root:calvin" }, []string{
-			`devices[4].bmc.credentials: credentials are not a reference: secrets do not stand in a rack file; write: "env:NAME", with the name of an environment variable that holds user:password`}},
+			`devices[4].bmc.credentials: bmc.credentials is not a reference: secrets do not stand in a rack file; write: "env:NAME", "file:/PATH", or "age:/PATH" of a file that is encrypted with age, which holds user:password`}},
 		{"kind and outside of links", func(r *rack.Rack) {
 			r.Links[1].Kind = "lag"
 			r.Links[2].B.Name = "data centre"

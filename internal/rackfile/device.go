@@ -3,6 +3,7 @@ package rackfile
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 
@@ -12,8 +13,9 @@ import (
 )
 
 var (
-	deviceKeys = []string{"name", "role", "platform", "image", "address", "bmc", "management", "data", "install", "protect"}
+	deviceKeys = []string{"name", "role", "platform", "image", "address", "bmc", "management", "data", "access", "install", "protect"}
 	bmcKeys    = []string{"protocol", "address", "credentials"}
+	accessKeys = []string{"credentials", "key", "port"}
 )
 
 // entry is one item of devices or links before its ranges are expanded.
@@ -117,6 +119,7 @@ func (r *reader) device(n *yaml.Node, f *file) {
 		Role:     rack.Role(r.text(m, e.at, "", "role")),
 		Platform: r.text(m, e.at, "", "platform"),
 		Image:    r.text(m, e.at, "", "image"),
+		Access:   r.access(m, e),
 		Install:  r.install(m, e),
 		Protect:  r.boolean(m, e.at, "", "protect"),
 	}
@@ -205,6 +208,33 @@ func (r *reader) bmc(m map[string]*yaml.Node, e *entry) *rack.BMC {
 	}
 	r.ranged(e, "bmc.address", r.text(b, e.at, "bmc.", "address"))
 	return &rack.BMC{Protocol: r.text(b, e.at, "bmc.", "protocol"), Credentials: r.text(b, e.at, "bmc.", "credentials")}
+}
+
+// access reads how the devices of an entry are logged in to.
+func (r *reader) access(m map[string]*yaml.Node, e *entry) *rack.Access {
+	n, ok := m["access"]
+	if !ok {
+		return nil
+	}
+	a := r.mapping(n, e.at, "access.", "access", accessKeys...)
+	if a == nil {
+		e.at.broken["access"] = true
+		return nil
+	}
+	if _, ok := a["credentials"]; !ok {
+		e.at.broken["access.credentials"] = true
+		r.say(n.Line, `access: {credentials: "env:NAME"}`, "access.credentials is missing")
+	}
+	out := &rack.Access{Credentials: r.text(a, e.at, "access.", "credentials"), Key: r.text(a, e.at, "access.", "key")}
+	if n, ok := a["port"]; ok {
+		port := r.integer(a, e.at, "port")
+		if port < 1 || port > math.MaxUint16 {
+			e.at.broken["access.port"] = true
+			r.say(n.Line, "a number from 1 to 65535, or leave port out for 22", "access.port is not the number of a port")
+		}
+		out.Port = uint16(port)
+	}
+	return out
 }
 
 // address reads the address of the i-th device. Each wrong one is said once an

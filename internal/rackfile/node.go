@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rackreach/rackreach/internal/rack"
 	"gopkg.in/yaml.v3"
 )
 
@@ -85,7 +86,7 @@ func (r *reader) mapping(n *yaml.Node, at *place, prefix, what string, known ...
 			out[name] = value
 			at.lines[prefix+name] = value.Line
 		case key.Kind == yaml.ScalarNode && isSecretKey(name):
-			r.say(key.Line, `credentials: "env:NAME", with the name of an environment variable that holds user:password`,
+			r.say(key.Line, "credentials: "+rack.References+", which holds user:password",
 				"a secret does not stand in a rack file: key %s in %s", keyShown(name), what)
 		default:
 			r.say(key.Line, "one of "+strings.Join(known, ", "), "unknown key %s in %s", keyShown(name), what)

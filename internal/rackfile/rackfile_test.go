@@ -104,8 +104,8 @@ func TestParse(t *testing.T) {
 // replaced, and this is what comes of it.
 func TestProblems(t *testing.T) {
 	const bmcShape = `bmc: {protocol: ipmi, address: …, credentials: "env:NAME"}`
-	const deviceKeyList = "one of name, role, platform, image, address, bmc, management, data, install, protect"
-	const reference = `"env:NAME", with the name of an environment variable that holds user:password`
+	const deviceKeyList = "one of name, role, platform, image, address, bmc, management, data, access, install, protect"
+	const reference = `"env:NAME", "file:/PATH", or "age:/PATH" of a file that is encrypted with age, which holds user:password`
 	for _, tt := range []struct{ name, old, new, want string }{
 		{"syntax of the scanner", "name: r1", "name: 'r1", "r:3: not YAML: found unexpected end of stream; write: YAML; look for a missing quote, bracket or space before this line"},
 		{"syntax in the first line", whole, "}", "r:1: not YAML: did not find expected node content; write: YAML; look for a missing quote, bracket or space before this line"},
@@ -158,8 +158,8 @@ func TestProblems(t *testing.T) {
 		{"BMC half", `"192.168.100.{101..102}", credentials: "env:RACK_BMC"`, `"192.168.100.{101..102}"`, "r:17: bmc.credentials is missing; write: " + bmcShape},
 		{"BMC protocol", `bmc: {protocol: ipmi, address: "1`, `bmc: {protocol: redfish, address: "1`, "r:17: unknown BMC protocol redfish; write: ipmi"},
 		{"BMC is text", `{protocol: ipmi, address: "192.168.100.{101..102}", credentials: "env:RACK_BMC"}`, "root:hunter2", "r:17: bmc is not a set of keys and values; write: keys and values: protocol, address, credentials"},
-		{"secret", `102}", credentials: "env:RACK_BMC"`, `102}", credentials: "root:hunter2"`, "r:17: credentials are not a reference: secrets do not stand in a rack file; write: " + reference},
-		{"secret behind env", `102}", credentials: "env:RACK_BMC"`, `102}", credentials: "env:root:hunter2"`, "r:17: credentials are not a reference: secrets do not stand in a rack file; write: " + reference},
+		{"secret", `102}", credentials: "env:RACK_BMC"`, `102}", credentials: "root:hunter2"`, "r:17: bmc.credentials is not a reference: secrets do not stand in a rack file; write: " + reference},
+		{"secret behind env", `102}", credentials: "env:RACK_BMC"`, `102}", credentials: "env:root:hunter2"`, "r:17: bmc.credentials is not a reference: secrets do not stand in a rack file; write: " + reference},
 		{"password", `102}", credentials: "env:RACK_BMC"`, `102}", credentials: "env:RACK_BMC", Password: hunter2`, `r:17: a secret does not stand in a rack file: key "Password" in bmc; write: credentials: ` + reference},
 		{"password at the top", "number: 1", "number: 1\nbmc_secret: hunter2", `r:5: a secret does not stand in a rack file: key "bmc_secret" in the rack file; write: credentials: ` + reference},
 		{"secret as a key", "    protect: true", "    ? root:hunter2\n    : x", "r:20: unknown key (not repeated here) in the device; write: " + deviceKeyList},
@@ -227,7 +227,7 @@ func outOfStep(n int) string {
 func TestEveryProblemAtOnce(t *testing.T) {
 	s := strings.NewReplacer("number: 1", "number: 1\npassword: hunter2", "sim-server", "sim-x", `"tor-2:53"`, `"tor-1:53"`, "protect: true", "protect: 1").Replace(whole)
 	_, err := Parse("dir/r.yaml", []byte(s+"inventory: i.csv\n"), opened("slot,mac,serial\nserver-09,02:00:00:00:00:01,\nserver-10,02:00:00:00:00:01,\nserver-11,,S\nserver-10,hello,\n"), table())
-	const want = `dir/r.yaml:5: a secret does not stand in a rack file: key "password" in the rack file; write: credentials: "env:NAME", with the name of an environment variable that holds user:password
+	const want = `dir/r.yaml:5: a secret does not stand in a rack file: key "password" in the rack file; write: credentials: "env:NAME", "file:/PATH", or "age:/PATH" of a file that is encrypted with age, which holds user:password
 dir/r.yaml:15: unknown platform sim-x; write: one of sim-server
 dir/r.yaml:21: protect is neither true nor false; write: true or false
 dir/r.yaml:23: port tor-1:53 is cabled to itself; write: the port at the other end of the cable

@@ -63,6 +63,9 @@ func None() Faults { return Faults{Name: "none"} }
 // Realistic is the table of faulttable.go.
 func Realistic() Faults { return Faults{Name: "realistic", list: realistic()} }
 
+// Only lets one thing go wrong.
+func Only(f Fault) Faults { return Faults{Name: "only " + f.Step, list: []Fault{f}, strict: true} }
+
 // List is a copy of the faults.
 func (f Faults) List() []Fault { return slices.Clone(f.list) }
 

@@ -7,6 +7,7 @@
 //	DIR/racks/RACK/secret       of the tickets' tokens
 //	DIR/racks/RACK/epoch        whose turn it is to write the rack's history, as a coordinator said
 //	DIR/racks/RACK/leases       the addresses that its DHCP service acknowledged (discovery/lease)
+//	DIR/racks/RACK/hostkeys     the SSH keys that its devices showed at first contact (internal/ssh)
 //	DIR/racks/RACK/cache/       images that came from elsewhere (internal/blob)
 //	DIR/racks/RACK/api.sock     of the agent that drives the rack (internal/api)
 //	DIR/simulated/RACK.sock     of a simulated rack
@@ -105,6 +106,9 @@ func (d Dir) Socket() string { return filepath.Join(string(d), "api.sock") }
 
 // Leases is the path of what its DHCP service has acknowledged.
 func (d Dir) Leases() string { return d.file("leases") }
+
+// HostKeys is the path of the SSH keys that its devices are known by.
+func (d Dir) HostKeys() string { return d.file("hostkeys") }
 
 // Cache is where the agent of the rack keeps images that come from elsewhere.
 func (d Dir) Cache() string { return filepath.Join(string(d), "cache") }

@@ -57,7 +57,7 @@ func has(l *net.Interface, own netip.Addr) bool {
 
 // watchLink tells of a cable that is pulled and put back, and of an address that is taken away. An interface that is
 // gone, or another one of the same name, ends the service: its sockets hear nothing.
-func (d *Discoverer) watchLink(ctx context.Context) error {
+func (l *Line) watchLink(ctx context.Context) error {
 	again := time.NewTicker(linkEvery)
 	defer again.Stop()
 	last := linkState{up: true, ours: true}
@@ -67,28 +67,28 @@ func (d *Discoverer) watchLink(ctx context.Context) error {
 			return nil
 		case <-again.C:
 		}
-		l, err := net.InterfaceByName(d.link.Name)
-		if err != nil || l.Index != d.link.Index {
-			return fmt.Errorf("interface %s has gone while it was served: start again once it is back", d.link.Name)
+		now, err := net.InterfaceByName(l.link.Name)
+		if err != nil || now.Index != l.link.Index {
+			return fmt.Errorf("interface %s has gone while it was served: start again once it is back", l.link.Name)
 		}
-		for _, text := range last.changed(d.link.Name, d.own, linkState{up: l.Flags&net.FlagRunning != 0, ours: has(l, d.own)}) {
-			d.tell.again(Notice{Kind: NoticeTrouble, Text: text})
+		for _, text := range last.changed(l.link.Name, l.own, linkState{up: now.Flags&net.FlagRunning != 0, ours: has(now, l.own)}) {
+			l.tell.again(Notice{Kind: NoticeTrouble, Text: text})
 		}
 	}
 }
 
 // neighbour tells where we are plugged in, and whether the rack file says the same.
-func (d *Discoverer) neighbour(n lldp.Neighbour) {
+func (l *Line) neighbour(n lldp.Neighbour) {
 	if n.TTL == 0 {
 		return // it takes back what it said, because it goes down
 	}
-	verdict, text := lldp.Compare(n, d.o.Rack)
-	d.tell.say(Notice{Kind: NoticeNeighbour, MAC: n.MAC, Model: n.System, Via: n.Port, Evidence: string(verdict), Text: text})
+	verdict, text := lldp.Compare(n, l.rack)
+	l.tell.say(Notice{Kind: NoticeNeighbour, MAC: n.MAC, Model: n.System, Via: n.Port, Evidence: string(verdict), Text: text})
 }
 
 // advertise tells IPv6 nodes that there is no router, until ctx ends. Without it
 // everything works, and iPXE waits a while on every boot: it is no reason to end.
-func (d *Discoverer) advertise(ctx context.Context) {
+func (l *Line) advertise(ctx context.Context) {
 	again := time.NewTimer(0)
 	defer again.Stop()
 	for {
@@ -97,14 +97,14 @@ func (d *Discoverer) advertise(ctx context.Context) {
 			return
 		case <-again.C:
 		}
-		a, err := ra.Open(d.link.Name)
+		a, err := ra.Open(l.link.Name)
 		if err == nil {
-			d.tell.say(Notice{Kind: NoticeService, Text: fmt.Sprintf("IPv6 nodes on interface %s are told that there is no router", d.link.Name)})
-			a.Sent = func(asked bool, err error) { d.metrics.advertised(asked, err == nil) }
+			l.tell.say(Notice{Kind: NoticeService, Text: fmt.Sprintf("IPv6 nodes on interface %s are told that there is no router", l.link.Name)})
+			a.Sent = func(asked bool, err error) { l.metrics.advertised(asked, err == nil) }
 			err = a.Run(ctx)
 		}
 		if err != nil && ctx.Err() == nil {
-			d.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("%s; without it, iPXE waits 13 s on every boot", err)})
+			l.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("%s; without it, iPXE waits 13 s on every boot", err)})
 		}
 		again.Reset(advertiseAgain)
 	}

@@ -9,15 +9,15 @@ import (
 	"github.com/rackreach/rackreach/discovery/foreign"
 )
 
-// hear listens before anything is said. It returns an error for every server that
+// Hear listens for other DHCP servers before anything is said. It returns an error for every server that
 // may not be there.
-func (d *Discoverer) hear(ctx context.Context) error {
-	d.tell.say(Notice{Kind: NoticeService, Text: fmt.Sprintf("listening for other DHCP servers on interface %s for %s", d.link.Name, d.o.Hear)})
-	found, err := foreign.Look(ctx, d.link, d.o.Hear)
+func (l *Line) Hear(ctx context.Context) error {
+	l.tell.say(Notice{Kind: NoticeService, Text: fmt.Sprintf("listening for other DHCP servers on interface %s for %s", l.link.Name, l.window)})
+	found, err := foreign.Look(ctx, l.link, l.window)
 	if err != nil {
 		return err
 	}
-	return Foreign(found, d.link.Name, d.o.Allow)
+	return Foreign(found, l.link.Name, l.allow)
 }
 
 // Foreign says which DHCP servers must not be on the segment of an interface; nil:
@@ -33,9 +33,9 @@ func Foreign(found []foreign.Server, name string, allow []string) error {
 }
 
 // ownership is what of the DHCP on the segment is ours.
-func (d *Discoverer) ownership() foreign.Own {
-	own := foreign.Own{MAC: d.link.MAC}
-	for _, p := range d.link.Addresses {
+func (l *Line) ownership() foreign.Own {
+	own := foreign.Own{MAC: l.link.MAC}
+	for _, p := range l.link.Addresses {
 		own.Addresses = append(own.Addresses, p.Addr())
 	}
 	return own
@@ -43,14 +43,14 @@ func (d *Discoverer) ownership() foreign.Own {
 
 // overheard counts and tells what another server said while ours serves. One that
 // is allowed is counted only.
-func (d *Discoverer) overheard(s foreign.Server) {
-	allowed := slices.Contains(d.o.Allow, s.Address.String()) || slices.Contains(d.o.Allow, d.link.Name)
-	d.metrics.overheard(allowed)
+func (l *Line) overheard(s foreign.Server) {
+	allowed := slices.Contains(l.allow, s.Address.String()) || slices.Contains(l.allow, l.link.Name)
+	l.metrics.overheard(allowed)
 	if allowed {
 		return
 	}
 	// Of a server, the first word of each kind is told.
-	d.tell.once(Notice{Kind: NoticeForeign, MAC: s.MAC, Address: s.Address.String(), Evidence: s.Message}, func() string {
+	l.tell.once(Notice{Kind: NoticeForeign, MAC: s.MAC, Address: s.Address.String(), Evidence: s.Message}, func() string {
 		return fmt.Sprintf("ANOTHER DHCP SERVER: %s: find it by its MAC in the table of the switch, and switch it off", s)
 	})
 }

@@ -1,0 +1,142 @@
+package platform
+
+import (
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/rackreach/rackreach/internal/config"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/strictyaml"
+)
+
+// Bounds of what a step says to a device.
+const (
+	maxTemplate  = 256 << 10 // bytes
+	maxCommands  = 64
+	maxCommand   = 4 << 10 // bytes
+	maxFilesSent = 16
+)
+
+var (
+	templateName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$`)
+	fileMode     = regexp.MustCompile(`^0[0-7]{3}$`)
+)
+
+// exchange reads what a step says to a device over SSH.
+func (r *reader) exchange(n *yaml.Node, at, kind string) *rack.Exchange {
+	x := &rack.Exchange{}
+	m := r.Mapping(n, "ssh of "+at, "files", "run", "expect", "confirm", "revertAfter")
+	if m == nil {
+		return x
+	}
+	if f, ok := m["files"]; ok {
+		for _, one := range r.List(f, "files", "files: [{to: /etc/acme.conf, template: acme.conf}]", maxFilesSent) {
+			x.Files = append(x.Files, r.sent(one, at))
+		}
+	}
+	x.Run = r.templates(m["run"], "run", "run: [a command]")
+	x.Expect = r.templates(m["expect"], "expect", "expect: [a text that the device must show]")
+	x.Confirm = r.templates(m["confirm"], "confirm", "confirm: [a command]")
+	x.RevertAfter = r.duration(m["revertAfter"], "revertAfter of "+at)
+	switch {
+	case len(x.Run) == 0:
+		r.Say(n.Line, "run: and a list of commands", "%s says nothing to the device", at)
+	case kind == "verify" && (len(x.Files) > 0 || len(x.Confirm) > 0 || x.RevertAfter > 0):
+		r.Say(n.Line, "run and expect only", "%s changes a device that it is to verify", at)
+	case kind == "verify" && !showsReceipt(x.Expect):
+		r.Say(n.Line, `expect: ["{{.Receipt}}"], and a command that shows where configure put it`, "%s does not ask for the receipt: a device of an earlier run would pass", at)
+	case kind == "configure" && len(x.Expect) > 0:
+		r.Say(n.Line, "expect at the step that verifies", "%s expects something of a configuration that is not whole yet", at)
+	case (len(x.Confirm) > 0) != (x.RevertAfter > 0):
+		r.Say(n.Line, "revertAfter and confirm, both or neither", "%s has one of revertAfter and confirm", at)
+	case x.RevertAfter > 0 && x.RevertAfter < 30*time.Second:
+		r.Say(m["revertAfter"].Line, "30s or more", "%s leaves no time to confirm", at)
+	}
+	return x
+}
+
+func showsReceipt(texts []string) bool {
+	want := config.Sample().Receipt
+	for _, t := range texts {
+		if got, err := config.Render("expect", t, config.Sample()); err == nil && strings.Contains(got, want) {
+			return true
+		}
+	}
+	return false
+}
+
+// sent reads a file that is put on the device.
+func (r *reader) sent(n *yaml.Node, at string) (f rack.ExchangeFile) {
+	m := r.Mapping(n, "a file of "+at, "to", "template", "mode")
+	if m == nil {
+		return f
+	}
+	const to = "an absolute path of plain characters, such as /etc/acme.conf"
+	if x, ok := m["to"]; !ok {
+		r.Say(n.Line, "to: and "+to, "a file of %s goes nowhere", at)
+	} else if s, ok := r.Scalar(x, "to", to); ok {
+		if f.To = s; !path.IsAbs(s) || path.Clean(s) != s || len(s) > maxImage || strings.ContainsFunc(s, unplain) {
+			r.Say(x.Line, to, "%s is no path on a device", strictyaml.Shown(s))
+		}
+	}
+	f.Mode = 0o600
+	if x, ok := m["mode"]; ok {
+		const fix = `mode: "0600", four digits in quotes`
+		if s, ok := r.Scalar(x, "mode", fix); ok {
+			if !fileMode.MatchString(s) {
+				r.Say(x.Line, fix, "mode is %s", strictyaml.Shown(s))
+			} else if v, err := strconv.ParseUint(s, 8, 32); err == nil {
+				f.Mode = uint32(v)
+			}
+		}
+	}
+	x, ok := m["template"]
+	if !ok {
+		r.Say(n.Line, "template: and the name of a file beside this one", "a file of %s has no template", at)
+		return f
+	}
+	if f.Name = r.matching(x, "the name of a template", maxName, templateName, "the name of a file beside this one, such as acme.conf"); f.Name == "" {
+		return f
+	}
+	text, err := r.file.open(f.Name)
+	if err != nil {
+		r.Say(x.Line, "the name of a file beside this one", "template %s: %s", f.Name, strictyaml.Unreadable(err))
+		return f
+	}
+	f.Template = string(text)
+	if err := config.Check(f.Name, f.Template); err != nil {
+		r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "%s", strictyaml.Shown(err.Error()))
+	}
+	return f
+}
+
+func unplain(c rune) bool {
+	return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_./", c))
+}
+
+// templates reads a list of short templates.
+func (r *reader) templates(n *yaml.Node, what, fix string) (out []string) {
+	if n == nil {
+		return nil
+	}
+	for _, x := range r.List(n, what, fix, maxCommands) {
+		s, ok := r.Scalar(x, what, fix)
+		if !ok {
+			continue
+		}
+		if len(s) > maxCommand || strings.ContainsFunc(s, func(c rune) bool { return !strconv.IsPrint(c) && c != '\n' && c != '\t' }) {
+			r.Say(x.Line, "at most "+strconv.Itoa(maxCommand)+" bytes of plain text", "an item of %s is too long, or no plain text", what)
+			continue
+		}
+		if err := config.Check(what, s); err != nil {
+			r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "%s", strictyaml.Shown(err.Error()))
+		}
+		out = append(out, s)
+	}
+	return out
+}

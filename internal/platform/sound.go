@@ -1,0 +1,134 @@
+package platform
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
+
+// sound holds what the core's machine, and the promise that nothing is wiped on a
+// guess, rely on.
+func (r *reader) sound() {
+	if len(r.Problems) > 0 {
+		return // of what is not whole nothing can be said
+	}
+	d := &r.d
+	missing := func(ok bool, what, fix string) {
+		if !ok {
+			r.Say(r.line("name"), fix, "%s has no %s", d.Name, what)
+		}
+	}
+	missing(len(d.Roles) > 0, "roles", "roles: [tor-switch]")
+	missing(len(d.Match.Stages) > 0, "boot stages", "match: {stages: [onie, nos]}")
+	missing(d.Image != "", "image", "image: and the name of an artifact of the bundle")
+	missing(d.Description != "", "description", "description: and a line that says what it is for")
+	missing(d.TicketEnds != rack.NoEvidence, "ticketEnds", "ticketEnds: and the evidence that its destructive job is over, such as reported:installed")
+	if len(d.Steps) == 0 {
+		missing(false, "steps", "steps: {discovery: […], installation: […], configuration: […]}, or like: and another platform")
+		return
+	}
+	if d.Status == Untested && r.d.Own == false && len(d.Unseen) == 0 {
+		missing(false, "list of what was not seen", "unseen: [a sentence for each]")
+	}
+	r.order()
+	for _, role := range d.Roles {
+		if role == rack.Server {
+			r.gated()
+		}
+	}
+	if last := d.Steps[len(d.Steps)-1]; last.Action != rack.VerifyDevice {
+		r.Say(r.at(last), "verify: as the last step of configuration", "%s ends with %s: only a verification makes a device ready", d.Name, last.Name)
+	}
+}
+
+// at is the line of a step, or of what it was inherited by.
+func (r *reader) at(s rack.Step) int {
+	if l := r.lines[s.Name]; l != 0 {
+		return l
+	}
+	return r.line("like")
+}
+
+// order checks the steps one after the other.
+func (r *reader) order() {
+	d := &r.d
+	seen, ticket, stages := map[string]rack.Phase{}, "", map[rack.Phase]bool{}
+	for _, s := range d.Steps {
+		stages[s.Phase] = true
+		line := r.at(s)
+		if _, ok := seen[s.Name]; ok {
+			r.Say(line, "another name", "two steps are called %s", s.Name)
+		}
+		if s.Limit <= 0 {
+			r.Say(line, "limit: and how long one attempt may take", "step %s has no limit", s.Name)
+		}
+		if s.Retries > 0 && s.Backoff <= 0 {
+			r.Say(line, "backoff: and the pause before the first retry", "step %s is retried without a pause", s.Name)
+		}
+		if from := s.RetryFrom; from != "" && seen[from] != s.Phase {
+			r.Say(line, "the name of an earlier step of the same phase", "step %s is retried from %s, which is none", s.Name, from)
+		}
+		if s.Action == rack.IssueTicket {
+			if ticket != "" || s.Phase != rack.Installation {
+				r.Say(line, "serve: image once, as a step of installation", "step %s serves an image out of place", s.Name)
+			}
+			ticket = s.Name
+		}
+		// Every failed step of an installation closes its ticket (rack.Run): whatever is
+		// tried again must begin with a new one.
+		if s.Phase == rack.Installation && s.Retries > 0 && s.Action != rack.IssueTicket && s.RetryFrom != ticket {
+			r.Say(line, "retryFrom: and the step that serves the image", "step %s is retried without a new ticket", s.Name)
+		}
+		if s.Destructive && ticket == "" {
+			r.Say(line, "a step serve: image before it", "step %s writes without a ticket", s.Name)
+		}
+		if s.Destructive && s.Action != rack.Wait {
+			r.Say(line, "destructive only at steps that wait for a device that may be writing", "step %s acts itself", s.Name)
+		}
+		if s.OnRetry && s.RetryFrom == "" {
+			r.Say(line, "retryFrom: and the step that a retry begins with", "step %s is for retries, but not after any", s.Name)
+		}
+		seen[s.Name] = s.Phase
+	}
+	for _, p := range rack.Phases() {
+		if !stages[p] {
+			r.Say(r.line("steps"), "steps of "+string(p), "%s has no step of %s", d.Name, p)
+		}
+	}
+	if ticket == "" {
+		r.Say(r.line("steps"), "a step serve: image in installation", "%s never serves an image", d.Name)
+	}
+}
+
+// gated holds design §3: nothing powers a server on, changes its boot device or gives
+// it a ticket before all switches are ready.
+func (r *reader) gated() {
+	need := func(s rack.Step, gates ...rack.Gate) {
+		for _, g := range gates {
+			if !slices.Contains(s.Needs, g) {
+				r.Say(r.at(s), "needs: ["+strings.Trim(strings.Join(strs(append(slices.Clone(s.Needs), g)), ", "), ", ")+"]", "step %s of a server does not wait for %s", s.Name, g)
+			}
+		}
+	}
+	for _, s := range r.d.Steps {
+		switch s.Action {
+		case rack.BMCLogin:
+			need(s, rack.ManagementOpen)
+		case rack.BootPXE, rack.PowerOn, rack.PowerCycle:
+			need(s, rack.SwitchesReady, rack.ManagementOpen, rack.DataReady)
+		case rack.IssueTicket:
+			need(s, rack.SwitchesReady, rack.DataOpen)
+		case rack.BootInstaller:
+			r.Say(r.at(s), "boot-device: network", "step %s of a server boots an installer that only switches have", s.Name)
+		}
+	}
+}
+
+func strs[T ~string](in []T) []string {
+	out := make([]string, len(in))
+	for i, x := range in {
+		out[i] = string(x)
+	}
+	return out
+}
