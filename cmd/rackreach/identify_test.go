@@ -25,6 +25,12 @@ type lightHAL struct{ hal.HAL }
 
 func (lightHAL) Console() hal.ConsoleHAL { return nil }
 
+// onlyBMC is an environment of one variable.
+func onlyBMC(name string) (string, bool) {
+	v, ok := map[string]string{"RACK_BMC": "admin:secret"}[name]
+	return v, ok
+}
+
 // The light of a real RMCP+ server is switched on and off.
 func TestIdentify(t *testing.T) {
 	wire, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -70,7 +76,7 @@ func TestIdentify(t *testing.T) {
 	}
 	var out bytes.Buffer
 	for _, off := range []bool{false, true} {
-		i := &identify{file: file, device: "server-01", off: off, env: func(name string) (string, bool) { return "admin:secret", name == "RACK_BMC" },
+		i := &identify{file: file, device: "server-01", off: off, env: onlyBMC,
 			power: power.Options{Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
 				var d net.Dialer
 				return d.DialContext(ctx, network, wire.LocalAddr().String())
