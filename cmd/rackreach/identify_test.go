@@ -14,7 +14,7 @@ import (
 	"github.com/bougou/go-ipmi/pkg/bmc"
 	"github.com/bougou/go-ipmi/pkg/hal"
 	"github.com/bougou/go-ipmi/pkg/handlers"
-	"github.com/bougou/go-ipmi/pkg/server"
+	ipmiserver "github.com/bougou/go-ipmi/pkg/server"
 	"github.com/bougou/go-ipmi/pkg/types"
 
 	"github.com/rackreach/rackreach/internal/power"
@@ -55,7 +55,7 @@ func TestIdentify(t *testing.T) {
 	u.SetPassword([]byte("secret"))
 	u.Enabled = true
 	u.ChannelAccess[1] = bmc.UserChannelAccess{MaxPrivilege: bmc.PrivilegeLevelAdministrator, Enabled: true}
-	s := server.NewServer(b, wire, server.WithHandlerRegistry(registry))
+	s := ipmiserver.NewServer(b, wire, ipmiserver.WithHandlerRegistry(registry))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(t.Context()) }()
 	defer func() {
