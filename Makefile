@@ -47,6 +47,11 @@ bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 min
 bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP; a rack on links of 1 Gb/s (8 minutes, on a quiet machine)
 	$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
 
+# Needs Debian's packages openipmi, freeipmi-tools and ipmitool.
+.PHONY: bench-bmc
+bench-bmc: ## power state of 100 BMCs: ours, ipmipower, ipmitool in turns; 1,000 sessions polled (1 minute, on a quiet machine)
+	$(GO) test -tags bench -count=1 -v -run TestBMCBench -timeout 10m ./internal/power
+
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
@@ -96,6 +101,11 @@ fleet-faults: ## the same at full length: minutes away, a full disk, a NATS clus
 bundles: ## bundles to and from Debian's docker-registry, and on a full disk (needs that package, and root)
 	$(GO) test -tags system -count=1 -run 'RealRegistry|FullDisk' -timeout 5m ./internal/bundle
 
+# Needs Debian's packages openipmi, ipmitool and freeipmi-tools; the tests say what is missing.
+.PHONY: bmc-peers
+bmc-peers: ## a BMC that others wrote against our client, and clients that others wrote against our BMC
+	$(GO) test -tags system -race -count=1 -run TestPeer -timeout 2m ./internal/power ./internal/sim
+
 # Needs Debian's package openssh-server; the tests say what is missing.
 .PHONY: peers
 peers: ## SSH against Debian's OpenSSH server on loopback (needs root)
@@ -109,9 +119,9 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	$(GO) vet -tags netns ./cmd/rackreach ./discovery/... ./internal/tftp
 	$(GO) vet -tags lab ./lab ./internal/installer
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder ./cmd/rackreach/testdata/bootserver
-	$(GO) vet -tags bench ./actors ./internal/installer
+	$(GO) vet -tags bench ./actors ./internal/installer ./internal/power
 	$(GO) vet -tags proof ./internal/bus
-	$(GO) vet -tags system ./internal/bundle ./internal/ssh ./internal/tftp
+	$(GO) vet -tags system ./internal/bundle ./internal/power ./internal/sim ./internal/ssh ./internal/tftp
 	$(GO) vet -tags answers ./internal/answerfile
 	$(GO) vet -tags prometheus ./cmd/rackreach ./deploy/...
 	$(GO) tool staticcheck ./...

@@ -93,7 +93,7 @@ type Options struct {
 	// comes with.
 	Rules *classify.Rules
 
-	Power power.Options // Dial is filled in
+	Power power.Options // Dial and Recovered are filled in
 
 	DiscoveryLimit time.Duration
 	ScanEvery      time.Duration
@@ -162,7 +162,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
 	}
 	a.boot = services
-	o.Power.Dial = o.Dial
+	o.Power.Dial, o.Power.Recovered = o.Dial, a.metrics.recovered
 	bmcs, err := power.New(o.Power)
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to BMCs: %w", err)
@@ -218,6 +218,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.leases.Close()) }()
+	defer a.exec.power.Close()
 	serving, stop := context.WithCancel(context.Background())
 	defer stop()
 	served := make(chan error, 1)

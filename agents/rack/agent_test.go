@@ -71,7 +71,7 @@ func newLab(t *testing.T, platforms map[string]rack.Platform, change func(*Optio
 	o := Options{Rack: r, Platforms: platforms, Plan: plan, Images: images, Log: l.log, TFTP: tftp, HTTP: web, Registry: l.registry,
 		ListenDHCP: l.sim.ListenDHCP, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: l.sim.Dial,
 		Credentials:    func(string) (string, string, error) { return "admin", "secret", nil },
-		DiscoveryLimit: 10 * time.Second, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond}}
+		DiscoveryLimit: 10 * time.Second, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond, Gap: 20 * time.Millisecond}}
 	if change != nil {
 		change(&o)
 	}

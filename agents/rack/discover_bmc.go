@@ -44,6 +44,7 @@ func (d *Discoverer) scanBMCs(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("set up the access to BMCs: %w", err)
 	}
+	defer client.Close()
 	conn, err := wire.ListenUDP(d.link.Name)
 	if err != nil {
 		return err
@@ -165,7 +166,12 @@ func (b *bmcs) ask(ctx context.Context, a bmcscan.Answer, keys *rack.Keys) (said
 		switch {
 		case err == nil:
 			keys.UUID = info.GUID
+			for _, f := range bmcFindings(ctx, b.power, t) {
+				b.d.tell.say(Notice{Kind: NoticeAlarm, Device: t.Device, Address: a.Address.String(), Text: fmt.Sprintf("the BMC at %s: %s; %s", a.Address, f.What, f.Next)})
+			}
 			return "GUID " + info.GUID + ", which let us in", true, true
+		case errors.Is(err, power.ErrBusy):
+			said = "which has no session free for us"
 		case errors.Is(err, power.ErrLogin):
 			said = "which refuses the login of the rack file"
 		}

@@ -120,7 +120,7 @@ func (h *house) open(_ context.Context, kept *Kept) (Life, error) {
 	a, err := New(Options{Rack: p.Rack, Platforms: platforms, Plan: p.Plan, Images: images, Log: kept.Journal, TFTP: tftp, HTTP: web,
 		BaseURL: "http://" + sim.AgentHTTP, Secret: secret, Stay: true, Speed: 2000, ServerID: netip.MustParseAddr("127.0.0.1"),
 		ListenDHCP: h.sim.ListenDHCP, Dial: h.sim.Dial, Credentials: func(string) (string, string, error) { return "admin", "secret", nil },
-		DiscoveryLimit: 20 * time.Second, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond}})
+		DiscoveryLimit: 20 * time.Second, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond, Gap: 20 * time.Millisecond}})
 	if err != nil {
 		return nil, err
 	}

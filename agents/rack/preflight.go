@@ -266,7 +266,9 @@ func (p *preflight) bmc(ctx context.Context) {
 		p.say(CheckProblem, name, "this is a bug: report it", "%s", err)
 		return
 	}
-	info, err := client.Login(ctx, power.Target{Device: d.Name, Address: d.BMC.Address, User: user, Password: password})
+	defer client.Close()
+	target := power.Target{Device: d.Name, Address: d.BMC.Address, User: user, Password: password}
+	info, err := client.Login(ctx, target)
 	switch {
 	case errors.Is(err, power.ErrSilent):
 		p.say(CheckNote, name, "if it takes its address by DHCP, rackreach discover gives it one; if not, check address and cable", "%s", err)
@@ -278,5 +280,27 @@ func (p *preflight) bmc(ctx context.Context) {
 			on = "on"
 		}
 		p.ok(name, "%s at %s let us in: GUID %s, maker %d, host %s", d.Name, d.BMC.Address, info.GUID, info.ManufacturerID, on)
+		p.findings(ctx, client, target)
 	}
+}
+
+// findings are what about the BMC's security somebody ought to know. No login is tried
+// but the one of the rack file: a BMC may lock the account.
+func (p *preflight) findings(ctx context.Context, client *power.Client, t power.Target) {
+	const name = "management BMC"
+	for _, f := range bmcFindings(ctx, client, t) {
+		p.say(CheckNote, name, f.Next, "%s: %s", t.Device, f.What)
+	}
+}
+
+// bmcFindings looks for weaknesses of a BMC that let us in. What cannot be found out is
+// no finding.
+func bmcFindings(ctx context.Context, client *power.Client, t power.Target) (out []power.Finding) {
+	if f, ok := power.Delivered(t.User, t.Password); ok {
+		out = append(out, f)
+	}
+	if f, err := client.SuiteZero(ctx, t); err == nil && f != nil {
+		out = append(out, *f)
+	}
+	return out
 }

@@ -62,7 +62,8 @@ func onSimulation(s simulation, speed float64, stepMin time.Duration, user, pass
 			o.ListenDHCP, o.Dial, o.TFTP, o.HTTP, o.BaseURL, o.ServerID = s.ListenDHCP, s.Dial, tftp, web, "http://"+sim.AgentHTTP, netip.MustParseAddr(agentServerID)
 			o.Credentials = func(string) (string, string, error) { return user, password, nil }
 			// Simulated BMCs answer at once and need no pause between two looks.
-			o.Power = power.Options{Poll: scaled(power.DefaultPoll, speed, pollFloor)}
+			o.Power = power.Options{Poll: scaled(power.DefaultPoll, speed, pollFloor), Gap: scaled(power.DefaultGap, speed, pollFloor),
+				Soft: scaled(power.DefaultSoft, speed, pollFloor)}
 			return nil
 		},
 		connected: func(ctx context.Context, o *rackagent.Options) error {

@@ -28,25 +28,41 @@ type fakeBMC struct {
 
 	t      *testing.T
 	target Target
+	bmc    *bmc.BMC
 	srv    *server.Server
 
-	mu       sync.Mutex
-	on       bool
-	power    []bool // every power command carried out
-	options  []byte // parameters that were set
-	flags    [5]byte
-	forgets  bool                                      // accepts boot flags without keeping them
-	tellsAll bool                                      // answers Get System GUID without a session
-	deaf     bool                                      // accepts power commands without carrying them out
-	code     map[types.CommandKey]types.CompletionCode // answers
-	lose     map[types.CommandKey]int                  // replies still to lose
-	tamper   func(reply []byte) []byte                 // on the wire; nil: none
-	waits    chan struct{}                             // commands wait for it; nil: none
-	commands []types.CommandKey                        // seen, in order
-	dropNext map[string]int                            // by console address
+	mu           sync.Mutex
+	on           bool
+	power        []bool // every power command carried out
+	options      []byte // parameters that were set
+	flags        [5]byte
+	forgetsFirst int                                       // how many boot flags it accepts without keeping them
+	forgets      bool                                      // accepts boot flags without keeping them
+	tellsAll     bool                                      // answers Get System GUID without a session
+	deaf         bool                                      // accepts power commands without carrying them out
+	refuseOn     int                                       // how often power-on is refused with D5h
+	soft         int                                       // how often it was asked to shut its host down
+	obeys        bool                                      // its host shuts itself down then
+	light        []uint8                                   // seconds of each command for the identify light
+	code         map[types.CommandKey]types.CompletionCode // answers
+	lose         map[types.CommandKey]int                  // replies still to lose
+	tamper       func(reply []byte) []byte                 // on the wire; nil: none
+	waits        chan struct{}                             // commands wait for it; nil: none
+	commands     []types.CommandKey                        // seen, in order
+	session      uint32                                    // the last that was used
+	dropNext     map[string]int                            // by console address
 }
 
 func newBMC(t *testing.T, options ...server.ServerOption) *fakeBMC {
+	t.Helper()
+	wire, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newBMCOn(t, wire, options...)
+}
+
+func newBMCOn(t *testing.T, wire net.PacketConn, options ...server.ServerOption) *fakeBMC {
 	t.Helper()
 	f := &fakeBMC{t: t, code: map[types.CommandKey]types.CompletionCode{}, lose: map[types.CommandKey]int{}, dropNext: map[string]int{}}
 	guid := [16]byte{0x0b, 0xad, 0x77, 0xcd, 0, 0, 0x40, 0, 0x80, 0, 0x52, 0x54, 0, 0x77, 0, 1}
@@ -58,11 +74,8 @@ func newBMC(t *testing.T, options ...server.ServerOption) *fakeBMC {
 	u.SetPassword([]byte("secret"))
 	u.Enabled = true
 	u.ChannelAccess[1] = bmc.UserChannelAccess{MaxPrivilege: bmc.PrivilegeLevelAdministrator, Enabled: true}
-	wire, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := wire.LocalAddr().(*net.UDPAddr).AddrPort()
+	at := netip.MustParseAddrPort(wire.LocalAddr().String())
+	f.bmc = b
 	f.target = Target{Device: "server-01", Address: at.Addr(), Port: at.Port(), User: "admin", Password: "secret"}
 	f.srv = server.NewServer(b, &fakeWire{wire, f}, append(options, server.WithHandlerRegistry(f.registry()))...)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -82,7 +95,7 @@ func newBMC(t *testing.T, options ...server.ServerOption) *fakeBMC {
 
 // fakeWire loses and falsifies replies.
 type fakeWire struct {
-	*net.UDPConn
+	net.PacketConn
 	f *fakeBMC
 }
 
@@ -98,7 +111,7 @@ func (w *fakeWire) WriteTo(b []byte, a net.Addr) (int, error) {
 		out = w.f.tamper(slices.Clone(b))
 	}
 	w.f.mu.Unlock()
-	if _, err := w.UDPConn.WriteTo(out, a); err != nil {
+	if _, err := w.PacketConn.WriteTo(out, a); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -111,6 +124,9 @@ func (f *fakeBMC) registry() *handlers.Registry {
 			key := h.Command.Key()
 			f.mu.Lock()
 			f.commands = append(f.commands, key)
+			if h.Session != nil {
+				f.session = h.Session.BMCID
+			}
 			cc, refuse := f.code[key]
 			if f.lose[key] > 0 && h.Session != nil {
 				f.lose[key]--
@@ -118,6 +134,14 @@ func (f *fakeBMC) registry() *handlers.Registry {
 			}
 			waits, stranger := f.waits, f.tellsAll && h.Session == nil && key == keyGUID
 			f.mu.Unlock()
+			if key == keyControl && len(q) > 0 && q[0] == 1 {
+				f.mu.Lock()
+				if f.refuseOn > 0 {
+					f.refuseOn--
+					cc, refuse = types.CodeNotSupported, true
+				}
+				f.mu.Unlock()
+			}
 			if waits != nil {
 				<-waits
 			}
@@ -159,7 +183,9 @@ func (f *fakeBMC) setOption(q []byte) types.CompletionCode {
 	if q[0] != 5 {
 		return types.CodeParameterNotSupported
 	}
-	if !f.forgets {
+	if f.forgetsFirst > 0 {
+		f.forgetsFirst--
+	} else if !f.forgets {
 		copy(f.flags[:], q[1:])
 	}
 	return types.CodeOK
@@ -193,10 +219,27 @@ func (c *fakeChassis) SetPower(_ context.Context, on bool) error {
 	return nil
 }
 
-func (c *fakeChassis) PowerCycle(context.Context) error      { return hal.ErrNotSupported }
-func (c *fakeChassis) ColdReset(context.Context) error       { return hal.ErrNotSupported }
-func (c *fakeChassis) WarmReset(context.Context) error       { return hal.ErrNotSupported }
-func (c *fakeChassis) Identify(context.Context, uint8) error { return nil }
+func (c *fakeChassis) PowerCycle(context.Context) error { return hal.ErrNotSupported }
+func (c *fakeChassis) ColdReset(context.Context) error  { return hal.ErrNotSupported }
+
+// WarmReset is how the library passes a soft shutdown on.
+func (c *fakeChassis) WarmReset(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.soft++
+	if c.obeys {
+		c.on = false
+	}
+	return nil
+}
+
+func (c *fakeChassis) Identify(_ context.Context, seconds uint8) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.light = append(c.light, seconds)
+	return nil
+}
+
 func (c *fakeChassis) IntrusionState(context.Context) (bool, error) {
 	return false, hal.ErrNotSupported
 }
@@ -231,7 +274,7 @@ func (f *fakeBMC) powers() []bool {
 func testClient(t *testing.T, change ...func(*Options)) *Client {
 	t.Helper()
 	var d net.Dialer
-	o := Options{Dial: d.DialContext, Timeout: 100 * time.Millisecond, Retries: 2, Settle: 300 * time.Millisecond, Poll: 20 * time.Millisecond}
+	o := Options{Dial: d.DialContext, Timeout: 100 * time.Millisecond, Retries: 2, Settle: 300 * time.Millisecond, Poll: 20 * time.Millisecond, Soft: -1, Gap: -1}
 	for _, f := range change {
 		f(&o)
 	}
@@ -239,6 +282,7 @@ func testClient(t *testing.T, change ...func(*Options)) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(c.Close)
 	return c
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bougou/go-ipmi/pkg/command/app"
@@ -30,18 +31,27 @@ const (
 	// DefaultSettle is how long a change of power may take to show; Ironic
 	// waits as long.
 	DefaultSettle = time.Minute
-	// DefaultPoll is the pause between two looks at the power state: faster
-	// polling crashes some BMCs (Ironic's min_command_interval).
+	// DefaultSoft is how long a host may take to shut itself down before its
+	// power is cut: time for a system to write what it holds, far less than the
+	// 600 s of Ironic, since what runs there is about to be replaced.
+	DefaultSoft = 30 * time.Second
+	// DefaultPoll is the pause between two looks at the power state, and
+	// DefaultGap the least time between two commands that change something at one
+	// BMC: faster ones crash some BMCs (Ironic's min_command_interval).
 	DefaultPoll = 5 * time.Second
+	DefaultGap  = 5 * time.Second
+	// DefaultIdle is how long a session is kept for the next command: well below
+	// the 60 s after which a BMC drops it by itself (§6.12.15), so that nothing
+	// must be sent to keep it alive.
+	DefaultIdle = 30 * time.Second
 	// DefaultMaxSessions bounds the BMCs talked to at once: a full rack, with
 	// room to spare.
 	DefaultMaxSessions = 64
 )
 
 const (
-	// sessionLimit bounds one session. It is shorter than the 30 s after which
-	// the library starts to send commands of its own.
-	sessionLimit = 25 * time.Second
+	// callLimit bounds one piece of work at one BMC, in which others wait for it.
+	callLimit = 25 * time.Second
 	// closeLimit bounds the farewell; a BMC that misses it drops the session
 	// by itself after 60 s (§6.12.15).
 	closeLimit = 2 * time.Second
@@ -77,26 +87,32 @@ type Options struct {
 	Timeout     time.Duration // of one datagram's answer
 	Retries     int           // of one datagram; negative: none
 	Settle      time.Duration // until a power change shows
+	Soft        time.Duration // until a host has shut itself down; negative: it is not asked to
 	Poll        time.Duration // between two looks at the power state
-	MaxSessions int
+	Gap         time.Duration // between two changes at one BMC, at least; negative: none
+	Idle        time.Duration // until a session that nobody uses is closed
+	MaxSessions int           // at once; the least used one makes room
+	// Recovered is told what a BMC made necessary. It is called by goroutines of
+	// the callers, must not block, and may be nil.
+	Recovered func(Target, Recovery)
 }
 
 // Client talks to BMCs. See the package comment.
 type Client struct {
-	o     Options
-	slots chan struct{} // bounds sessions
+	o       Options
+	slots   chan struct{} // bounds sessions
+	waiting atomic.Int32  // owners that wait for a slot
 
-	mu   sync.Mutex
-	busy map[netip.AddrPort]*turn // BMCs with a caller, or with callers waiting
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
+	all  sync.WaitGroup // owners
+
+	mu     sync.Mutex
+	owners map[netip.AddrPort]*owner // BMCs with a caller, a session, or a gap to keep
+	closed bool
 }
 
-// turn is the right to talk to one BMC.
-type turn struct {
-	hold chan struct{} // holds one token while somebody talks
-	refs int           // callers that hold or wait; guarded by Client.mu
-}
-
-// New makes a client. It fails only without a dialer.
+// New makes a client; Close ends it. It fails only without a dialer.
 func New(o Options) (*Client, error) {
 	if o.Dial == nil {
 		return nil, errors.New("power: no dialer given")
@@ -104,6 +120,13 @@ func New(o Options) (*Client, error) {
 	set(&o.Timeout, DefaultTimeout)
 	set(&o.Settle, DefaultSettle)
 	set(&o.Poll, DefaultPoll)
+	set(&o.Idle, DefaultIdle)
+	if o.Soft == 0 {
+		o.Soft = DefaultSoft
+	}
+	if o.Gap == 0 {
+		o.Gap = DefaultGap
+	}
 	if o.Retries == 0 {
 		o.Retries = DefaultRetries
 	}
@@ -111,7 +134,22 @@ func New(o Options) (*Client, error) {
 	if o.MaxSessions <= 0 {
 		o.MaxSessions = DefaultMaxSessions
 	}
-	return &Client{o: o, slots: make(chan struct{}, o.MaxSessions), busy: map[netip.AddrPort]*turn{}}, nil
+	if o.Recovered == nil {
+		o.Recovered = func(Target, Recovery) {}
+	}
+	c := &Client{o: o, slots: make(chan struct{}, o.MaxSessions), owners: map[netip.AddrPort]*owner{}}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// Close gives up what is under way, closes every session at its BMC and waits for
+// that, which is bounded. Calls afterwards fail with ErrCanceled.
+func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.stop()
+	c.all.Wait()
 }
 
 func set(d *time.Duration, to time.Duration) {
@@ -140,20 +178,20 @@ func (c *Client) Probe(ctx context.Context, t Target) (string, error) {
 		guid, err = s.guid(ctx)
 		return err
 	}
-	err := c.talk(ctx, t, asked, false, ask)
+	err := c.talk(ctx, t, asked, stranger, ask)
 	if errors.Is(err, ErrRefused) {
-		err = c.talk(ctx, t, asked, true, ask)
+		err = c.talk(ctx, t, asked, loggedIn, ask)
 	}
 	return guid, err
 }
 
 // Login logs in and asks for GUID, power state and maker.
 //
-// Errors: ErrSilent, ErrLogin, ErrRefused, ErrBadInput, ErrCanceled, as an
-// *Error.
+// Errors: ErrSilent, ErrLogin, ErrBusy, ErrRefused, ErrBadInput, ErrCanceled, as
+// an *Error.
 func (c *Client) Login(ctx context.Context, t Target) (Info, error) {
 	var out Info
-	err := c.talk(ctx, t, "let us log in", true, func(ctx context.Context, s *session) error {
+	err := c.talk(ctx, t, "let us log in", loggedIn, func(ctx context.Context, s *session) error {
 		guid, err := s.guid(ctx)
 		if err != nil {
 			return err
@@ -162,25 +200,39 @@ func (c *Client) Login(ctx context.Context, t Target) (Info, error) {
 		if err != nil {
 			return err
 		}
-		id, err := s.c.GetDeviceID(ctx)
+		id, err := s.device(ctx)
 		if err != nil {
-			return s.refused(types.CommandGetDeviceID, err)
+			return err
 		}
-		out = Info{GUID: guid, PowerOn: on, ManufacturerID: id.ManufacturerID, ProductID: id.ProductID}
+		out = Info{GUID: guid, PowerOn: on, ManufacturerID: id.maker, ProductID: id.product}
 		return nil
 	})
 	return out, err
+}
+
+// PowerState asks whether the host is on.
+//
+// Errors: as Login.
+func (c *Client) PowerState(ctx context.Context, t Target) (on bool, err error) {
+	err = c.talk(ctx, t, "say whether its host is on", loggedIn, func(ctx context.Context, s *session) (err error) {
+		on, err = s.powerOn(ctx)
+		return err
+	})
+	return on, err
 }
 
 // guid reads the system GUID; a BMC without that command has said it in RAKP
 // message 2 (§13.21).
 func (s *session) guid(ctx context.Context) (string, error) {
 	var r *app.GetSystemGUIDResponse
-	r, err := s.c.GetSystemGUID(ctx)
+	err := s.ask(ctx, types.CommandGetSystemGUID, func() (err error) {
+		r, err = s.c.GetSystemGUID(ctx)
+		return err
+	})
 	if err == nil {
 		return hex.EncodeToString(r.GUID[:]), nil
 	}
-	if err = s.refused(types.CommandGetSystemGUID, err); !errors.As(err, new(*refusal)) {
+	if !errors.As(err, new(*refusal)) {
 		return "", err
 	}
 	if b, _ := s.g.seen(); len(b) == 16 {
@@ -190,12 +242,38 @@ func (s *session) guid(ctx context.Context) (string, error) {
 }
 
 // powerOn reads the power state (§28.2).
-func (s *session) powerOn(ctx context.Context) (bool, error) {
-	r, err := s.c.GetChassisStatus(ctx)
-	if err != nil {
-		return false, s.refused(types.CommandGetChassisStatus, err)
+func (s *session) powerOn(ctx context.Context) (on bool, err error) {
+	err = s.ask(ctx, types.CommandGetChassisStatus, func() error {
+		r, err := s.c.GetChassisStatus(ctx)
+		on = err == nil && r.PowerIsOn
+		return err
+	})
+	return on, err
+}
+
+// identity is which product a BMC is.
+type identity struct {
+	maker   uint32 // IANA enterprise number
+	product uint16
+}
+
+// device reads which product the BMC is (§20.1), once in the life of its owner.
+func (s *session) device(ctx context.Context) (identity, error) {
+	if s.o.is != nil {
+		return *s.o.is, nil
 	}
-	return r.PowerIsOn, nil
+	var is identity
+	err := s.ask(ctx, types.CommandGetDeviceID, func() error {
+		r, err := s.c.GetDeviceID(ctx)
+		if err == nil {
+			is = identity{r.ManufacturerID, r.ProductID}
+		}
+		return err
+	})
+	if err == nil {
+		s.o.is = &is
+	}
+	return is, err
 }
 
 // valid checks what the library would refuse, or cut off, much later.

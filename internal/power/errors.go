@@ -21,6 +21,37 @@ var (
 	ErrCanceled = errors.New("given up")
 )
 
+// Finer kinds: each is one of those above too, except ErrBusy, which may be the
+// answer to a login as well as to a command.
+var (
+	// ErrBusy: the BMC would have done it at another time.
+	ErrBusy = errors.New("busy")
+	// ErrStuck: it accepted a power command, and the power state did not follow.
+	ErrStuck = fmt.Errorf("power state %w", ErrNotKept)
+	// ErrOverride: it accepted where to boot from, and reads back something else.
+	ErrOverride = fmt.Errorf("boot override %w", ErrNotKept)
+)
+
+// Retryable reports whether the same may succeed later without anybody's doing:
+// the BMC was silent or busy, or did not do what it accepted.
+func Retryable(err error) bool {
+	return errors.Is(err, ErrSilent) || errors.Is(err, ErrBusy) || errors.Is(err, ErrNotKept)
+}
+
+// Recovery names what a BMC made necessary to get its job done.
+type Recovery string
+
+// The recoveries. Each is bounded by the method that makes it.
+const (
+	SessionRenewed Recovery = "session-renewed" // a kept session was lost, another one was opened
+	PowerAgain     Recovery = "power-again"     // a power command without answer or effect was sent again
+	PowerCut       Recovery = "power-cut"       // a host that did not shut itself down lost its power
+	OverrideAgain  Recovery = "override-again"  // a boot override that did not take was set again
+)
+
+// Recoveries are all of them.
+func Recoveries() []Recovery { return []Recovery{SessionRenewed, PowerAgain, PowerCut, OverrideAgain} }
+
 // Error says which BMC, what it was asked, what it answered and what to do.
 type Error struct {
 	Device  string
@@ -74,40 +105,76 @@ func (l *loginRefusal) Error() string {
 var errUndecodable = errors.New("its reply cannot be decoded")
 
 // explain turns any error of a conversation into one for people.
-func (t Target) explain(ctx context.Context, asked string, cause error, dropped int) error {
+func (t Target) explain(ctx context.Context, asked string, cause error) error {
 	var done *Error
-	if errors.As(cause, &done) {
+	if cause == nil || errors.As(cause, &done) {
 		return cause
 	}
 	e := &Error{Device: t.Device, Address: t.addrPort(), Asked: asked, Cause: cause}
 	var no *refusal
 	var login *loginRefusal
+	var noise *noisy
 	switch {
 	case errors.As(cause, &no):
-		e.Kind, e.Code, e.Answer, e.Next = ErrRefused, uint8(no.code), "it answered "+no.Error(), nextAfter(no.code)
+		e.Kind, e.Code, e.Answer, e.Next = ErrRefused, uint8(no.code), "it answered "+no.Error(), nextAfter(no)
+		if no.busy() {
+			e.Cause = errors.Join(ErrBusy, cause)
+		}
 	case errors.As(cause, &login):
 		e.Kind, e.Answer, e.Next = ErrLogin, "it refused the login: "+login.Error(), nextAfterLogin(login)
+		if login.busy() {
+			e.Kind, e.Answer = ErrBusy, "it has no room for a login: "+login.Error()
+		}
+	case errors.Is(cause, errEnded):
+		e.Kind, e.Answer, e.Next = ErrCanceled, "given up before it answered", "nothing to do: rackreach is ending"
 	case errors.Is(cause, errUndecodable):
 		e.Kind, e.Answer, e.Next = ErrSilent, cause.Error(), "update its firmware, or check what else answers at this address"
 	case errors.Is(cause, syscall.ECONNREFUSED):
 		e.Kind, e.Answer, e.Next = ErrSilent, "nothing listens there", "enable IPMI over LAN on it, or correct bmc.address in the rack file"
 	case errors.Is(ctx.Err(), context.Canceled):
 		e.Kind, e.Answer, e.Next = ErrCanceled, "given up before it answered", "nothing to do: the run was stopped"
-	case dropped > 0:
+	case errors.As(cause, &noise):
 		e.Kind, e.Next = ErrSilent, "check what answers at this address, then its password and firmware"
-		e.Answer = fmt.Sprintf("no valid answer, but %d datagrams that answer nothing or fail their integrity check", dropped)
+		e.Answer = fmt.Sprintf("no valid answer, but %d datagrams that answer nothing or fail their integrity check", noise.dropped)
 	default:
 		e.Kind, e.Answer, e.Next = ErrSilent, "no answer", "check its cable, its address in the rack file, and that IPMI over LAN is enabled"
 	}
 	return e
 }
 
-func nextAfter(c types.CompletionCode) string {
-	switch c {
+// busy tells a refusal for now from one for good: Ironic retries on the same codes
+// (ironic, drivers/modules/ipmitool.py), and 81h is another's change of the same
+// boot options that is not finished (§28.12).
+func (r *refusal) busy() bool {
+	switch r.code {
 	case types.CodeNodeBusy, types.CodeProcessTimeout, types.CodeOutOfSpace, types.CodeCannotProvideResponse,
-		types.CodeCannotProvideResponseFirmwareUpdate, types.CodeCannotProvideResponseBMCInitialize:
+		types.CodeCannotProvideResponseSDRRInUpdate, types.CodeCannotProvideResponseFirmwareUpdate, types.CodeCannotProvideResponseBMCInitialize:
+		return true
+	case types.CodeParamConfigSetInProgressConflict:
+		return r.cmd.Key() == types.CommandSetSystemBootOptions.Key()
+	}
+	return false
+}
+
+// busy: all sessions are taken, or the BMC has forgotten the one that was being set
+// up for another one that came between.
+func (l *loginRefusal) busy() bool {
+	if l.badCode {
+		return false
+	}
+	switch l.status {
+	case types.RmcpStatusCodeNoResToCreateSess, types.RmcpStatusCodeNoResToCreateSessAtRole,
+		types.RmcpStatusCodeInvalidSessionID, types.RmcpStatusCodeInactiveSessionID:
+		return true
+	}
+	return false
+}
+
+func nextAfter(r *refusal) string {
+	switch {
+	case r.busy():
 		return "wait a minute and retry; if it stays so, reset the BMC"
-	case types.CodeInsufficientPrivilege:
+	case r.code == types.CodeInsufficientPrivilege:
 		return "give its user the privilege Administrator on the LAN channel"
 	}
 	return "update its firmware, or do this step by hand and retry"
@@ -117,7 +184,7 @@ func nextAfterLogin(l *loginRefusal) string {
 	switch {
 	case l.badCode:
 		return "correct the user or password that bmc.credentials refers to"
-	case l.status == types.RmcpStatusCodeNoResToCreateSess || l.status == types.RmcpStatusCodeNoResToCreateSessAtRole:
+	case l.busy():
 		return "all its sessions are taken: close other tools that are logged in, or wait a minute"
 	case l.status == types.RmcpStatusCodeUnauthorizedName || l.status == types.RmcpStatusCodeUnauthorizedRoleOfPriLevel:
 		return "correct the user that bmc.credentials refers to, and give it the privilege Administrator on the LAN channel"

@@ -35,6 +35,7 @@ const (
 	flagsSealed = byte(0xc0) // payload type bits: encrypted, authenticated
 	minIPMI     = 7          // bytes of the shortest IPMI response (§13.8)
 	minSetup    = 8          // bytes of the shortest answer of a session's setup
+	minRefusal  = 2          // bytes of the shortest refusal there
 	rakp2Fixed  = 40         // bytes of RAKP message 2 before its authentication code (§13.21)
 	openedSize  = 36         // bytes of a successful open session response (§13.18)
 	openAuth    = 16         // offset of the authentication algorithm in that response; the others follow at 8 bytes each
@@ -222,13 +223,17 @@ func (g *guard) admit(p []byte) (ok bool) {
 
 // setup checks an answer of the session's setup and remembers what it says.
 func (g *guard) setup(kind uint8, b []byte) bool {
-	// Message tag (the library always uses 0), status, console's session id.
-	if len(b) < minSetup || b[0] != 0 || binary.LittleEndian.Uint32(b[4:]) != g.console {
+	// Message tag (the library always uses 0), status, console's session id. A
+	// refusal may end after the status: ipmi_sim's does.
+	if len(b) < minRefusal || b[0] != 0 || len(b) >= minSetup && binary.LittleEndian.Uint32(b[4:]) != g.console {
 		return false
 	}
 	if status := types.RmcpStatusCode(b[1]); status != types.RmcpStatusCodeNoErrors {
 		g.status = status
 		return true
+	}
+	if len(b) < minSetup {
+		return false
 	}
 	switch kind {
 	case payloadOpenResponse:

@@ -29,6 +29,7 @@ type controller struct {
 	disable byte      // parameter 3: when flags are not cleared
 	setting byte      // parameter 0: set in progress
 	ack     [2]byte   // parameter 4
+	lit     bool      // the identify light
 }
 
 // Parts of boot option parameter 5 (IPMI 2.0 §28.13 table 28-14).
@@ -72,7 +73,8 @@ func (s *Sim) newController(d *device) (*controller, error) {
 		return nil, fmt.Errorf("open the BMC of %s: %w", d.spec.Name, err)
 	}
 	c := &controller{dev: d, end: d.bmcEnd, socket: u}
-	b := bmc.New(bmc.DeviceInfo{DeviceID: 32, DeviceRevision: 1, FirmwareMajor: 2, FirmwareMinor: 0x15, IPMIVersion: 0x20,
+	b := bmc.New(bmc.DeviceInfo{DeviceID: 32, DeviceRevision: 1, FirmwareMajor: 2, FirmwareMinor: 0x15, IPMIVersion: 0x02, // 2.0: the digits are swapped (§20.1)
+
 		ManufacturerID: 674, ProductID: 256, AdditionalDeviceSupport: 0xbf}, d.guid, c)
 	user, err := b.Users.Add(2, s.user)
 	if err == nil {

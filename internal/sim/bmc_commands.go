@@ -38,6 +38,7 @@ func ipmiCommands() *handlers.Registry {
 	}))
 	r.RegisterFunc(types.CommandGetChassisStatus, command((*controller).chassisStatus))
 	r.RegisterFunc(types.CommandChassisControl, command((*controller).chassisControl))
+	r.RegisterFunc(types.CommandChassisIdentify, command((*controller).identify))
 	r.RegisterFunc(types.CommandGetSystemRestartCause, command(func(*controller, []byte) ([]byte, types.CompletionCode) {
 		return []byte{1, 1}, types.CodeOK // chassis control, channel 1
 	}))
@@ -75,7 +76,28 @@ func (c *controller) chassisStatus([]byte) ([]byte, types.CompletionCode) {
 	if c.dev.host.isOn() {
 		state = 1
 	}
-	return []byte{state, 0, 0x40, 0}, types.CodeOK
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	light := byte(0x40) // it can tell how the light is
+	if c.lit {
+		light |= 0x20 // until told otherwise
+	}
+	return []byte{state, 0, light, 0}, types.CodeOK
+}
+
+// identify switches the light (IPMI 2.0 §28.5): for so many seconds, or, by bit 0 of the
+// second byte, until told otherwise. Seconds are not counted here: it stays on.
+func (c *controller) identify(q []byte) ([]byte, types.CompletionCode) {
+	on := len(q) == 0 || q[0] > 0 || len(q) > 1 && q[1]&1 != 0
+	c.mu.Lock()
+	c.lit = on
+	c.mu.Unlock()
+	state := "off"
+	if on {
+		state = "on"
+	}
+	c.record(kindBMCCommand, "light-"+state, "")
+	return nil, types.CodeOK
 }
 
 // refuses takes an error fault of the phase that the device is in.

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rackreach/rackreach/internal/power"
+)
+
+// identifyLimit bounds the conversation with one BMC.
+const identifyLimit = 20 * time.Second
+
+type identify struct {
+	file, device string
+	off          bool
+	env          func(string) (string, bool)
+	power        power.Options
+}
+
+func newIdentify(env func(string) (string, bool)) *cobra.Command {
+	i := &identify{env: env, power: power.Options{Dial: (&net.Dialer{}).DialContext}}
+	cmd := &cobra.Command{
+		Use:   "identify FILE DEVICE",
+		Short: "Light the identify light of a device",
+		Long: `Light the identify light of a device, so that somebody who stands in front of the
+rack finds it. Its BMC is asked from this machine, with the credentials that the rack
+file refers to; neither an agent nor a run is needed, and none is disturbed.`,
+		Example: "  rackreach identify rack.yaml server-03\n  rackreach identify rack.yaml server-03 --off",
+		Args:    args(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			i.file, i.device = given[0], given[1]
+			return i.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().BoolVar(&i.off, "off", false, "put it out")
+	return cmd
+}
+
+func (i *identify) run(ctx context.Context, out io.Writer) error {
+	r, _, err := loadKnown(i.file, i.env)
+	if err != nil {
+		return err
+	}
+	d, ok := r.Device(i.device)
+	switch {
+	case !ok:
+		return badInput(fmt.Errorf("%s: rack %s has no such device as %q", i.file, r.Name, i.device))
+	case d.BMC == nil:
+		return badInput(fmt.Errorf("%s: %s has no BMC, and so no light that can be lit from here", i.file, d.Name))
+	}
+	user, password, err := credentials(i.env)(d.BMC.Credentials)
+	if err != nil {
+		return badInput(fmt.Errorf("the credentials of the BMC of %s: %w", d.Name, err))
+	}
+	client, err := power.New(i.power)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, identifyLimit)
+	defer cancel()
+	if err := client.Identify(ctx, power.Target{Device: d.Name, Address: d.BMC.Address, User: user, Password: password}, !i.off); err != nil {
+		return err
+	}
+	state := "on"
+	if i.off {
+		state = "off"
+	}
+	_, err = fmt.Fprintf(out, "%s: its identify light is %s\n", d.Name, state)
+	return err
+}
