@@ -28,7 +28,7 @@ func (r *reader) sound() {
 		missing(false, "steps", "steps: {discovery: […], installation: […], configuration: […]}, or like: and another platform")
 		return
 	}
-	if d.Status == Untested && r.d.Own == false && len(d.Unseen) == 0 {
+	if d.Status == Untested && !d.Own && len(d.Unseen) == 0 {
 		missing(false, "list of what was not seen", "unseen: [a sentence for each]")
 	}
 	r.order()
