@@ -61,7 +61,7 @@ bench-installer: ## an installation beside what limits it: network, zstd, disk (
 
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
-	$(NETNS) -run 'TestFleetInNamespaces|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
+	$(NETNS) -run 'TestFleetInNamespaces|TestApply|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,

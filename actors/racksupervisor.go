@@ -116,7 +116,7 @@ func (s *rackSupervisor) start(c actor.Context) {
 		panic(fmt.Errorf("read the journal: %w", err))
 	}
 	s.head, s.born = head, head
-	s.scan = newScan(s.o.Scanner, s.o.ScanEvery, c)
+	s.look(c)
 	for i := range s.o.Rack.Devices {
 		name := s.o.Rack.Devices[i].Name
 		s.drive(c, name)
@@ -125,6 +125,14 @@ func (s *rackSupervisor) start(c actor.Context) {
 		if s.run.Device(name).Status == rack.Ready {
 			s.becameReady(&s.o.Rack.Devices[i])
 		}
+	}
+}
+
+// look begins to scan once the rack is imaged, and at once then: a management switch
+// whose BMC has its address already is known by nothing else.
+func (s *rackSupervisor) look(c actor.Context) {
+	if s.scan == nil && s.run.Status == rack.Imaging {
+		s.scan = newScan(s.o.Scanner, s.o.ScanEvery, c)
 	}
 }
 
@@ -161,6 +169,7 @@ func (s *rackSupervisor) apply(c actor.Context, events []rack.Event) {
 			moved = true
 		}
 	}
+	s.look(c)
 	if moved {
 		s.armDeadlines(c)
 		s.sendGates(c)

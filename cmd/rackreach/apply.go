@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
+	"github.com/rackreach/rackreach/internal/simimage"
 	"github.com/rackreach/rackreach/internal/state"
 )
 
@@ -104,6 +106,9 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if err := checkProtected(r); err != nil {
 		return err
 	}
+	if err := checkBundled(a.file, r, set, from); err != nil {
+		return err
+	}
 	now, err := from.resolve(r, known)
 	if err != nil {
 		return err
@@ -123,7 +128,7 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 			defer client.Close()
 			return a.order(ctx, t, client, now)
 		}
-		if err := a.real(r, set, from); err != nil {
+		if err := a.real(r, set); err != nil {
 			return err
 		}
 	}
@@ -151,16 +156,29 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	return drive(ctx, k, t, driving{only: a.only, json: a.json, metrics: a.metrics, open: a.images.opener(a.env), site: &a.site})
 }
 
+// checkBundled refuses a rack whose devices get images that only a bundle has.
+func checkBundled(file string, r *rack.Rack, set *platform.Set, from *chosen) error {
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		if p, ok := set.Definition(d.Platform); from == nil && ok && p.Status != platform.Simulated && d.Image == "" && !simulatedImage(p.Image) {
+			return badInput(fmt.Errorf("%s: %s gets the image %s, and real devices are imaged out of a bundle: give --bundle (docs/images.md tells how one is made)", file, d.Name, p.Image))
+		}
+	}
+	return nil
+}
+
+// simulatedImage reports whether an image is one of the simulation.
+func simulatedImage(name string) bool {
+	return slices.ContainsFunc(simimage.Specs(), func(s simimage.Spec) bool { return s.Name == name })
+}
+
 // real says what speaks against imaging a rack that is not simulated; nil: nothing.
-func (a *apply) real(r *rack.Rack, set *platform.Set, from *chosen) error {
+func (a *apply) real(r *rack.Rack, set *platform.Set) error {
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		if p, ok := set.Definition(d.Platform); ok && p.Status == platform.Simulated {
 			return badInput(fmt.Errorf("apply %s: platform %s of %s is simulated, and images nothing that is real: start rackreach simulated-rack %s, then give --simulate; or name a real platform: rackreach platform list", a.file, d.Platform, d.Name, a.file))
 		}
-	}
-	if from == nil {
-		return badInput(fmt.Errorf("apply %s: real devices are imaged out of a bundle: give --bundle (docs/images.md tells how one is made)", a.file))
 	}
 	return errors.Join(checkLogins(r, a.env), a.site.check())
 }

@@ -57,6 +57,9 @@ image with its digest. The hash names exactly this plan.`,
 			if f != nil {
 				return planFleet(cmd.OutOrStdout(), given[0], f, known, from, output)
 			}
+			if err := checkBundled(given[0], r, set, from); err != nil {
+				return err
+			}
 			all, err := from.resolve(r, known)
 			if err != nil {
 				return err

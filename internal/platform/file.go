@@ -150,7 +150,6 @@ func (r *reader) matching(n *yaml.Node, what string, longest int, is *regexp.Reg
 }
 
 func (r *reader) status() {
-	r.d.Status = Untested
 	if n, ok := r.keys["status"]; ok {
 		r.d.Status = oneOf(r, n, "a status", statuses())
 	}

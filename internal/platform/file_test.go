@@ -47,7 +47,7 @@ func TestOwnPlatformTakesAfterAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, ok := s.Definition("acme-os")
-	if !ok || !d.Own || d.Status != Untested || d.File != filepath.Join(dir, "acme.yaml") {
+	if !ok || !d.Own || d.Status != Simulated || d.File != filepath.Join(dir, "acme.yaml") {
 		t.Fatalf("%+v", d)
 	}
 	var steps []string
@@ -112,6 +112,7 @@ func TestProblemsOfFiles(t *testing.T) {
 		{head + "like: sim-tor\nticketEnds: dhcp:coffee\n", "5", `"dhcp:coffee" is not ticketEnds`},
 		{head + "like: sim-tor\ndescription: \"a\\nb\"\n", "5", "description is too long, or no plain text"},
 		{head + "description: d\nroles: [server]\n", "3", "x has no steps"},
+		{head + "like: sim-tor\nstatus: tested\n", "4", "step boot-installer speaks to simulated devices only, and the platform is said to be tested"},
 		{step("{name: a, limit: 1m}"), "7", "step a does nothing"},
 		{step("{name: a, limit: 1m, wait: dhcp:nos, power: on}"), "7", "step a does power and wait"},
 		{step("{name: a, limit: 1m, power: explode}"), "7", `power has no "explode"`},

@@ -28,6 +28,7 @@ func (r *reader) sound() {
 		missing(false, "steps", "steps: {discovery: […], installation: […], configuration: […]}, or like: and another platform")
 		return
 	}
+	r.simulated()
 	if d.Status == Untested && !d.Own && len(d.Unseen) == 0 {
 		missing(false, "list of what was not seen", "unseen: [a sentence for each]")
 	}
@@ -39,6 +40,23 @@ func (r *reader) sound() {
 	}
 	if last := d.Steps[len(d.Steps)-1]; last.Action != rack.VerifyDevice {
 		r.Say(r.at(last), "verify: as the last step of configuration", "%s ends with %s: only a verification makes a device ready", d.Name, last.Name)
+	}
+}
+
+// simulated holds that what speaks to simulated devices is not taken for more. A file
+// that says nothing of its status is simulated if a step of it is, and else untested.
+func (r *reader) simulated() {
+	step := slices.IndexFunc(r.d.Steps, func(s rack.Step) bool {
+		return s.SSH == nil && (s.Action == rack.PushConfig || s.Action == rack.VerifyDevice || s.Action == rack.BootInstaller)
+	})
+	switch {
+	case r.d.Status == "" && step >= 0:
+		r.d.Status = Simulated
+	case r.d.Status == "":
+		r.d.Status = Untested
+	case r.d.Status != Simulated && step >= 0:
+		s := r.d.Steps[step]
+		r.Say(r.at(s), "ssh: at that step, or status: simulated", "step %s speaks to simulated devices only, and the platform is said to be %s", s.Name, r.d.Status)
 	}
 }
 

@@ -200,7 +200,7 @@ func (w *drafter) name(name string) string {
 
 func (w *drafter) platform(r rack.Role) string {
 	for _, n := range slices.Sorted(maps.Keys(w.platforms)) {
-		if p := w.platforms[n]; p.Fits(r) {
+		if p := w.platforms[n]; p.Fits(r) && !p.SpeaksSSH() { // how it is logged in to nobody has said
 			return n
 		}
 	}
