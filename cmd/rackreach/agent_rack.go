@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
-	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
 	"github.com/rackreach/rackreach/internal/state"
@@ -30,8 +29,8 @@ const (
 // with where its images come from.
 func (a *agent) can(p *state.Plan) error {
 	if !a.simulate {
-		for name := range p.Platforms {
-			if x, ok := platform.Default().Definition(name); ok && x.Status == platform.Simulated {
+		for name, x := range p.Platforms {
+			if x.Simulated() != nil {
 				return fmt.Errorf("platform %s is simulated, and images nothing that is real: start the agent with --simulate, or name a real platform", name)
 			}
 		}

@@ -12,7 +12,6 @@ import (
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/journal"
-	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
 	"github.com/rackreach/rackreach/internal/simimage"
@@ -106,7 +105,7 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if err := checkProtected(r); err != nil {
 		return err
 	}
-	if err := checkBundled(a.file, r, set, from); err != nil {
+	if err := checkBundled(a.file, r, known, from); err != nil {
 		return err
 	}
 	now, err := from.resolve(r, known)
@@ -128,7 +127,7 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 			defer client.Close()
 			return a.order(ctx, t, client, now)
 		}
-		if err := a.real(r, set); err != nil {
+		if err := a.real(r, known); err != nil {
 			return err
 		}
 	}
@@ -157,10 +156,10 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 }
 
 // checkBundled refuses a rack whose devices get images that only a bundle has.
-func checkBundled(file string, r *rack.Rack, set *platform.Set, from *chosen) error {
+func checkBundled(file string, r *rack.Rack, known map[string]rack.Platform, from *chosen) error {
 	for i := range r.Devices {
 		d := &r.Devices[i]
-		if p, ok := set.Definition(d.Platform); from == nil && ok && p.Status != platform.Simulated && d.Image == "" && !simulatedImage(p.Image) {
+		if p := known[d.Platform]; from == nil && p.Simulated() == nil && d.Image == "" && !simulatedImage(p.Image) {
 			return badInput(fmt.Errorf("%s: %s gets the image %s, and real devices are imaged out of a bundle: give --bundle (docs/images.md tells how one is made)", file, d.Name, p.Image))
 		}
 	}
@@ -173,10 +172,10 @@ func simulatedImage(name string) bool {
 }
 
 // real says what speaks against imaging a rack that is not simulated; nil: nothing.
-func (a *apply) real(r *rack.Rack, set *platform.Set) error {
+func (a *apply) real(r *rack.Rack, known map[string]rack.Platform) error {
 	for i := range r.Devices {
 		d := &r.Devices[i]
-		if p, ok := set.Definition(d.Platform); ok && p.Status == platform.Simulated {
+		if p := known[d.Platform]; p.Simulated() != nil {
 			return badInput(fmt.Errorf("apply %s: platform %s of %s is simulated, and images nothing that is real: start rackreach simulated-rack %s, then give --simulate; or name a real platform: rackreach platform list", a.file, d.Platform, d.Name, a.file))
 		}
 	}

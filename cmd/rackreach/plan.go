@@ -57,7 +57,7 @@ image with its digest. The hash names exactly this plan.`,
 			if f != nil {
 				return planFleet(cmd.OutOrStdout(), given[0], f, known, from, output)
 			}
-			if err := checkBundled(given[0], r, set, from); err != nil {
+			if err := checkBundled(given[0], r, known, from); err != nil {
 				return err
 			}
 			all, err := from.resolve(r, known)

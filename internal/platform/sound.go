@@ -46,17 +46,13 @@ func (r *reader) sound() {
 // simulated holds that what speaks to simulated devices is not taken for more. A file
 // that says nothing of its status is simulated if a step of it is, and else untested.
 func (r *reader) simulated() {
-	step := slices.IndexFunc(r.d.Steps, func(s rack.Step) bool {
-		return s.SSH == nil && (s.Action == rack.PushConfig || s.Action == rack.VerifyDevice || s.Action == rack.BootInstaller)
-	})
-	switch {
-	case r.d.Status == "" && step >= 0:
+	switch s := r.d.Platform.Simulated(); {
+	case r.d.Status == "" && s != nil:
 		r.d.Status = Simulated
 	case r.d.Status == "":
 		r.d.Status = Untested
-	case r.d.Status != Simulated && step >= 0:
-		s := r.d.Steps[step]
-		r.Say(r.at(s), "ssh: at that step, or status: simulated", "step %s speaks to simulated devices only, and the platform is said to be %s", s.Name, r.d.Status)
+	case r.d.Status != Simulated && s != nil:
+		r.Say(r.at(*s), "ssh: at that step, or status: simulated", "step %s speaks to simulated devices only, and the platform is said to be %s", s.Name, r.d.Status)
 	}
 }
 

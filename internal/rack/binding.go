@@ -312,9 +312,26 @@ func (b *Binder) byClass(k Keys) (string, error) {
 	case 0:
 		return "", fmt.Errorf("%w: no unbound slot takes a device in stage %s", ErrUnknown, k.Stage)
 	case 1:
+		if err := b.another(fit[0], k); err != nil {
+			return "", err
+		}
 		return fit[0], nil
 	}
 	return "", fmt.Errorf("%w: it could be any of %s", ErrAmbiguous, strings.Join(fit, ", "))
+}
+
+// another says that a component is another machine than the one whose BMC a slot has:
+// being the only one of its class that asks makes a guest's laptop no switch.
+func (b *Binder) another(device string, k Keys) error {
+	if machineKey(k.UUID) == "" {
+		return nil // it does not say which machine it is
+	}
+	for _, d := range b.uuid {
+		if d == device { // and k.UUID is not that number, or it had been bound by it
+			return fmt.Errorf("%w: it is the only one that could be %s, but says that it is the machine %.40s, and the BMC of %s names another: if it is that device all the same, rackreach bind %s MAC", ErrAmbiguous, device, k.UUID, device, device)
+		}
+	}
+	return nil
 }
 
 // fits checks what a component says about itself against its slot's platform.

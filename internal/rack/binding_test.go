@@ -124,6 +124,24 @@ func TestBindHostAfterItsBMC(t *testing.T) {
 	}
 }
 
+// A laptop that boots from the network is the only one that asks, and not the management
+// switch: the BMC has said which machine that is.
+func TestBindHostThatItsBMCDoesNotKnow(t *testing.T) {
+	b := rack.NewBinder(small(), platform.All())
+	guest := rack.Keys{UUID: "00112233445566778899aabbccddeeff", Direct: true, Stage: rack.StagePXE}
+	if got, err := b.Bind(guest); err != nil || got.How != rack.ByClass {
+		t.Errorf("before the BMC has spoken: %+v, %v", got, err)
+	}
+	b = b.Learned(&rack.Observation{Device: "mgmt-1", Source: rack.FromBMC, UUID: "4c4c4544004235108052b4c04f4e3132"})
+	if got, err := b.Bind(guest); !errors.Is(err, rack.ErrAmbiguous) || !strings.Contains(err.Error(), "rackreach bind mgmt-1 MAC") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	guest.UUID = strings.Repeat("f", 32) // its board has no number
+	if got, err := b.Bind(guest); err != nil || got.Device != "mgmt-1" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestRoutes(t *testing.T) {
 	c := rack.NewCabling(small())
 	for near, want := range map[string]string{

@@ -17,6 +17,20 @@ type Exchange struct {
 	RevertAfter time.Duration `json:",omitzero"`
 }
 
+// Simulated is the step in which a platform speaks to simulated devices only; nil: it
+// images real ones.
+func (p *Platform) Simulated() *Step {
+	for i := range p.Steps {
+		switch s := &p.Steps[i]; s.Action {
+		case PushConfig, VerifyDevice, BootInstaller:
+			if s.SSH == nil {
+				return s
+			}
+		}
+	}
+	return nil
+}
+
 // ExchangeFile is a file that is put on a device.
 type ExchangeFile struct {
 	To       string // absolute path
