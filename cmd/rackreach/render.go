@@ -22,8 +22,9 @@ func newRender(env func(string) (string, bool)) *cobra.Command {
 	var images bundling
 	cmd := &cobra.Command{
 		Use:   "render FILE DEVICE",
-		Short: "Show what the installer of a device's own operating system is answered",
-		Long: `Show a file that the installer of a device reads instead of asking a person, as the
+		Short: "Show what a device is configured with, or what its installer is answered",
+		Long: `Show a file that a device is configured with over SSH, as the templates of its platform
+make it of the rack file; or a file that the installer of a device reads instead of asking a person, as the
 agent fills it in from the rack file (install: of the device): boot.cfg and ks.cfg for
 ESXi, ks.cfg for Anaconda, preseed.cfg for Debian, user-data and meta-data for Ubuntu,
 and those that cloud-init in a disk image reads (seed:).
@@ -31,7 +32,8 @@ and those that cloud-init in a disk image reads (seed:).
 What only a ticket can say is stood in for: its token, its run. The hash of a password
 is never shown. --bundle brings the template that the device names, and the boot.cfg of
 an ESXi.`,
-		Example: `  rackreach render rack.yaml server-01
+		Example: `  rackreach render rack.yaml tor-1
+  rackreach render rack.yaml server-01
   rackreach render rack.yaml server-01 --file disk.sh
   rackreach render rack.yaml esx-01 --file boot.cfg --bundle images`,
 		Args: args(cobra.ExactArgs(2)),
@@ -39,12 +41,18 @@ an ESXi.`,
 			if err := images.check(); err != nil {
 				return err
 			}
-			r, _, err := loadKnown(given[0], env)
+			r, known, err := loadKnown(given[0], env)
 			if err != nil {
 				return err
 			}
-			d, err := installed(r, given[1])
+			d, err := deviceOf(r, given[1])
 			if err != nil {
+				return err
+			}
+			if ok, err := renderConfig(cmd.OutOrStdout(), r, d, known, file); ok {
+				return err
+			}
+			if err := answered(d); err != nil {
 				return err
 			}
 			home, err := homeOf(stateDir, env)
@@ -77,17 +85,21 @@ an ESXi.`,
 	return cmd
 }
 
-// installed is a device that its system's own installer installs, or whose image is told
-// who it is.
-func installed(r *rack.Rack, name string) (*rack.Device, error) {
+func deviceOf(r *rack.Rack, name string) (*rack.Device, error) {
 	d, ok := r.Device(strings.TrimPrefix(name, r.Name+"/"))
 	if !ok {
 		return nil, badInput(fmt.Errorf("rack %s has no device %.80q: write one of its devices", r.Name, name))
 	}
-	if !d.Answered() && !d.Seeded() {
-		return nil, badInput(fmt.Errorf("%s is installed by rackreach itself, which needs no answer file: write install: into the rack file for its system's own installer, or seed: for cloud-init in its image (docs/images.md)", d.Name))
-	}
 	return d, nil
+}
+
+// answered refuses a device that neither its system's own installer installs, nor whose
+// image is told who it is.
+func answered(d *rack.Device) error {
+	if !d.Answered() && !d.Seeded() {
+		return badInput(fmt.Errorf("%s is installed by rackreach itself, which needs no answer file: write install: into the rack file for its system's own installer, or seed: for cloud-init in its image (docs/images.md)", d.Name))
+	}
+	return nil
 }
 
 // fill adds to a job what of a file stands in the bundle.
