@@ -20,7 +20,7 @@ const bootFile = "boot.ipxe"
 
 // Ticket is the right to one job on one device.
 type Ticket struct {
-	ID       string // RUN/DEVICE/N
+	ID       string // RACK/DEVICE/N
 	Token    string // Token(secret, ID)
 	Rack     string
 	Run      string

@@ -165,7 +165,7 @@ func (d Dir) Secret() ([]byte, error) {
 // CopyTo copies what stands beside a journal to another directory; what is not
 // there is left out.
 func (d Dir) CopyTo(to Dir) error {
-	for _, name := range []string{"plan.json", "secret", "epoch"} {
+	for _, name := range []string{"plan.json", "secret", "epoch", "hostkeys"} {
 		b, err := read(d.file(name))
 		if errors.Is(err, ErrNone) {
 			continue
