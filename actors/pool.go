@@ -24,6 +24,13 @@ type Job struct {
 // attempt would find the same. It is wrapped.
 var ErrInUse = errors.New("it is in use")
 
+// final reports whether trying again is of no use, or does harm: an error may say so by
+// a method Final.
+func final(err error) bool {
+	var f interface{ Final() bool }
+	return errors.Is(err, ErrInUse) || errors.As(err, &f) && f.Final()
+}
+
 // Executor carries out actions against devices. Do returns when the action is
 // done and read back, or with an error for people; it ends soon after its
 // context does. It is called from many goroutines, for one device at a time.

@@ -25,9 +25,13 @@ type shell struct {
 	images      map[string]rack.Image
 	credentials func(reference string) (user, password string, err error)
 	key         func(reference string) ([]byte, error)
+	refused     sync.Map    // device and life of whom refused our login: an account is soon locked
 	pinned      *ssh.Client // holds a device to the key that it showed first
 	asking      *ssh.Client // for questions: it pins nothing
 }
+
+// errUnreadable is a receipt that is there and cannot be read.
+var errUnreadable = errors.New("its receipt cannot be read")
 
 // unpinned are host keys to which a question adds nothing: who is asked while it is
 // installed may answer with its old system, and with its new one afterwards.
@@ -146,21 +150,34 @@ func (s *shell) configure(ctx context.Context, d *rack.Device, l config.Life, x 
 	if err != nil {
 		return fmt.Errorf("platform %s: %w", d.Platform, err)
 	}
-	if _, err := s.pinned.Do(ctx, t, said); err != nil || len(x.Confirm) == 0 {
+	if err := s.fresh(ctx, d, l); err != nil {
+		return err
+	}
+	if len(x.Confirm) == 0 {
+		_, err := s.pinned.Do(ctx, t, said)
+		return err
+	}
+	// From here on the device may take its configuration back.
+	ctx, cancel := context.WithTimeout(ctx, x.RevertAfter)
+	defer cancel()
+	// What cuts us off may have been carried out: that is what the confirmation is for.
+	if _, err := s.pinned.Do(ctx, t, said); err != nil && !errors.Is(err, ssh.ErrLost) {
 		return err
 	}
 	confirm, _, err := s.filled(d, l, &rack.Exchange{}, x.Confirm)
 	if err != nil {
 		return fmt.Errorf("platform %s: %w", d.Platform, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, x.RevertAfter)
-	defer cancel()
 	again := time.NewTicker(confirmEvery)
 	defer again.Stop()
 	for {
 		_, err := s.pinned.Do(ctx, t, confirm)
 		var e *ssh.Error
-		if err == nil || !errors.As(err, &e) || !e.Retry() {
+		if err == nil {
+			return nil
+		}
+		if !errors.As(err, &e) || !e.Retry() {
+			<-ctx.Done() // the device has its old configuration again before anything is tried anew
 			return err
 		}
 		select {
@@ -169,6 +186,20 @@ func (s *shell) configure(ctx context.Context, d *rack.Device, l config.Life, x 
 			return fmt.Errorf("%s does not answer with its new configuration, and puts its old one back by itself %s after it was given: look at what the platform %s gives it: %w", d.Name, x.RevertAfter, d.Platform, err)
 		}
 	}
+}
+
+// fresh refuses a device that still runs what an earlier job installed: its installer
+// gave up, and it came back with its old system.
+func (s *shell) fresh(ctx context.Context, d *rack.Device, l config.Life) error {
+	verify := s.speaks(d)
+	if verify == nil {
+		return nil
+	}
+	got, err := s.receipt(ctx, d, l, verify)
+	if err == nil && (got.Run != l.Run || got.Ticket != l.Ticket) {
+		return fmt.Errorf("%s still runs the system of another job, %s: what it was given was not installed: look at its installer's log, then rackreach reimage %s", d.Name, bounded(got.Holds()), d.Name)
+	}
+	return nil // it has no receipt yet, or that of this job
 }
 
 // verify asks a device what it runs, and holds that against what is expected.
@@ -185,8 +216,17 @@ func (s *shell) verify(ctx context.Context, d *rack.Device, l config.Life, x *ra
 	if err != nil {
 		return err
 	}
+	receipt := config.Receipt{Rack: s.rack.Name, Device: d.Name, Run: l.Run, Ticket: l.Ticket, Digest: l.Image.Digest}.String()
+	if _, err := config.FindReceipt(shown); err != nil {
+		return fmt.Errorf("%s: %w; it shows: %s", d.Name, err, bounded(shown))
+	}
+	rest := strings.ReplaceAll(shown, receipt, "") // which names the device, too
 	for _, e := range expect {
-		if !strings.Contains(shown, e) {
+		in := rest
+		if strings.Contains(e, receipt) {
+			in = shown
+		}
+		if strings.TrimSpace(e) == "" || !strings.Contains(in, e) {
 			return fmt.Errorf("%s does not show %q; it shows: %s", d.Name, e, bounded(shown))
 		}
 	}
@@ -206,11 +246,21 @@ func (s *shell) receipt(ctx context.Context, d *rack.Device, l config.Life, x *r
 	if err != nil {
 		return deviceapi.Receipt{}, fmt.Errorf("platform %s: %w", d.Platform, err)
 	}
+	life := [2]string{t.Device, t.Life}
+	if before, ok := s.refused.Load(life); ok {
+		return deviceapi.Receipt{}, before.(error)
+	}
 	shown, err := show(ctx, s.asking, t, said)
+	if errors.Is(err, ssh.ErrLogin) {
+		s.refused.Store(life, err)
+	}
 	if err != nil {
 		return deviceapi.Receipt{}, err
 	}
 	r, err := config.FindReceipt(shown)
+	if errors.Is(err, config.ErrUnreadable) {
+		err = fmt.Errorf("%w: %w", errUnreadable, err)
+	}
 	if err != nil {
 		return deviceapi.Receipt{}, fmt.Errorf("read the receipt of %s: %w", d.Name, err)
 	}

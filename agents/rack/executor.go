@@ -2,6 +2,7 @@ package rackagent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/rackreach/rackreach/internal/deviceapi"
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/ssh"
 )
 
 // executor carries out the actions of steps, and the scans, over the wires.
@@ -178,6 +180,15 @@ func bounded(s string) string {
 // answers at once, firmware never.
 const askLimit = 2 * time.Second
 
+// askShellLimit is the same over SSH: a server may ask a name server for our name first.
+const askShellLimit = 40 * time.Second
+
+// answers reports whether an error of a question means that something answered, though
+// not what it was asked.
+func answers(err error) bool {
+	return errors.Is(err, ssh.ErrLogin) || errors.Is(err, ssh.ErrSlow) || errors.Is(err, ssh.ErrHostKey) || errors.Is(err, ssh.ErrLost) || errors.Is(err, errUnreadable)
+}
+
 // inUse refuses to power-cycle a host that runs a system which this run did not
 // install, unless its job may overwrite that.
 func (x *executor) inUse(ctx context.Context, d *rack.Device, t power.Target, overwrites string) error {
@@ -187,9 +198,16 @@ func (x *executor) inUse(ctx context.Context, d *rack.Device, t power.Target, ov
 	if info, err := x.power.Login(ctx, t); err != nil || !info.PowerOn {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	limit := askLimit
+	if x.shell.speaks(d) != nil {
+		limit = askShellLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	o, err := x.Receipt(ctx, d.Name)
+	if answers(err) {
+		return fmt.Errorf("%w, so it is not power-cycled: a system answers, and cannot be asked what it holds: %w: correct access: in the rack file, or power it off by hand, and retry", actors.ErrInUse, err)
+	}
 	if err != nil || o.Proves != rack.ReceiptForeign {
 		return nil // nobody answers: it runs nothing that was installed by a rackreach
 	}

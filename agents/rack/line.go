@@ -39,6 +39,10 @@ type LineOptions struct {
 	// foreign.DefaultWindow.
 	Hear time.Duration
 
+	// Waits: a link that is down is no reason not to begin. The switch at its other end
+	// may be off, and it is we who will power it on.
+	Waits bool
+
 	// Tell is told what is learnt, one thing at a time. It must not block for long.
 	Tell func(Notice)
 }
@@ -62,7 +66,7 @@ func NewLine(o LineOptions) (*Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Fit(link, o.Rack, o.Allow); err != nil {
+	if err := Fit(link, o.Rack, o.Allow, o.Waits); err != nil {
 		return nil, err
 	}
 	if o.Hear == 0 {
@@ -77,10 +81,13 @@ func NewLine(o LineOptions) (*Line, error) {
 func (l *Line) Metrics() prometheus.Collector { return l.metrics }
 
 // Fit says what speaks against serving a rack on an interface; nil: nothing that
-// was not allowed.
-func Fit(link *wire.Link, r *rack.Rack, allow []string) error {
+// was not allowed. With waits, what passes by itself does not.
+func Fit(link *wire.Link, r *rack.Rack, allow []string, waits bool) error {
 	var errs []error
 	for _, t := range link.Unfit(r.Management) {
+		if t.Passing && waits {
+			continue
+		}
 		if !t.Risk || !slices.Contains(allow, link.Name) {
 			errs = append(errs, errors.New(t.String()))
 		}

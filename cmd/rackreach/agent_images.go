@@ -25,6 +25,9 @@ const lookLimit = time.Minute
 // bundled holds that this agent has the images of a plan, and says in it where they
 // come from.
 func (a *agent) bundled(p *state.Plan) error {
+	if a.images.place == "" && !a.simulate {
+		return errors.New("real devices are imaged out of a bundle: start the agent with --bundle")
+	}
 	if a.images.place == "" {
 		return madeUp(p.Plan)
 	}

@@ -14,12 +14,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
 	"github.com/rackreach/rackreach/internal/state"
 )
 
 const (
+	lineEvery = 5 * time.Second        // between two looks for an interface that is not there
 	joinEvery = 500 * time.Millisecond // between two looks for a simulated rack that is not there
 	joinSaid  = 30 * time.Second       // for one that was just started, to be there
 	endLimit  = 10 * time.Second       // for one that is told to end
@@ -28,20 +30,27 @@ const (
 // can says why this agent cannot carry out a plan; nil: it can. It completes the plan
 // with where its images come from.
 func (a *agent) can(p *state.Plan) error {
-	if !a.simulate {
-		for name, x := range p.Platforms {
-			if x.Simulated() != nil {
-				return fmt.Errorf("platform %s is simulated, and images nothing that is real: start the agent with --simulate, or name a real platform", name)
-			}
-		}
-		if err := checkLogins(p.Rack, a.env); err != nil {
-			return err
-		}
+	if a.simulate {
+		p.Simulated = &state.Simulated{Socket: a.socket}
+	} else if name := simulatedPlatform(p); name != "" {
+		return fmt.Errorf("platform %s is simulated, and images nothing that is real: start the agent with --simulate, or name a real platform", name)
+	} else if err := checkLogins(p.Rack, a.env); err != nil {
+		return err
 	}
 	if err := checkHashes(p.Rack, a.env); err != nil {
 		return err
 	}
 	return a.bundled(p)
+}
+
+// simulatedPlatform is one of a plan that speaks to simulated devices only, or "".
+func simulatedPlatform(p *state.Plan) string {
+	for name, x := range p.Platforms {
+		if x.Simulated() != nil {
+			return name
+		}
+	}
+	return ""
 }
 
 // open makes a life of the agent in front of its rack: a simulated one, which it waits
@@ -52,6 +61,12 @@ func (a *agent) open(ctx context.Context, t terminal, kept *rackagent.Kept, show
 		socket = kept.Carried.Simulated.Socket // it was begun with apply --simulate
 	}
 	p := kept.Carried
+	switch {
+	case socket == "" && simulatedPlatform(p) != "":
+		return nil, badInput(fmt.Errorf("the run of rack %s is one of simulated devices (platform %s): start the agent with --simulate", p.Rack.Name, simulatedPlatform(p)))
+	case a.simulate && p.Simulated == nil && simulatedPlatform(p) == "":
+		return nil, badInput(fmt.Errorf("the run of rack %s was begun on the real rack: start the agent without --simulate, or give another --state", p.Rack.Name))
+	}
 	s := &imaging{rack: p.Rack, platforms: map[string]rack.Platform{}, plan: p.Plan, log: kept.Journal, salvaged: kept.Journal.Meta().Salvaged}
 	g, gone, err := a.stand(ctx, s, socket, t, say)
 	if err != nil {
@@ -69,7 +84,7 @@ func (a *agent) open(ctx context.Context, t terminal, kept *rackagent.Kept, show
 		return nil, errors.Join(err, s.close())
 	}
 	bundled, signedBy := p.Bundle.Words()
-	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env), LeaseFile: kept.Dir.Leases(), HostKeys: kept.Dir.HostKeys(), Key: keys(t.env)}
+	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: kept.Journal.Meta().Run, Stay: true, At: crashPoint(t.env), LeaseFile: kept.Dir.Leases(), HostKeys: kept.Dir.HostKeys()}
 	registry := prometheus.NewRegistry()
 	if err := s.build(ctx, *g, o, registry, t.notes); err != nil {
 		return nil, errors.Join(err, s.close())
@@ -81,7 +96,10 @@ func (a *agent) open(ctx context.Context, t terminal, kept *rackagent.Kept, show
 // stand finds the ground of a life; gone gets the reason once it has gone.
 func (a *agent) stand(ctx context.Context, s *imaging, socket string, t terminal, say *printer) (*ground, <-chan error, error) {
 	if socket == "" {
-		return a.site.onLine(ctx, s, t.env, t.notes)
+		if err := checkLogins(s.rack, t.env); err != nil {
+			return nil, nil, err
+		}
+		return a.online(ctx, s, t, say)
 	}
 	remote, err := a.join(ctx, socket, say)
 	if err != nil {
@@ -95,6 +113,28 @@ func (a *agent) stand(ctx context.Context, s *imaging, socket string, t terminal
 	}()
 	g := onSimulation(remote, remote.Speed, stepFloor, remote.User, remote.Password, remote.Connect)
 	return &g, gone, nil
+}
+
+// online stands on the interface, and waits for one that is not there yet as long as ctx
+// lasts: at boot it may come late, and one that was pulled may come back.
+func (a *agent) online(ctx context.Context, s *imaging, t terminal, say *printer) (*ground, <-chan error, error) {
+	again := time.NewTicker(lineEvery)
+	defer again.Stop()
+	for said := false; ; {
+		g, gone, err := a.site.onLine(ctx, s, t.env, t.notes)
+		if missing := (*wire.MissingError)(nil); !errors.As(err, &missing) {
+			return g, gone, err
+		}
+		if !said {
+			said = true
+			say.line("waiting for the interface %s", s.rack.Agent.Interface)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
 }
 
 // join joins the simulated rack, and waits for it as long as ctx lasts.

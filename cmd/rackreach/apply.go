@@ -12,6 +12,7 @@ import (
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
 	"github.com/rackreach/rackreach/internal/journal"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
 	"github.com/rackreach/rackreach/internal/simimage"
@@ -127,7 +128,7 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 			defer client.Close()
 			return a.order(ctx, t, client, now)
 		}
-		if err := a.real(r, known); err != nil {
+		if err := a.real(r, set, from); err != nil {
 			return err
 		}
 	}
@@ -148,6 +149,10 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if k.Carried.Plan.Hash != now.Plan.Hash {
 		return badInput(fmt.Errorf("apply %s: rack %s was begun with plan %s, and this is plan %s:\n  %s\nNothing was done. Next: rackreach resume %s goes on with what was begun; or put the file back",
 			a.file, r.Name, k.Carried.Plan.Hash, now.Plan.Hash, strings.Join(state.Changes(k.Carried, now), "\n  "), r.Name))
+	}
+	if begun := k.Carried.Simulated; (begun != nil) != a.simulate {
+		was, next := map[bool]string{true: "the simulated rack", false: "the real rack"}[begun != nil], map[bool]string{true: "without --simulate", false: "with --simulate"}[a.simulate]
+		return badInput(fmt.Errorf("apply %s: rack %s was begun on %s, and this asks for the other. Nothing was done. Next: apply %s, rackreach resume %s, or another --state for the other rack", a.file, r.Name, was, next, r.Name))
 	}
 	if k.Run.Status != rack.Idle && len(a.only) > 0 {
 		return badInput(fmt.Errorf("--only: the run of rack %s was begun already. Next: rackreach resume %s --only %s", r.Name, r.Name, a.only[0]))
@@ -172,12 +177,15 @@ func simulatedImage(name string) bool {
 }
 
 // real says what speaks against imaging a rack that is not simulated; nil: nothing.
-func (a *apply) real(r *rack.Rack, known map[string]rack.Platform) error {
+func (a *apply) real(r *rack.Rack, set *platform.Set, from *chosen) error {
 	for i := range r.Devices {
 		d := &r.Devices[i]
-		if p := known[d.Platform]; p.Simulated() != nil {
+		if p, ok := set.Definition(d.Platform); ok && p.Status == platform.Simulated {
 			return badInput(fmt.Errorf("apply %s: platform %s of %s is simulated, and images nothing that is real: start rackreach simulated-rack %s, then give --simulate; or name a real platform: rackreach platform list", a.file, d.Platform, d.Name, a.file))
 		}
+	}
+	if from == nil {
+		return badInput(fmt.Errorf("apply %s: real devices are imaged out of a bundle: give --bundle (docs/images.md tells how one is made)", a.file))
 	}
 	return errors.Join(checkLogins(r, a.env), a.site.check())
 }
@@ -275,7 +283,7 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 	if err != nil {
 		return err
 	}
-	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases(), HostKeys: k.Dir.HostKeys(), Key: keys(t.env)}
+	o := rackagent.Options{Images: images, Bundle: bundled, SignedBy: signedBy, Secret: secret, Hash: hashes(t.env), RunID: k.Journal.Meta().Run, Only: d.only, API: l, PlanJSON: k.Plan(), At: crashPoint(t.env), LeaseFile: k.Dir.Leases(), HostKeys: k.Dir.HostKeys()}
 	if err := s.plug(ctx, *g, o, t.notes, d.metrics); err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -295,6 +303,9 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 // interface of a real one. stop ends the run when that has gone.
 func (s *imaging) stand(ctx context.Context, stop context.CancelCauseFunc, p *state.Plan, on *lineFlags, t terminal) (*ground, error) {
 	if p.Simulated == nil {
+		if err := checkLogins(p.Rack, t.env); err != nil {
+			return nil, err
+		}
 		g, gone, err := on.onLine(ctx, s, t.env, t.notes)
 		if err != nil {
 			return nil, err

@@ -61,6 +61,7 @@ func onSimulation(s simulation, speed float64, stepMin time.Duration, user, pass
 			}
 			o.ListenDHCP, o.Dial, o.TFTP, o.HTTP, o.BaseURL, o.ServerID = s.ListenDHCP, s.Dial, tftp, web, "http://"+sim.AgentHTTP, netip.MustParseAddr(agentServerID)
 			o.Credentials = func(string) (string, string, error) { return user, password, nil }
+			o.Key = func(string) ([]byte, error) { return nil, nil }
 			// Simulated BMCs answer at once and need no pause between two looks.
 			o.Power = power.Options{Poll: scaled(power.DefaultPoll, speed, pollFloor), Gap: scaled(power.DefaultGap, speed, pollFloor),
 				Soft: scaled(power.DefaultSoft, speed, pollFloor)}
@@ -107,8 +108,11 @@ func (s *lineFlags) onLine(ctx context.Context, i *imaging, env func(string) (st
 	if r.Agent.Interface == "" {
 		return nil, nil, badInput(fmt.Errorf("the rack file of %s names no interface: write agent: {cable: %q, interface: NAME}, with the interface that is cabled to that port\nNothing was begun", r.Name, r.Agent.Cable))
 	}
+	if r.Agent.BMCCable != "" {
+		return nil, nil, badInput(fmt.Errorf("the rack file of %s has agent.bmcCable, and a second interface is not served yet: cable the BMC of the management switch into the network of %s, and leave bmcCable out\nNothing was begun", r.Name, r.Agent.Interface))
+	}
 	log := logger(notes)
-	line, err := rackagent.NewLine(rackagent.LineOptions{Rack: r, Allow: s.allow, Hear: s.hear, Tell: func(n rackagent.Notice) { warn(log, n) }})
+	line, err := rackagent.NewLine(rackagent.LineOptions{Rack: r, Allow: s.allow, Hear: s.hear, Waits: true, Tell: func(n rackagent.Notice) { warn(log, n) }})
 	if err == nil {
 		err = line.Hear(ctx)
 	}
@@ -130,7 +134,7 @@ func (s *lineFlags) onLine(ctx context.Context, i *imaging, env func(string) (st
 	i.closers = append(i.closers, func() error { stop(); <-ended; return nil })
 	return &ground{about: "on interface " + r.Agent.Interface, speed: 1, metrics: line.Metrics(),
 		plug: func(o *rackagent.Options) error {
-			o.Credentials = credentials(env)
+			o.Credentials, o.Key = credentials(env), keys(env)
 			o.Loaders = s.find(o.Images)
 			return line.Plug(o)
 		},

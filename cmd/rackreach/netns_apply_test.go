@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,18 @@ func TestApplyInNamespaces(t *testing.T) {
 	}
 	run.await(`"ticket-issued"`)
 	run.kill()
+
+	// A rehearsal must not go on with it.
+	t.Setenv("RACK_BMC", "admin:secret")
+	t.Setenv("RACK_SSH", "root:secret")
+	if out, code := w.try(append(slices.Clone(args), "--simulate")...); code != 2 || !strings.Contains(out, "rack r4 was begun on the real rack, and this asks for the other") {
+		t.Errorf("a simulation of it ended with %d and said\n%s", code, out)
+	}
+	// Nor is it gone on with by somebody who has not the passwords.
+	t.Setenv("RACK_SSH", "")
+	if out, code := w.try("resume", "r4"); code != 2 || !strings.Contains(out, "credentials of access of mgmt-1") {
+		t.Errorf("resume ended with %d and said\n%s", code, out)
+	}
 
 	run = w.talk(args...)
 	w.devices.Address("rr0", "192.168.104.1/24")

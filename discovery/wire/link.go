@@ -35,6 +35,7 @@ func (e *MissingError) Error() string {
 type Trouble struct {
 	What, Next string
 	Risk       bool // it would work, but harm others: an operator may allow it
+	Passing    bool // it may end by itself: a switch at the other end that is off
 }
 
 func (t Trouble) String() string { return t.What + ": " + t.Next }
@@ -63,6 +64,7 @@ func (l *Link) Unfit(network netip.Prefix) (out []Trouble) {
 	case !l.Up:
 		add(false, "ip link set "+l.Name+" up", "interface %s is switched off", l.Name)
 	case !l.Carrier:
+		defer func(at int) { out[at].Passing = true }(len(out))
 		add(false, "check the cable to the designated port of the management switch, and that the switch has power", "interface %s has no link", l.Name)
 	}
 	own, ok := l.In(network)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -15,6 +16,9 @@ type Receipt struct {
 	Ticket string
 	Digest string // of the image that the ticket was for
 }
+
+// ErrUnreadable: there is a receipt, and it says nothing that counts.
+var ErrUnreadable = errors.New("cannot be read")
 
 const receiptMark = "rackreach-receipt:"
 
@@ -31,13 +35,13 @@ func FindReceipt(said string) (Receipt, error) {
 	all := receiptLine.FindAllStringSubmatch(said, -1)
 	if len(all) == 0 {
 		if strings.Contains(said, receiptMark) {
-			return Receipt{}, fmt.Errorf("it shows a receipt that cannot be read")
+			return Receipt{}, fmt.Errorf("it shows a receipt that %w", ErrUnreadable)
 		}
 		return Receipt{}, fmt.Errorf("it shows no receipt")
 	}
 	for _, m := range all[1:] {
 		if m[0] != all[0][0] {
-			return Receipt{}, fmt.Errorf("it shows %d receipts that differ", len(all))
+			return Receipt{}, fmt.Errorf("%w: it shows %d receipts that differ", ErrUnreadable, len(all))
 		}
 	}
 	m := all[0]

@@ -3,6 +3,7 @@ package platform
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,7 @@ var (
 )
 
 // exchange reads what a step says to a device over SSH.
-func (r *reader) exchange(n *yaml.Node, at, kind string) *rack.Exchange {
+func (r *reader) exchange(n *yaml.Node, at, kind string, s *rack.Step) *rack.Exchange {
 	x := &rack.Exchange{}
 	m := r.Mapping(n, "ssh of "+at, "files", "run", "expect", "confirm", "revertAfter")
 	if m == nil {
@@ -52,6 +53,10 @@ func (r *reader) exchange(n *yaml.Node, at, kind string) *rack.Exchange {
 		r.Say(n.Line, "run and expect only", "%s changes a device that it is to verify", at)
 	case kind == "verify" && !showsReceipt(x.Expect):
 		r.Say(n.Line, `expect: ["{{.Receipt}}"], and a command that shows where configure put it`, "%s does not ask for the receipt: a device of an earlier run would pass", at)
+	case kind == "verify" && slices.ContainsFunc(x.Run, func(c string) bool { return strings.Contains(c, "Receipt") }):
+		r.Say(n.Line, "a command that shows what is on the device", "%s has the device repeat a receipt that it is given", at)
+	case x.RevertAfter > 0 && s.Limit > 0 && x.RevertAfter >= s.Limit:
+		r.Say(m["revertAfter"].Line, "less than limit of the step", "%s has a limit of %s, and the device takes its configuration back after %s", at, s.Limit, x.RevertAfter)
 	case kind == "configure" && len(x.Expect) > 0:
 		r.Say(n.Line, "expect at the step that verifies", "%s expects something of a configuration that is not whole yet", at)
 	case (len(x.Confirm) > 0) != (x.RevertAfter > 0):
@@ -62,14 +67,10 @@ func (r *reader) exchange(n *yaml.Node, at, kind string) *rack.Exchange {
 	return x
 }
 
+// showsReceipt reports whether one of the texts is the receipt, whatever the rack file
+// says: a template with conditions might leave it out.
 func showsReceipt(texts []string) bool {
-	want := config.Sample().Receipt
-	for _, t := range texts {
-		if got, err := config.Render("expect", t, config.Sample()); err == nil && strings.Contains(got, want) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(t, "{{.Receipt}}") && strings.Count(t, "{{") == 1 })
 }
 
 // sent reads a file that is put on the device.
@@ -112,9 +113,15 @@ func (r *reader) sent(n *yaml.Node, at string) (f rack.ExchangeFile) {
 	}
 	f.Template = string(text)
 	if err := config.Check(f.Name, f.Template); err != nil {
-		r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "%s", strictyaml.Shown(err.Error()))
+		r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "template %s: %s", f.Name, why(err))
 	}
 	return f
+}
+
+// why is the last part of an error of a template, without the places before it.
+func why(err error) string {
+	text := err.Error()
+	return strictyaml.Shown(text[strings.LastIndex(text, ": ")+len(": "):])
 }
 
 func unplain(c rune) bool {
@@ -136,7 +143,7 @@ func (r *reader) templates(n *yaml.Node, what, fix string) (out []string) {
 			continue
 		}
 		if err := config.Check(what, s); err != nil {
-			r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "%s", strictyaml.Shown(err.Error()))
+			r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "%s: %s", what, why(err))
 		}
 		out = append(out, s)
 	}

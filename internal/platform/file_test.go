@@ -136,6 +136,20 @@ func TestProblemsOfFiles(t *testing.T) {
 		{server("{name: a, power: login, limit: 1m}"), "7", "step a of a server does not wait for management-open"},
 		{server("{name: a, boot-device: installer, limit: 1m}"), "7", "boots an installer that only switches have"},
 		{head + "like: sim-server\nsteps:\n  installation:\n    - {name: a, serve: image, limit: 1m, needs: [switches-ready]}\n    - {name: b, wait: reported:installed, limit: 1m}\n", "7", "step a of a server does not wait for data-open"},
+		// What a reader of the code found to pass once.
+		{head + "like: sim-tor\nsteps:\n  installation:\n    - {name: a, serve: image, limit: 1m}\n", "6", "x does not wait for the end of what its ticket is for"},
+		{install("{name: a, wait: fetched:image, limit: 1m}"), "8", "step a waits for a device that is writing, and does not say so"},
+		{install("{name: a, wait: dhcp:nos, limit: 1m}"), "8", "step a waits for a device that is writing, and does not say so"},
+		{step("{name: a, verify: {}, limit: 1m}"), "7", "verify of step a says nothing"},
+		{step("{name: a, configure: {}, limit: 1m}"), "7", "configure of step a says nothing"},
+		{step(`{name: a, verify: {ssh: {run: ["echo {{.Receipt}}"], expect: ["{{.Receipt}}"]}}, limit: 1m}`), "7", "step a has the device repeat a receipt that it is given"},
+		{step(`{name: a, verify: {ssh: {run: [x], expect: ["{{if .Syslog}}{{.Receipt}}{{end}}"]}}, limit: 1m}`), "7", "step a does not ask for the receipt"},
+		{step(`{name: a, configure: {ssh: {run: [x], confirm: [y], revertAfter: 2m}}, limit: 2m}`), "7", "step a has a limit of 2m0s, and the device takes its configuration back after 2m0s"},
+		{step(`{name: a, configure: {ssh: {run: [x], confirm: [y]}}, limit: 2m}`), "7", "step a has one of revertAfter and confirm"},
+		{step(`{name: a, configure: {ssh: {files: [{to: ../x, template: nope}], run: [x]}}, limit: 2m}`), "7", `"../x" is no path on a device`},
+		{step(`{name: a, configure: {ssh: {files: [{to: /x, template: ../nope}], run: [x]}}, limit: 2m}`), "7", `"../nope" is not the name of a template`},
+		{step(`{name: a, configure: {ssh: {files: [{to: /x, template: nope}], run: [x]}}, limit: 2m}`), "7", "template nope: "},
+		{step(`{name: a, configure: {ssh: {run: ["{{.Password}}"]}}, limit: 2m}`), "7", "can't evaluate field Password"},
 	} {
 		_, err := Load(folder(t, map[string]string{"x.yaml": tt.text}))
 		problems, ok := err.(strictyaml.Problems)

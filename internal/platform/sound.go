@@ -67,7 +67,7 @@ func (r *reader) at(s rack.Step) int {
 // order checks the steps one after the other.
 func (r *reader) order() {
 	d := &r.d
-	seen, ticket, stages := map[string]rack.Phase{}, "", map[rack.Phase]bool{}
+	seen, ticket, stages, ends := map[string]rack.Phase{}, "", map[rack.Phase]bool{}, false
 	for _, s := range d.Steps {
 		stages[s.Phase] = true
 		line := r.at(s)
@@ -97,6 +97,11 @@ func (r *reader) order() {
 		if s.Destructive && ticket == "" {
 			r.Say(line, "a step serve: image before it", "step %s writes without a ticket", s.Name)
 		}
+		waits := s.Phase == rack.Installation && ticket != "" && s.Action == rack.Wait
+		ends = ends || waits && s.Until == d.TicketEnds
+		if waits && (s.Until == rack.FetchedImage || s.Until == d.TicketEnds) && !s.Destructive {
+			r.Say(line, "destructive: true", "step %s waits for a device that is writing, and does not say so: it might be power-cycled", s.Name)
+		}
 		if s.Destructive && s.Action != rack.Wait {
 			r.Say(line, "destructive only at steps that wait for a device that may be writing", "step %s acts itself", s.Name)
 		}
@@ -109,6 +114,9 @@ func (r *reader) order() {
 		if !stages[p] {
 			r.Say(r.line("steps"), "steps of "+string(p), "%s has no step of %s", d.Name, p)
 		}
+	}
+	if ticket != "" && !ends {
+		r.Say(r.line("steps"), "a step wait: "+string(d.TicketEnds)+" after it, in installation", "%s does not wait for the end of what its ticket is for: a device that was not installed would be configured", d.Name)
 	}
 	if ticket == "" {
 		r.Say(r.line("steps"), "a step serve: image in installation", "%s never serves an image", d.Name)

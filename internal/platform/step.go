@@ -66,6 +66,7 @@ func (r *reader) step(n *yaml.Node, p rack.Phase) rack.Step {
 		}
 		r.lines[s.Name] = n.Line
 	}
+	s.Limit = r.duration(m["limit"], "limit of "+at)
 	r.kind(n, m, at, &s)
 	if x, ok := m["needs"]; ok {
 		for _, g := range r.List(x, "needs", "needs: [data-ready]", maxItems) {
@@ -77,7 +78,6 @@ func (r *reader) step(n *yaml.Node, p rack.Phase) rack.Step {
 			s.Unless = append(s.Unless, r.evidence(e, "evidence"))
 		}
 	}
-	s.Limit = r.duration(m["limit"], "limit of "+at)
 	s.Backoff = r.duration(m["backoff"], "backoff of "+at)
 	s.Retries = r.number(m["retries"], "retries of "+at, maxTries)
 	s.Weight = r.number(m["weight"], "weight of "+at, maxWeight)
@@ -114,8 +114,12 @@ func (r *reader) kind(n *yaml.Node, m map[string]*yaml.Node, at string, s *rack.
 	}
 	if (k == "configure" || k == "verify" || k == "boot-device") && m[k].Kind == yaml.MappingNode {
 		s.Action = map[string]rack.Action{"configure": rack.PushConfig, "verify": rack.VerifyDevice, "boot-device": rack.BootInstaller}[k]
-		if x := r.Mapping(m[k], k, "ssh"); x != nil && x["ssh"] != nil {
-			s.SSH = r.exchange(x["ssh"], at, k)
+		switch x := r.Mapping(m[k], k, "ssh"); {
+		case x == nil:
+		case x["ssh"] == nil:
+			r.Say(m[k].Line, k+": {ssh: {run: [a command]}}", "%s of %s says nothing", k, at)
+		default:
+			s.SSH = r.exchange(x["ssh"], at, k, s)
 		}
 		return
 	}

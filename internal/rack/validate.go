@@ -304,7 +304,7 @@ func badName(s string) string {
 func IsName(s string) bool { return badName(s) == "" && s != "external" && s != "rack" }
 
 // IsPortName reports whether s can be the name of a switch's port.
-func IsPortName(s string) bool { return plain(s, maxPortName, "-_./") }
+func IsPortName(s string) bool { return plain(s, maxPortName, "-_./") && s[0] != '-' }
 
 // plain reports whether s is 1 to limit ASCII letters, digits and characters of also.
 func plain(s string, limit int, also string) bool {

@@ -99,12 +99,10 @@ func (f *fabric) find(to netip.AddrPort) (*end, netip.AddrPort, <-chan struct{})
 	switch to.Port() {
 	case portAPI:
 		return e, f.services[e], f.changed
-	case portShell:
-		return e, f.shells[e], f.changed
 	case portIPMI:
 		return e, f.bmcs[e], f.changed
 	}
-	return e, netip.AddrPort{}, f.changed
+	return e, f.shells[e], f.changed // SSH, at whichever port the rack file says
 }
 
 // connect opens a real connection on behalf of an end, or to it.

@@ -19,9 +19,6 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// portShell is where a running system is logged in to (RFC 4253 section 4.1).
-const portShell = 22
-
 // homeVLAN is where systems are managed.
 const homeVLAN = 1
 
@@ -37,6 +34,7 @@ const (
 //	cat PATH                        shows a file
 //	apply-config PATH               puts the configuration in a file in force
 //	apply-config PATH SECONDS       the same, and takes it back unless confirmed in time
+//	show-config                     shows the configuration that is in force
 //	confirm-config                  confirms it
 //	boot-installer                  reboots into ONIE, for one boot
 //	sh -c '…' NAME TEMP PATH N MODE takes in a file of N bytes from its standard input
@@ -186,6 +184,9 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 		return h.take(m[1], m[2])
 	}
 	switch command {
+	case "show-config":
+		_, err := c.Write(h.host.readDisk().config)
+		return err
 	case "confirm-config":
 		if !h.confirmed() {
 			return errors.New("nothing waits to be confirmed")

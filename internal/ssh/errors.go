@@ -12,6 +12,9 @@ var (
 	// ErrSilent: there was no connection, or it ended before a login was tried.
 	// Nothing was done.
 	ErrSilent = errors.New("no answer")
+	// ErrSlow: it took the connection, and there was no login in time. Nothing was done,
+	// but something answers.
+	ErrSlow = errors.New("login took too long")
 	// ErrLogin: the device refused us, or speaks nothing that is safe. Nothing was
 	// done; trying again may lock the account.
 	ErrLogin = errors.New("login refused")
@@ -58,10 +61,14 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
+// Final reports whether nobody may try again before a person has looked: another attempt
+// may lock the account, or tell a secret to a stranger.
+func (e *Error) Final() bool { return e.Kind == ErrLogin || e.Kind == ErrHostKey }
+
 // Retry reports whether the same exchange may go better a little later, without
-// anybody doing anything: after ErrSilent, ErrRecord and ErrLost. After ErrLost
+// anybody doing anything: after ErrSilent, ErrSlow, ErrRecord and ErrLost. After ErrLost
 // commands may run a second time: only who wrote them knows whether they may, and
 // whether a command that failed (ErrFailed) is worth another attempt.
 func (e *Error) Retry() bool {
-	return e.Kind == ErrSilent || e.Kind == ErrRecord || e.Kind == ErrLost
+	return e.Kind == ErrSilent || e.Kind == ErrSlow || e.Kind == ErrRecord || e.Kind == ErrLost
 }

@@ -66,7 +66,7 @@ func TestNeverAnswers(t *testing.T) {
 	hang := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 	short := func(o *Options) { o.Login = 50 * time.Millisecond }
 	_, err := newClient(t, short).Do(t.Context(), serve(t, hang), Exchange{})
-	wantError(t, err, ErrSilent, "did not let us in in time")
+	wantError(t, err, ErrSlow, "did not let us in in time")
 
 	hold := make(chan struct{})
 	defer close(hold)
@@ -74,7 +74,7 @@ func TestNeverAnswers(t *testing.T) {
 		d.config.PasswordCallback = func(xssh.ConnMetadata, []byte) (*xssh.Permissions, error) { <-hold; return nil, nil }
 	})
 	_, err = newClient(t, func(o *Options) { o.Login = time.Second }).Do(t.Context(), d.target, Exchange{})
-	wantError(t, err, ErrSilent, "did not let us in in time")
+	wantError(t, err, ErrSlow, "did not let us in in time")
 }
 
 func TestCommandThatDoesNotEnd(t *testing.T) {

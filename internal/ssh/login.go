@@ -212,6 +212,7 @@ func (k *talk) refused(ctx, limited context.Context, cause error) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return k.canceled(ctx)
 	case limited.Err() != nil:
+		e.Kind = ErrSlow
 		e.Answer = "it took the connection, but did not let us in in time"
 		e.Next = "wait until it is up; check its load, and that it need not ask a name server for our name"
 	case errors.As(cause, &common):
