@@ -32,35 +32,52 @@ func loop(t *testing.T, file string, block int) (device string) {
 	return device
 }
 
-// A block device is installed on directly; others' tools find its table whole.
+// A block device is installed on directly; others' tools find its table whole. One of
+// other blocks takes an image without a table, and refuses one whose table counts in
+// blocks of 512 bytes.
 func TestLoopInstall(t *testing.T) {
-	for _, block := range []int{512, 4096} {
-		t.Run(fmt.Sprint(block), func(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		block int
+		table bool
+	}{{"512", 512, true}, {"4096", 4096, false}, {"table of other blocks", 4096, true}} {
+		t.Run(tt.name, func(t *testing.T) {
 			file := blank(t, diskSize)
-			device := loop(t, file, block)
-			a := newAgent(t, image(1))
-			a.job.Install.Grow = block == 512 // the image's table is for blocks of 512 bytes
+			device := loop(t, file, tt.block)
+			raw := image(1)
+			if !tt.table {
+				clear(raw[:1<<20])
+			}
+			a := newAgent(t, raw)
+			a.job.Install.Grow = tt.table
 			o := a.options(device)
 			o.Disks = func() ([]job.Disk, error) { return []job.Disk{{Path: device, Size: diskSize, Serial: "DISK-1"}}, nil }
-			if out, err := Run(t.Context(), o); err != nil || out.State != job.Installed {
+			out, err := Run(t.Context(), o)
+			c, all := on(t, file)
+			if tt.block != 512 && tt.table {
+				if err != nil || out.State != job.Failed || !strings.Contains(out.Message, "other blocks") || len(bytes.Trim(all, "\x00")) > 0 {
+					t.Errorf("%+v, %v; the disk holds %q", out, err, c.Holds())
+				}
+				return
+			}
+			if err != nil || out.State != job.Installed {
 				t.Fatalf("%+v, %v", out, err)
 			}
-			c, all := on(t, file)
 			if c.Receipt == nil || c.Receipt.State != Installed || !bytes.Equal(all[1<<20:rawSize], a.raw[1<<20:]) {
 				t.Errorf("%+v", c)
 			}
 			if out, err := Run(t.Context(), o); err != nil || !out.Kept {
 				t.Errorf("again: %+v, %v", out, err)
 			}
-			if block != 512 {
+			if !tt.table {
 				return
 			}
-			out, err := exec.Command("sgdisk", "--verify", file).CombinedOutput()
-			if err != nil || !strings.Contains(string(out), "No problems found") {
-				t.Errorf("sgdisk: %v: %s", err, out)
+			said, err := exec.Command("sgdisk", "--verify", file).CombinedOutput()
+			if err != nil || !strings.Contains(string(said), "No problems found") {
+				t.Errorf("sgdisk: %v: %s", err, said)
 			}
-			if out, err = exec.Command("sfdisk", "--verify", file).CombinedOutput(); err != nil {
-				t.Errorf("sfdisk: %v: %s", err, out)
+			if said, err = exec.Command("sfdisk", "--verify", file).CombinedOutput(); err != nil {
+				t.Errorf("sfdisk: %v: %s", err, said)
 			}
 		})
 	}
