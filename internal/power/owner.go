@@ -242,10 +242,12 @@ func (o *owner) open(ctx context.Context, t Target) error {
 	if err := o.c.slot(ctx); err != nil {
 		return err
 	}
-	s, err := o.dial(ctx, t)
-	if err == nil {
-		if err = s.do(ctx, func(ctx context.Context, s *session) error { return s.login(ctx) }); err != nil {
-			s.hangUp()
+	s, err := o.login(ctx, t)
+	// Sessions that a killed agent left behind are forgotten after a minute (§6.12.15).
+	for full(err) && pause(ctx, o.c.o.Poll) == nil {
+		taken := err
+		if s, err = o.login(ctx, t); err != nil && ctx.Err() != nil {
+			err = taken
 		}
 	}
 	if err != nil {
@@ -254,6 +256,24 @@ func (o *owner) open(ctx context.Context, t Target) error {
 	}
 	o.s, o.user, o.pass, o.suite = s, t.User, t.Password, s.suite
 	return nil
+}
+
+func (o *owner) login(ctx context.Context, t Target) (*session, error) {
+	s, err := o.dial(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.do(ctx, func(ctx context.Context, s *session) error { return s.login(ctx) }); err != nil {
+		s.hangUp()
+		return nil, err
+	}
+	return s, nil
+}
+
+// full reports whether a BMC has no room for a session.
+func full(err error) bool {
+	var no *loginRefusal
+	return errors.As(err, &no) && no.busy()
 }
 
 // drop closes the session, if there is one.

@@ -70,6 +70,33 @@ func TestSessionIsKeptAndClosedWhenIdle(t *testing.T) {
 	})
 }
 
+// A BMC whose sessions are all taken, by an agent that was killed again and again, is
+// asked until it has forgotten one, as long as the call may take.
+func TestSessionsThatAreLeftBehind(t *testing.T) {
+	inMemory(t, func(t *testing.T, f *fakeBMC, m *memory, c *Client) {
+		var left []*Client
+		for range 4 {
+			other, err := New(Options{Dial: m.dial, Idle: time.Hour})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(other.Close)
+			if _, err := other.PowerState(t.Context(), f.target); err != nil {
+				t.Fatal(err)
+			}
+			left = append(left, other)
+		}
+		began := time.Now()
+		if _, err := c.PowerState(t.Context(), f.target); !errors.Is(err, ErrBusy) || time.Since(began) < callLimit-DefaultPoll {
+			t.Errorf("a full BMC: %v after %s", err, time.Since(began))
+		}
+		time.AfterFunc(callLimit/2, left[0].Close)
+		if _, err := c.PowerState(t.Context(), f.target); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Changes of one BMC keep their distance; questions do not wait for them.
 func TestGapBetweenChanges(t *testing.T) {
 	inMemory(t, func(t *testing.T, f *fakeBMC, _ *memory, c *Client) {
