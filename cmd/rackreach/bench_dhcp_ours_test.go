@@ -161,7 +161,7 @@ func readTrace(text string) (acks, early, syncs int) {
 		case !ended:
 			began[thread] = at
 		case strings.HasSuffix(strings.TrimSpace(line), "= 0"):
-			if b, ok := began[thread]; ok {
+			if b, ok := began[thread]; ok && strings.Contains(line, "resumed>") {
 				synced = max(synced, b)
 			} else {
 				synced = at
