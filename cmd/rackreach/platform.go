@@ -144,14 +144,7 @@ func newPlatformShow(env func(string) (string, bool)) *cobra.Command {
   rackreach platform show acme-os --platforms platforms`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			if err := checkTable(output); err != nil {
-				return err
-			}
-			set, err := platformsOf(env)
-			if err != nil {
-				return err
-			}
-			d, err := knownPlatform(set, given[0])
+			_, d, err := onePlatform(env, output, given[0])
 			if err != nil {
 				return err
 			}
@@ -180,12 +173,20 @@ func completePlatforms(env func(string) (string, bool)) cobra.CompletionFunc {
 	}
 }
 
-func knownPlatform(set *platform.Set, name string) (*platform.Definition, error) {
+// onePlatform is the platform that a command is about, among all that are known here.
+func onePlatform(env func(string) (string, bool), output, name string) (*platform.Set, *platform.Definition, error) {
+	if err := checkTable(output); err != nil {
+		return nil, nil, err
+	}
+	set, err := platformsOf(env)
+	if err != nil {
+		return nil, nil, err
+	}
 	d, ok := set.Definition(name)
 	if !ok {
-		return nil, badInput(fmt.Errorf("there is no platform %q: write one of %s", name, platform.Names(set.Platforms())))
+		return nil, nil, badInput(fmt.Errorf("there is no platform %q: write one of %s", name, platform.Names(set.Platforms())))
 	}
-	return d, nil
+	return set, d, nil
 }
 
 func checkTable(output string) error {
@@ -302,14 +303,7 @@ what the steps expect of it: only a run on the product does.`,
   rackreach platform test acme-os --platforms platforms`,
 		Args: args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			if err := checkTable(output); err != nil {
-				return err
-			}
-			set, err := platformsOf(env)
-			if err != nil {
-				return err
-			}
-			d, err := knownPlatform(set, given[0])
+			set, d, err := onePlatform(env, output, given[0])
 			if err != nil {
 				return err
 			}

@@ -20,7 +20,7 @@ devices:
     platform: acme
     address: 192.168.100.1
     bmc: {protocol: ipmi, address: 192.168.100.100, credentials: "file:/etc/rackreach/bmc"}
-    access: {credentials: "age:/etc/rackreach/mgmt.age", key: "file:/root/.ssh/id_ed25519", port: 2222}
+    access: {credentials: "age:/etc/rackreach/mgmt.age", key: "file:/etc/rackreach/switches.key", port: 2222}
 `
 
 func TestAccess(t *testing.T) {
@@ -33,7 +33,7 @@ func TestAccess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := rack.Access{Credentials: "age:/etc/rackreach/mgmt.age", Key: "file:/root/.ssh/id_ed25519", Port: 2222}
+	want := rack.Access{Credentials: "age:/etc/rackreach/mgmt.age", Key: "file:/etc/rackreach/switches.key", Port: 2222}
 	if d, _ := r.Device("mgmt-1"); d.Access == nil || *d.Access != want {
 		t.Errorf("%+v", d.Access)
 	}
@@ -42,7 +42,7 @@ func TestAccess(t *testing.T) {
 		{`port: 2222`, `port: ssh`, `r.yaml:13: port is not a whole number`},
 		{`"age:/etc/rackreach/mgmt.age"`, `"admin:hunter2"`, "r.yaml:13: access.credentials is not a reference"},
 		{`"age:/etc/rackreach/mgmt.age"`, `"age:mgmt.age"`, "r.yaml:13: access.credentials is not a reference"},
-		{`"file:/root/.ssh/id_ed25519"`, `"file:/root/../etc/x"`, "r.yaml:13: access.key is not a reference"},
+		{`"file:/etc/rackreach/switches.key"`, `"file:/etc/../etc/x"`, "r.yaml:13: access.key is not a reference"},
 		{`credentials: "age:/etc/rackreach/mgmt.age", `, ``, "r.yaml:13: access.credentials is missing"},
 		{"    access: {", "    install: {", "r.yaml:13: unknown key"},
 		{"platform: acme", "platform: quiet", "r.yaml:13: platform quiet does not log in to the device"},
