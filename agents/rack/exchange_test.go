@@ -205,12 +205,23 @@ func TestVerifyTakesNoReceiptForAName(t *testing.T) {
 // A configuration that is not confirmed in time has failed, and nothing is tried anew
 // before the device has its old one again.
 func TestUnconfirmed(t *testing.T) {
-	c := &console{password: "secret", answer: func(command string) (string, bool) { return "", command == "load" }}
-	push := &rack.Exchange{Run: []string{"load"}, Confirm: []string{"keep"}, RevertAfter: 300 * time.Millisecond}
+	reverted := make(chan struct{})
+	push := &rack.Exchange{Run: []string{"load"}, Confirm: []string{"keep"}, RevertAfter: 600 * time.Millisecond}
+	c := &console{password: "secret", answer: func(command string) (string, bool) {
+		if command == "load" { // the device's own time is shorter here, so that it has passed in any case
+			time.AfterFunc(push.RevertAfter/3, func() { close(reverted) })
+		}
+		return "", command == "load"
+	}}
 	s, d, l := shelled(t, c, push)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := s.configure(ctx, d, l, push)
+	select {
+	case <-reverted:
+	default:
+		t.Error("it is tried anew while the configuration that nobody confirmed is in force")
+	}
 	if !errors.Is(err, ssh.ErrFailed) || ctx.Err() != nil || !slices.Contains(c.said, "keep") {
 		t.Errorf("%v; it was told %q", err, c.said)
 	}
