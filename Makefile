@@ -97,7 +97,7 @@ lab-installer: ## machines in QEMU are installed and boot what was written; bloc
 # LAB_KERNEL, the folder where that is unpacked.
 .PHONY: lab-switch
 lab-switch: ## a management switch in QEMU keeps VLANs apart as its platform says, and takes a bad one back (2 minutes)
-	$(GO) test -tags lab -count=1 -v -run TestSwitchVLANs -timeout 5m ./lab
+	$(GO) test -tags lab -count=1 -v -run TestSwitchVLANs -timeout 10m ./lab
 
 .PHONY: fleet-faults
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)

@@ -80,7 +80,10 @@ type onSwitch struct {
 	args []string
 }
 
-func newOnSwitch(t *testing.T, agentPort string) *onSwitch {
+// newOnSwitch makes one. agentPort is what the rack file says that the agent is plugged
+// into. ownCable: the BMC of the switch has a port of its own, which is cabled to rr1 of the
+// agent's machine; else it shares the cable of rr0.
+func newOnSwitch(t *testing.T, agentPort string, ownCable bool) *onSwitch {
 	t.Helper()
 	nstest.Needs(t, "sshd", "openssh-server")
 	nstest.Needs(t, "bridge", "iproute2")
@@ -90,14 +93,17 @@ func newOnSwitch(t *testing.T, agentPort string) *onSwitch {
 	}
 	dir := t.TempDir()
 	s := &onSwitch{onWire: &onWire{t: t, binary: binary, file: filepath.Join(dir, "switch.yaml"), agent: nstest.New(t), devices: nstest.New(t)}, dir: t.TempDir()}
-	key := filepath.Join(dir, "key")
+	key, cables := filepath.Join(dir, "key"), "interface: rr0"
+	if ownCable {
+		cables += ", bmcCable: rr1"
+	}
 	for _, k := range []string{key, filepath.Join(s.dir, "host")} {
 		if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", k).CombinedOutput(); err != nil {
 			t.Fatalf("make a key: %v: %s", err, out)
 		}
 	}
 	for name, text := range map[string]string{
-		s.file: strings.NewReplacer("AGENT", agentPort, "KEY", key).Replace(switchRack), filepath.Join(dir, "switch.csv"): "slot,mac,serial\nmgmt-1," + wireServerMAC + ",\n",
+		s.file: strings.NewReplacer("AGENT", agentPort, "KEY", key, "interface: rr0", cables).Replace(switchRack), filepath.Join(dir, "switch.csv"): "slot,mac,serial\nmgmt-1," + wireServerMAC + ",\n",
 		filepath.Join(dir, "nos"): strings.Repeat("a network operating system\n", 4000), filepath.Join(dir, "platforms", "bench.yaml"): benchSwitch(t),
 		filepath.Join(s.dir, "sshd.conf"): "HostKey " + s.dir + "/host\nAuthorizedKeysFile " + key + ".pub\nListenAddress 0.0.0.0\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n" +
 			"KbdInteractiveAuthentication no\nUsePAM no\nStrictModes no\nPidFile none\nUseDNS no\n",
@@ -122,19 +128,27 @@ func newOnSwitch(t *testing.T, agentPort string) *onSwitch {
 		}
 	}
 	s.args = []string{"apply", s.file, "--platforms", dir + "/platforms", "--bundle", dir + "/images", "--allow-unsigned", "--hear", "1s", "--json"}
-	s.cable()
+	s.cable(ownCable)
 	return s
 }
 
 // cable makes the network around the switch, which answers at its address on the port
 // that the agent is plugged into, as DHCP gave it.
-func (s *onSwitch) cable() {
+func (s *onSwitch) cable(ownCable bool) {
 	t := s.t
 	hub, own, bmc, tor := nstest.New(t), nstest.New(t), nstest.New(t), nstest.New(t)
 	s.agent.Cable("rr0", hub, "rr1")
 	s.devices.Cable("rr0", hub, "rr2")
-	own.Cable("rr0", hub, "rr3") // the switch's own BMC shares the agent's cable
-	hub.Bridge("rrhub", "rr1", "rr2", "rr3")
+	shared := []string{"rr1", "rr2"}
+	if ownCable {
+		s.agent.Cable("rr1", own, "rr0")
+		s.agent.Address("rr1", "192.168.104.253/32")
+		s.agent.Run("ip", "route", "add", "192.168.104.100", "dev", "rr1")
+	} else {
+		own.Cable("rr0", hub, "rr3")
+		shared = append(shared, "rr3")
+	}
+	hub.Bridge("rrhub", shared...)
 	bmc.Cable("rr0", s.devices, "rr2")
 	for _, port := range []string{"rr3", "rr4", "rr5"} {
 		tor.Cable(port, s.devices, port)
@@ -197,7 +211,7 @@ func (s *onSwitch) reaches(address string) (ok bool) {
 // bridge without the agent losing it; what is behind becomes reachable by that, and not
 // before; of two cables to one switch one forwards, and nothing goes round.
 func TestSwitchInNamespaces(t *testing.T) {
-	s := newOnSwitch(t, "rr0")
+	s := newOnSwitch(t, "rr0", false)
 	run := s.talk(s.args...)
 	if s.reaches("192.168.104.101") {
 		t.Error("the BMC behind the switch is reached before there is a switch")
@@ -236,7 +250,7 @@ func TestSwitchInNamespaces(t *testing.T) {
 // TestSwitchTakesBack: a configuration that cuts us off is taken back by the switch
 // itself, and the rack halts, with the step named and the switch reachable.
 func TestSwitchTakesBack(t *testing.T) {
-	s := newOnSwitch(t, "rr6") // where nobody is plugged in
+	s := newOnSwitch(t, "rr6", true) // where nobody is plugged in
 	run := s.talk(s.args...)
 	s.installed(run)
 	run.within(30*time.Second+nsSoon, `"step-failed"`, `"push"`, "did not answer with its new configuration, and has put its old one back by itself")

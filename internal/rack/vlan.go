@@ -119,15 +119,17 @@ func (c *checker) vlans() {
 			say("", "untagged: [agent, bmc, management, uplink, server]", "VLAN %s reaches no ports", shown(v.Name))
 		}
 		seen := map[PortRole]bool{}
-		for field, roles := range map[string][]PortRole{"untagged": v.Untagged, "tagged": v.Tagged} {
-			for _, p := range roles {
-				if !slices.Contains(PortRoles(), p) {
-					say(field, "some of "+joined(PortRoles()), "%s is not what a port is for", shown(string(p)))
-				} else if seen[p] {
-					say(field, "it once", "VLAN %s has %s twice", shown(v.Name), p)
-				}
-				seen[p] = true
+		for n, p := range slices.Concat(v.Untagged, v.Tagged) {
+			field := "untagged"
+			if n >= len(v.Untagged) {
+				field = "tagged"
 			}
+			if !slices.Contains(PortRoles(), p) {
+				say(field, "some of "+joined(PortRoles()), "%s is not what a port is for", shown(string(p)))
+			} else if seen[p] {
+				say(field, "it once", "VLAN %s has %s twice", shown(v.Name), p)
+			}
+			seen[p] = true
 		}
 		for _, p := range v.Untagged {
 			if other, twice := untagged[p]; twice && other != v.Name {
