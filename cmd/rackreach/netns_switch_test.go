@@ -4,6 +4,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -245,6 +247,30 @@ func TestSwitchInNamespaces(t *testing.T) {
 		t.Errorf("this machine is called %s, %v", name, err)
 	}
 	run.kill()
+	s.keepsSecrets(run)
+}
+
+// keepsSecrets holds that neither what was said nor what is kept has a login in it.
+func (s *onSwitch) keepsSecrets(run *talking) {
+	s.t.Helper()
+	if strings.Contains(run.said.String(), ":secret") {
+		s.t.Errorf("it said a secret:\n%s", run.said.String())
+	}
+	state, files := filepath.Join(filepath.Dir(s.file), "state"), 0
+	err := filepath.WalkDir(state, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		files++
+		b, err := os.ReadFile(path)
+		if bytes.Contains(b, []byte(":secret")) || bytes.Contains(b, []byte("PRIVATE KEY")) {
+			s.t.Errorf("there is a secret in %s", path)
+		}
+		return err
+	})
+	if err != nil || files < 3 {
+		s.t.Errorf("%d files in the state directory: %v", files, err)
+	}
 }
 
 // TestSwitchTakesBack: a configuration that cuts us off is taken back by the switch
@@ -270,6 +296,7 @@ func TestSwitchTakesBack(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(s.dir, "etc", "rackreach", "switch")); err == nil {
 		t.Error("it would start with what it took back")
 	}
+	s.keepsSecrets(run)
 	if out, _ := s.try("why", "mgmt-1"); !strings.Contains(out, "failed at step push") {
 		t.Errorf("why says\n%s", out)
 	}

@@ -51,7 +51,11 @@ seen "it cannot be confirmed any more" not sh /etc/rackreach/switch.new confirm
 
 cp /good /etc/rackreach/switch.new
 seen "the right one can be given" sh /etc/rackreach/switch.new apply 20
+sleep 1000 &
+echo $! >/run/rackreach-dhcp.pid
 seen "and confirmed" sh /etc/rackreach/switch.new confirm
+sleep 1
+seen "the DHCP client is ended" not kill -0 $!
 sleep 22
 seen "everything is in force" shows "everything is in force"
 seen "the agent reaches switch, BMC, ToR switches" eval "reaches agent 192.168.107.1 && reaches agent 192.168.107.101 && reaches agent 192.168.107.2 && reaches agent 192.168.107.3"

@@ -225,6 +225,7 @@ confirm() {
 
 # settings are what may be wrong without cutting anybody off.
 settings() {
+	umask 022
 	for n in $(each name); do echo "$n" >/etc/hostname; echo "$n" >/proc/sys/kernel/hostname; done
 	if [ -n "$(each dns)" ]; then
 		{
