@@ -38,6 +38,7 @@ type Agent struct {
 	run      *rack.Run
 	facts    facts
 	words    words
+	notes    notes
 	pool     *pool
 	stopPool context.CancelFunc
 
@@ -103,7 +104,7 @@ func NewAgent(o Options) *Agent {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Agent{o: o, run: o.newRun(), facts: facts{}, words: words{}, waiting: map[uint64]*actor.PID{},
+	return &Agent{o: o, run: o.newRun(), facts: facts{}, words: words{}, notes: newNotes(), waiting: map[uint64]*actor.PID{},
 		opening: map[rack.Port]bool{}, listening: map[rack.Port]string{}, inFlight: &atomic.Int64{}, dropped: &atomic.Uint64{}}
 }
 
@@ -132,6 +133,8 @@ func (a *Agent) Receive(c actor.Context) {
 		a.observe(m.message)
 	case *Report:
 		a.report(c, m)
+	case *Note:
+		a.note(m)
 	case *Order:
 		a.ordered(c, m)
 	case *released:
@@ -187,6 +190,7 @@ func (a *Agent) start(c actor.Context) {
 		a.run.Apply(e)
 		a.facts.recall(e)
 		a.words.apply(e)
+		a.notes.recall(e)
 		a.o.Announce(e)
 	})
 	if err != nil {
@@ -304,6 +308,7 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 	a.run.Apply(e)
 	a.facts.apply(e)
 	a.words.apply(e)
+	a.notes.apply(e)
 	a.head = e.Seq
 	own := !ofDevice(e.Kind)
 	if own {

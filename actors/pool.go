@@ -31,6 +31,16 @@ func final(err error) bool {
 	return errors.Is(err, ErrInUse) || errors.As(err, &f) && f.Final()
 }
 
+// recovery names what another attempt makes up for: an error may say so by a method
+// Recovery.
+func recovery(err error) rack.Recovery {
+	var r interface{ Recovery() rack.Recovery }
+	if errors.As(err, &r) {
+		return r.Recovery()
+	}
+	return ""
+}
+
 // Executor carries out actions against devices. Do returns when the action is
 // done and read back, or with an error for people; it ends soon after its
 // context does. It is called from many goroutines, for one device at a time.

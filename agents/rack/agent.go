@@ -162,7 +162,7 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
 	}
 	a.boot = services
-	o.Power.Dial, o.Power.Recovered = o.Dial, a.metrics.recovered
+	o.Power.Dial, o.Power.Recovered = o.Dial, a.recovered
 	bmcs, err := power.New(o.Power)
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to BMCs: %w", err)
@@ -371,6 +371,19 @@ func (a *Agent) fetched(t boot.Ticket, what rack.Evidence) {
 // publish puts an observation of a known device on the event stream.
 func (a *Agent) publish(o rack.Observation) {
 	a.system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
+}
+
+// note hands something to the journal that nothing is decided by.
+func (a *Agent) note(n *actors.Note) { a.system.Root.Send(a.pid, n) }
+
+// recovered takes in what a BMC made necessary. That it forgot a session is usual, and
+// counted only: the others come of commands, whose number is bounded.
+func (a *Agent) recovered(t power.Target, r rack.Recovery) {
+	if r == rack.SessionRenewed {
+		a.metrics.recovery.WithLabelValues(a.o.Rack.Name, t.Device, string(r)).Inc()
+		return
+	}
+	a.note(&actors.Note{Kind: rack.RecoveryMade, Device: t.Device, Detail: rack.Detail{Recovery: r}})
 }
 
 // baseFor is where a device reaches the boot services; empty: where all do.

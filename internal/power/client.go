@@ -13,6 +13,8 @@ import (
 
 	"github.com/bougou/go-ipmi/pkg/command/app"
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // Dial opens the wire to a BMC: network is "udp", address "host:port" as the
@@ -94,7 +96,7 @@ type Options struct {
 	MaxSessions int           // at once; the least used one makes room
 	// Recovered is told what a BMC made necessary. It is called by goroutines of
 	// the callers, must not block, and may be nil.
-	Recovered func(Target, Recovery)
+	Recovered func(Target, rack.Recovery)
 }
 
 // Client talks to BMCs. See the package comment.
@@ -135,7 +137,7 @@ func New(o Options) (*Client, error) {
 		o.MaxSessions = DefaultMaxSessions
 	}
 	if o.Recovered == nil {
-		o.Recovered = func(Target, Recovery) {}
+		o.Recovered = func(Target, rack.Recovery) {}
 	}
 	c := &Client{o: o, slots: make(chan struct{}, o.MaxSessions), owners: map[netip.AddrPort]*owner{}}
 	c.ctx, c.stop = context.WithCancel(context.Background())
