@@ -28,6 +28,7 @@ type executor struct {
 	device      *deviceapi.Client
 	shell       *shell
 	publish     func(rack.Observation)
+	note        func(*actors.Note)
 
 	mu      sync.Mutex
 	run     string            // id of the run
@@ -89,6 +90,7 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 		if info, err = x.power.Login(ctx, target); err == nil {
 			// Its GUID tells later whose firmware asks for an address.
 			x.publish(bmcSeen(target, info.GUID))
+			x.note(bmcFound(target, info))
 		}
 	case rack.BootPXE:
 		err = x.power.BootPXE(ctx, target)

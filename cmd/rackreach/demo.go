@@ -33,6 +33,7 @@ const (
 	scanEvery      = 30 * time.Second
 	scanFloor      = 250 * time.Millisecond
 	pollFloor      = 20 * time.Millisecond
+	settleFloor    = 2 * time.Second
 )
 
 // demo is one simulated run, as the flags ask for it.

@@ -166,6 +166,7 @@ type Info struct {
 	PowerOn        bool
 	ManufacturerID uint32 // IANA enterprise number
 	ProductID      uint16
+	Firmware       string // its revision, "2.15"
 }
 
 // Probe asks whether a BMC is there. It returns its GUID as 32 lower hex digits
@@ -206,7 +207,7 @@ func (c *Client) Login(ctx context.Context, t Target) (Info, error) {
 		if err != nil {
 			return err
 		}
-		out = Info{GUID: guid, PowerOn: on, ManufacturerID: id.maker, ProductID: id.product}
+		out = Info{GUID: guid, PowerOn: on, ManufacturerID: id.maker, ProductID: id.product, Firmware: id.firmware}
 		return nil
 	})
 	return out, err
@@ -255,8 +256,9 @@ func (s *session) powerOn(ctx context.Context) (on bool, err error) {
 
 // identity is which product a BMC is.
 type identity struct {
-	maker   uint32 // IANA enterprise number
-	product uint16
+	maker    uint32 // IANA enterprise number
+	product  uint16
+	firmware string
 }
 
 // device reads which product the BMC is (§20.1), once in the life of its owner.
@@ -268,7 +270,7 @@ func (s *session) device(ctx context.Context) (identity, error) {
 	err := s.ask(ctx, types.CommandGetDeviceID, func() error {
 		r, err := s.c.GetDeviceID(ctx)
 		if err == nil {
-			is = identity{r.ManufacturerID, r.ProductID}
+			is = identity{r.ManufacturerID, r.ProductID, r.FirmwareVersionStr()}
 		}
 		return err
 	})

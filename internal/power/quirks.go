@@ -17,6 +17,23 @@ const (
 	makerOpenIPMI    = 4753  // 0x1291, of ipmi_sim as it is configured usually
 )
 
+// Maker is the name of a maker, for people; "" for one that is not known here.
+func (i Info) Maker() string {
+	switch i.ManufacturerID {
+	case makerDell:
+		return "Dell"
+	case makerHP, makerHPE:
+		return "HPE"
+	case makerFujitsu:
+		return "Fujitsu"
+	case makerSupermicro, makerSupermicro2:
+		return "Supermicro"
+	case makerOpenIPMI:
+		return "OpenIPMI"
+	}
+	return ""
+}
+
 // Quirk is what one kind of BMC does unlike the standard: a row of the table.
 type Quirk struct {
 	Makers    []uint32
