@@ -39,6 +39,7 @@ type Agent struct {
 	facts    facts
 	words    words
 	notes    notes
+	lights   *lights
 	pool     *pool
 	stopPool context.CancelFunc
 
@@ -104,7 +105,7 @@ func NewAgent(o Options) *Agent {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Agent{o: o, run: o.newRun(), facts: facts{}, words: words{}, notes: newNotes(), waiting: map[uint64]*actor.PID{},
+	return &Agent{o: o, run: o.newRun(), facts: facts{}, words: words{}, notes: newNotes(), lights: newLights(o.Lamp), waiting: map[uint64]*actor.PID{},
 		opening: map[rack.Port]bool{}, listening: map[rack.Port]string{}, inFlight: &atomic.Int64{}, dropped: &atomic.Uint64{}}
 }
 
@@ -164,6 +165,7 @@ func (a *Agent) Receive(c actor.Context) {
 	case *actor.Stopped:
 		a.stopPool()
 		a.pool.wg.Wait()
+		a.lights.end()
 	}
 }
 
@@ -191,6 +193,7 @@ func (a *Agent) start(c actor.Context) {
 		a.facts.recall(e)
 		a.words.apply(e)
 		a.notes.recall(e)
+		a.lights.recall(e)
 		a.o.Announce(e)
 	})
 	if err != nil {
@@ -209,6 +212,7 @@ func (a *Agent) start(c actor.Context) {
 	if ended && !a.o.Stay {
 		return
 	}
+	a.rekindle()
 	if _, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &dhcpActor{open: a.o.DHCP} }), dhcpName); err != nil {
 		a.end(fmt.Errorf("spawn the DHCPActor: %w", err))
 		return
@@ -323,6 +327,7 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 		c.Send(to, Reported{})
 	}
 	a.o.Announce(e)
+	a.light(e)
 	switch e.Kind {
 	case rack.Observed:
 		a.drained(false)

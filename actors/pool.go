@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -124,6 +125,25 @@ func (p *pool) do(ctx context.Context, job Job) (err error) {
 		return fmt.Errorf("no answer to %s within %s", job.Step.Action, job.Step.Limit)
 	}
 	return err
+}
+
+// aside runs work that no step waits for, and that a rack which drains may still do. A
+// panic of an adapter is its error.
+func (p *pool) aside(ctx context.Context, limit time.Duration, work func(context.Context) error) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() {
+		<-p.slots
+		if r := recover(); r != nil {
+			err = fmt.Errorf("it crashed: %.200v", r)
+		}
+	}()
+	return work(ctx)
 }
 
 func (p *pool) refuses(job Job) bool {

@@ -280,7 +280,7 @@ func (a *Agent) build() *actors.Agent {
 	return actors.NewAgent(actors.Options{
 		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: a.images(), PlanHash: a.o.Plan.Hash, Bundle: a.o.Bundle, SignedBy: a.o.SignedBy, RunID: a.o.RunID,
 		Only: a.o.Only, Salvaged: a.o.Salvaged, Stay: a.o.Stay, At: a.o.At,
-		Executor: a.exec, Scanner: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
+		Executor: a.exec, Scanner: a.exec, Lamp: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
 		DiscoveryLimit: a.o.DiscoveryLimit, ScanEvery: a.o.ScanEvery,
 		Supervision: supervision, Inject: a.o.Inject, Logger: a.o.Logger,
 	})

@@ -105,6 +105,10 @@ func orderSentence(e rack.Event) string {
 		return "to be imaged anew" + ordered(d)
 	case rack.DeviceBound:
 		return "bound to its slot" + keys(d.Seen) + ordered(d)
+	case rack.LightOn:
+		return "identify light on" + ordered(d)
+	case rack.LightOff:
+		return "identify light off" + ordered(d)
 	case rack.OrderAnswered:
 		if d.Error != "" {
 			return "not obeyed: " + d.Error + byWhom(d)
