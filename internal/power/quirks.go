@@ -14,6 +14,7 @@ const (
 	makerFujitsu     = 10368
 	makerSupermicro  = 10876
 	makerSupermicro2 = 47488 // of some of its boards
+	makerLenovo      = 19046
 	makerOpenIPMI    = 4753  // 0x1291, of ipmi_sim as it is configured usually
 )
 
@@ -28,6 +29,8 @@ func (i Info) Maker() string {
 		return "Fujitsu"
 	case makerSupermicro, makerSupermicro2:
 		return "Supermicro"
+	case makerLenovo:
+		return "Lenovo"
 	case makerOpenIPMI:
 		return "OpenIPMI"
 	}

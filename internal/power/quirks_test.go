@@ -123,6 +123,23 @@ func TestFindings(t *testing.T) {
 	}
 }
 
+// The login of one maker is not tried at the BMC of another.
+func TestDefaults(t *testing.T) {
+	if got := Defaults(Info{ManufacturerID: makerDell}); len(got) != 1 || got[0].User != "root" {
+		t.Errorf("%d logins", len(got))
+	}
+	for _, maker := range []uint32{0, makerOpenIPMI, 12345} {
+		if got := Defaults(Info{ManufacturerID: maker}); len(got) != 0 {
+			t.Errorf("maker %d: %d logins", maker, len(got))
+		}
+	}
+	for l, maker := range wellKnown {
+		if n := len(Defaults(Info{ManufacturerID: map[string]uint32{"Dell": makerDell, "Supermicro": makerSupermicro, "Lenovo": makerLenovo}[maker]})); n > MaxLogins {
+			t.Errorf("%s: %d logins of %s", l.User, n, maker)
+		}
+	}
+}
+
 // Only what was listed is tried, and no more than a BMC forgives.
 func TestTryLogins(t *testing.T) {
 	f := newBMC(t)
