@@ -108,6 +108,16 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 	group("order", "Give an order:", append(orders, newIdentify(env), newFleet(env))...)
 	group("fleet", "Many racks:", newCoordinator(env), newContext(env), newToken(env), newEnroll(env), newAudit(env))
 	root.AddCommand(newMan())
+	for _, c := range root.Commands() {
+		switch use := c.Use; {
+		case strings.Contains(use, "[RACK | [RACK/]DEVICE]"):
+			c.ValidArgsFunction = completing(env, true, true)
+		case strings.Contains(use, "[RACK/]DEVICE"), strings.Contains(use, "[RACK/]SLOT"):
+			c.ValidArgsFunction = completing(env, false, true)
+		case strings.Contains(use, "[RACK]"):
+			c.ValidArgsFunction = completing(env, true, false)
+		}
+	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	// Without a command cobra shows the help; with an unknown one it must not.
 	root.Args = func(cmd *cobra.Command, args []string) error {
