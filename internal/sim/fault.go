@@ -21,10 +21,11 @@ const (
 	FaultCorruptImage FaultKind = "corrupt-image" // one byte of the image arrives wrong
 	FaultNoDHCP       FaultKind = "no-dhcp"       // the device sends no DHCP packet
 	FaultBMCDead      FaultKind = "bmc-dead"      // its BMC answers nothing from the phase on
+	FaultLie          FaultKind = "lie"           // what it shows of itself is that of another job
 	FaultPanic        FaultKind = "panic"         // of the device's actor; nothing that a simulated device does
 )
 
-var faultKinds = []FaultKind{FaultError, FaultHang, FaultCorruptImage, FaultNoDHCP, FaultBMCDead, FaultPanic}
+var faultKinds = []FaultKind{FaultError, FaultHang, FaultCorruptImage, FaultNoDHCP, FaultBMCDead, FaultLie, FaultPanic}
 
 // maxFaultCount bounds COUNT.
 const maxFaultCount = 1000
@@ -91,6 +92,8 @@ func (f Fault) possible() error {
 	switch {
 	case f.Kind == FaultCorruptImage && f.Phase != rack.Installation:
 		return fmt.Errorf("fault %s: an image is only transferred during installation: write %s:installation:corrupt-image", f, f.Device)
+	case f.Kind == FaultLie && f.Phase != rack.Configuration:
+		return fmt.Errorf("fault %s: a device shows what it is when its configuration is verified: write %s:configuration:lie", f, f.Device)
 	case f.Kind == FaultNoDHCP && f.Phase == rack.Configuration:
 		return fmt.Errorf("fault %s: no DHCP is needed during configuration: write %s:discovery:no-dhcp or %s:installation:no-dhcp", f, f.Device, f.Device)
 	}

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -157,6 +158,12 @@ func (h *shell) session(c ssh.Channel, requests <-chan *ssh.Request) {
 }
 
 func (h *shell) run(command string, c io.ReadWriter) error {
+	if k := h.host.dev.conduct; k != nil && k.run != nil {
+		if known, err := k.run(h, command, c); known {
+			return err
+		}
+		command = strings.TrimPrefix(command, "sudo ")
+	}
 	if m := receiving.FindStringSubmatch(command); m != nil {
 		size, err := strconv.Atoi(m[2])
 		if err != nil || size > maxFile {
@@ -177,16 +184,14 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 		if !ok {
 			return fmt.Errorf("cat: %s: No such file or directory", m[1])
 		}
-		_, err := c.Write(content)
-		return err
+		return h.shows(c, string(content))
 	}
 	if m := applying.FindStringSubmatch(command); m != nil {
 		return h.take(m[1], m[2])
 	}
 	switch command {
 	case "show-config":
-		_, err := c.Write(h.host.readDisk().config)
-		return err
+		return h.shows(c, string(h.host.readDisk().config))
 	case "confirm-config":
 		if !h.confirmed() {
 			return errors.New("nothing waits to be confirmed")
