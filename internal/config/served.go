@@ -2,10 +2,7 @@ package config
 
 import (
 	"path"
-	"regexp"
 	"strings"
-
-	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // Served are the values of what a device fetches while its ticket is open. There is no
@@ -34,17 +31,4 @@ func CheckServed(name, text string) error {
 // SampleServed stands in for what only a ticket and a login can say.
 func SampleServed(v *Values) *Served {
 	return NewServed(v, "http://agent/native/TOKEN", "http://agent/image/TOKEN", "USER", "ssh-ed25519 KEY")
-}
-
-// numbered is a version in the name of an image: numbers with dots between them, and
-// perhaps a letter, as of EOS-4.32.1F.swi.
-var numbered = regexp.MustCompile(`[0-9]+(\.[0-9]+)+[A-Z]?`)
-
-// versionOf is the version that the name of an image says; empty: it says none.
-func versionOf(image rack.Image) string {
-	name := path.Base(image.Name)
-	for _, end := range []string{".bin", ".swi", ".img", ".raw", ".iso"} {
-		name = strings.TrimSuffix(name, end)
-	}
-	return numbered.FindString(name)
 }

@@ -3,8 +3,6 @@ package config
 import (
 	"strings"
 	"testing"
-
-	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // What only a document of a ticket can say is said nowhere else.
@@ -23,16 +21,5 @@ func TestServed(t *testing.T) {
 	}
 	if err := CheckServed("t", "{{.Password}}"); err == nil {
 		t.Error("a password")
-	}
-}
-
-func TestVersionOf(t *testing.T) {
-	for name, want := range map[string]string{
-		"EOS-4.32.1F.swi": "4.32.1F", "sonic/sonic-202411.1-broadcom.bin": "202411.1", "cumulus-linux-5.9.1-mlx-amd64.bin": "5.9.1",
-		"sonic-broadcom.bin": "", "sonic-x86_64.bin": "", "debian-13": "", "EOS-4.32.1": "4.32.1", "": "",
-	} {
-		if got := versionOf(rack.Image{Name: name}); got != want {
-			t.Errorf("%s: %q, want %q", name, got, want)
-		}
 	}
 }

@@ -135,7 +135,7 @@ func (s *script) curl(ctx context.Context, args string) error {
 	x := scriptFile{}
 	whole := sha256.New()
 	head := &beginning{}
-	if strings.HasSuffix(out[1], ".swi") {
+	if strings.HasPrefix(out[1], "/mnt/flash/") && !strings.HasSuffix(out[1], "config") { // an image, of whatever name
 		n, err := d.download(ctx, s.end, url, s.header, io.MultiWriter(whole, head))
 		if err != nil {
 			return err
