@@ -395,8 +395,9 @@ func (a *Agent) wire() (discovery.Wire, error) {
 
 // inRole is what an observation proves of the device that it is of: the system that an
 // address proves of a switch is its network operating system, whatever its DHCP client.
+// Where there is a BMC it may be that of the BMC, many of which have such a client, too.
 func (a *Agent) inRole(o rack.Observation) rack.Evidence {
-	if d, ok := a.o.Rack.Device(o.Device); ok && d.Role.IsSwitch() && o.Proves == rack.DHCPOS {
+	if d, ok := a.o.Rack.Device(o.Device); ok && d.Role.IsSwitch() && d.BMC == nil && o.Proves == rack.DHCPOS {
 		return rack.DHCPNOS
 	}
 	return o.Proves

@@ -3,6 +3,9 @@ package rackagent
 import (
 	"bytes"
 	"cmp"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/ordercheck"
@@ -27,6 +32,13 @@ import (
 var unplayed = map[string]string{
 	"linux-server": "its commands over SSH are those of a real Linux: it was run in QEMU (lab)",
 }
+
+// besides is what else the rack file says of a device of a platform, behind a comma, and
+// the images that this needs besides its own.
+var besides = map[string]struct {
+	entry  string
+	images []simimage.Spec
+}{}
 
 // unbroken are steps that no fault of the simulated rack lets fail by themselves, each
 // with its reason. Every one fails in virtual time (rackreach platform test).
@@ -91,7 +103,7 @@ func (s shipped) image(faults []sim.Fault) simimage.Spec {
 	case !slices.Contains(stages, rack.StagePXE):
 		return simimage.Spec{Name: "EOS-4.32.1F.swi", Size: size, Version: "4.32.1F"}
 	}
-	return simimage.Spec{Name: "installed.img", Size: size, Version: "2.7.1"}
+	return simimage.Spec{Name: "installed.img", Size: size}
 }
 
 // file is the rack file, with so many devices of that platform if they are servers.
@@ -104,11 +116,15 @@ func (s shipped) file(servers int, faults []sim.Fault) string {
 	}
 	access := ""
 	if s.platform.SpeaksSSH() {
-		access = `, access: {credentials: "env:ACCESS"}`
+		access = `, access: {credentials: "env:ACCESS", key: "env:KEY"}`
 	}
 	with := func(role rack.Role, simulated string) string {
 		if role == s.role {
-			return fmt.Sprintf("platform: %s, image: %q, version: %q%s", s.platform.Name, s.image(nil).Name, cmp.Or(s.version, s.image(nil).Version), access)
+			said := fmt.Sprintf("platform: %s, image: %q%s%s", s.platform.Name, s.image(nil).Name, access, besides[s.platform.Name].entry)
+			if v := cmp.Or(s.version, s.image(nil).Version); v != "" {
+				said += fmt.Sprintf(", version: %q", v)
+			}
+			return said
 		}
 		return fmt.Sprintf("platform: %s, image: %s", simulated, map[string]string{platform.SimManagement: "sim-nos-mgmt-small", platform.SimToR: "sim-nos-onie-small"}[simulated])
 	}
@@ -162,10 +178,15 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 	text := s.file(servers, faults)
 	r, err := rackfile.Parse("rack.yaml", []byte(text), nil, platforms)
 	check(err)
-	images, err := simimage.New(append(simimage.Specs(), s.image(faults)))
+	images, err := simimage.New(append(append(simimage.Specs(), s.image(faults)), besides[s.platform.Name].images...))
 	check(err)
 	plan, err := rack.NewPlan(r, platforms, images.Describe)
 	check(err)
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	check(err)
+	block, err := ssh.MarshalPrivateKey(private, "")
+	check(err)
+	key := pem.EncodeToMemory(block)
 	var record bytes.Buffer
 	faults = slices.DeleteFunc(slices.Clone(faults), func(f sim.Fault) bool { return f.Kind == wrongPassword })
 	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: 600, Seed: 1, User: "admin", Password: "secret", Record: &record, Faults: faults})
@@ -191,8 +212,15 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 	a, err := New(Options{Rack: r, Platforms: platforms, Plan: plan, Images: images, Log: journal.NewMemory(), TFTP: tftp, HTTP: web, BaseURL: "http://" + sim.AgentHTTP,
 		ListenDHCP: rig.ListenDHCP, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: rig.Dial,
 		Credentials: func(reference string) (string, string, error) {
-			return "admin", map[bool]string{true: "wrong", false: "secret"}[reference == "env:WRONG"], nil
+			switch {
+			case reference == "env:WRONG":
+				return "admin", "wrong", nil
+			case reference == "env:ACCESS" && p.Provision != nil && p.Provision.Key:
+				return "admin", "", nil // what it was given at its first boot lets us in
+			}
+			return "admin", "secret", nil
 		},
+		Key:            func(string) ([]byte, error) { return key, nil },
 		DiscoveryLimit: 5 * time.Second, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond, Gap: 20 * time.Millisecond},
 		Announce: func(e rack.Event) {
 			mu.Lock()

@@ -28,7 +28,7 @@ func (r *reader) provision() {
 	if !ok {
 		return
 	}
-	m := r.Mapping(n, "provision", "option", "documents")
+	m := r.Mapping(n, "provision", "option", "login", "documents")
 	if m == nil {
 		return
 	}
@@ -37,6 +37,9 @@ func (r *reader) provision() {
 		if v, err := strconv.ParseUint(oneOf(r, x, "a DHCP option for that", provisionOptions), 10, 8); err == nil {
 			p.Option = uint8(v)
 		}
+	}
+	if x, ok := m["login"]; ok {
+		p.Key = oneOf(r, x, "a way to log in that a document needs", []string{"key"}) == "key"
 	}
 	const fix = "documents: [{file: ztp.json, template: acme-ztp.json}]"
 	x, ok := m["documents"]

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func TestProvision(t *testing.T) {
 	const head = "apiVersion: rackreach/v1\nkind: Platform\nname: x\nlike: sonic\n"
 	dir := folder(t, map[string]string{
-		"x.yaml":    head + "provision:\n  option: 240\n  documents:\n    - {file: start.sh, template: mine}\n",
+		"x.yaml":    head + "provision:\n  option: 240\n  login: key\n  documents:\n    - {file: start.sh, template: mine}\n",
 		"same.yaml": strings.Replace(head, "name: x", "name: same", 1),
 		"mine":      "curl {{.URL}}/report/installed",
 	})
@@ -26,7 +26,7 @@ func TestProvision(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, _ := s.Definition("x")
-	if doc, ok := d.Provision.Document("start.sh"); d.Provision.Option != 240 || !ok || !strings.HasPrefix(doc.Template, "curl ") {
+	if doc, ok := d.Provision.Document("start.sh"); d.Provision.Option != 240 || !d.Provision.Key || !ok || !strings.HasPrefix(doc.Template, "curl ") {
 		t.Errorf("%+v", d.Provision)
 	}
 	if _, ok := d.Provision.Document("ztp.json"); ok {
@@ -38,6 +38,7 @@ func TestProvision(t *testing.T) {
 	for _, tt := range []struct{ text, line, says string }{
 		{"provision: {documents: []}\n", "5", ""},
 		{"provision: {option: 43, documents: [{file: a, template: mine}]}\n", "5", `"43" is not a DHCP option for that`},
+		{"provision: {login: password, documents: [{file: a, template: mine}]}\n", "5", `"password" is not a way to log in that a document needs`},
 		{"provision: {documents: [{file: ../a, template: mine}]}\n", "5", `"../a" is not the name of a document`},
 		{"provision: {documents: [{file: report, template: mine}]}\n", "5", "report is where devices report"},
 		{"provision: {documents: [{file: a, template: mine}, {file: a, template: mine}]}\n", "5", "two documents are called a"},

@@ -6,7 +6,9 @@ package rack
 type Provision struct {
 	// Option is the DHCP option that carries the whole URL of the first document; 0: as
 	// the vendor that its vendor strings name is known to want it (discovery/reply).
-	Option    uint8 `json:",omitzero"`
+	Option uint8 `json:",omitzero"`
+	// Key: the documents let us in by a public key, and by nothing else.
+	Key       bool `json:",omitzero"`
 	Documents []Document
 }
 

@@ -50,6 +50,7 @@ type provisioned struct {
 	done     bool
 	hostname string
 	address  netip.Prefix // invalid: by DHCP
+	key      string       // that lets somebody in, as in authorized_keys; empty: none
 }
 
 // provision asks, as a system does at its first boot, until it was told what to do and

@@ -56,7 +56,11 @@ func eosZTP(ctx context.Context, h *host, e *end, l *lease) (bool, error) {
 	if err != nil {
 		return true, err
 	}
-	h.writeDisk(func(x *disk) { x.first.hostname, x.first.address = name, address })
+	key := ""
+	if m := sshKeyLine.FindSubmatch(start); m != nil {
+		key = string(m[1])
+	}
+	h.writeDisk(func(x *disk) { x.first.hostname, x.first.address, x.first.key = name, address, key })
 	return true, nil
 }
 
@@ -104,6 +108,9 @@ func startupConfig(b []byte) (name string, address netip.Prefix, err error) {
 	}
 	return name, address, nil
 }
+
+// sshKeyLine is a user's key in a startup-config.
+var sshKeyLine = regexp.MustCompile(`(?m)^username \S+ ssh-key (\S+ \S+)$`)
 
 var committing = regexp.MustCompile(`^commit timer (\d\d):(\d\d):(\d\d)$`)
 

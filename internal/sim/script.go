@@ -46,6 +46,7 @@ var (
 	echoLine   = regexp.MustCompile(`^echo '([^']*)' >(/\S+)$`)
 	moveLine   = regexp.MustCompile(`^mv -f (/\S+) (/\S+)$`)
 	exitLine   = regexp.MustCompile(`^exit (\d{1,3})$`)
+	allowLine  = regexp.MustCompile(`\|\| echo '([^']+)' >>"\$home/\.ssh/authorized_keys"$`)
 	curlOutput = regexp.MustCompile(`-o (/\S+)`)
 	curlURL    = regexp.MustCompile(`(http://\S+)`)
 )
@@ -101,6 +102,10 @@ func (s *script) line(ctx context.Context, l string) (stop bool, err error) {
 	}
 	if m := curlLine.FindStringSubmatch(l); m != nil {
 		return false, s.curl(ctx, m[1])
+	}
+	if m := allowLine.FindStringSubmatch(l); m != nil {
+		s.host.writeDisk(func(x *disk) { x.first.key = m[1] })
+		return false, nil
 	}
 	if m := exitLine.FindStringSubmatch(l); m != nil {
 		if m[1] != "0" {

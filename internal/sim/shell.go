@@ -83,6 +83,12 @@ func (y *system) newShell(e *end, address netip.Addr, id identity, api, console 
 		}
 		return nil, nil
 	}}
+	c.PublicKeyCallback = func(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if m.User() != s.user || strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) != y.host.readDisk().first.key {
+			return nil, errors.New("nobody's key")
+		}
+		return nil, nil
+	}
 	c.AddHostKey(signer)
 	return &shell{system: y, address: address, id: id, config: c, end: e, api: api, console: console}, nil
 }
