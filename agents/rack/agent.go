@@ -325,7 +325,7 @@ func (a *Agent) offer(o actors.Offer) {
 	for _, t := range o.Tickets {
 		d, _ := a.o.Rack.Device(t.Device)
 		x := boot.Ticket{ID: t.ID, Token: boot.Token(a.o.Secret, t.ID), Rack: a.o.Rack.Name, Run: o.Run,
-			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open, Native: d.Answered() || a.o.Platforms[d.Platform].Provision != nil, Provision: a.o.Platforms[d.Platform].Provision, Base: a.baseFor(d), Install: diskImage(d.Install),
+			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open, Native: d.Answered(), Provision: a.o.Platforms[d.Platform].Provision, Base: a.baseFor(d), Install: diskImage(d.Install),
 			Overwrites: t.Overwrites, Delivered: t.Delivered, Resumed: !a.offered}
 		if n := slices.IndexFunc(a.tickets, func(y boot.Ticket) bool { return y.ID == t.ID }); n >= 0 {
 			x.Resumed = a.tickets[n].Resumed

@@ -63,8 +63,7 @@ func (n *native) File(t boot.Ticket, base, name string) ([]byte, rack.Evidence, 
 }
 
 func (n *native) file(t boot.Ticket, base, name string) ([]byte, rack.Evidence, error) {
-	if t.Provision != nil {
-		b, err := n.document(t, base, name)
+	if b, err := n.document(t, base, name); !errors.Is(err, boot.ErrNoFile) {
 		return b, rack.NoEvidence, err
 	}
 	d, err := n.device(t)

@@ -170,8 +170,9 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 	for i := range p.Steps {
 		if fails[p.Steps[i].Name] {
 			p.Steps[i].Retries = 0
-			if servers <= 1 { // else the others need the time
-				p.Steps[i].Limit = 2 * time.Second
+			p.Steps[i].Limit = 2 * time.Second
+			if servers > 1 { // the others need the time
+				p.Steps[i].Limit = 6 * time.Second
 			}
 		}
 	}

@@ -30,8 +30,8 @@ type Ticket struct {
 	Image    rack.Image
 	Base     string // "http://HOST:PORT" as the device reaches the services; empty: Options.BaseURL
 	Open     bool   // closed tickets are known, and serve nothing
-	Native   bool   // the device asks for files of its own (Options.Native): its system's installer does, or its system at its first boot
-	// Provision is what its system is given at its first boot; nil: nothing.
+	Native   bool   // the device is installed by its system's own installer (Options.Native)
+	// Provision is what its system is given at its first boot (Options.Native); nil: nothing.
 	Provision *rack.Provision
 
 	// Overwrites is what the device holds that the job may overwrite, word for

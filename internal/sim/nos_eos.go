@@ -73,7 +73,7 @@ func (h *host) flashed(files map[string]scriptFile) error {
 	name, ok := strings.CutPrefix(strings.TrimSpace(string(config.head)), "SWI=flash:")
 	image, there := files["/mnt/flash"+name]
 	if !ok || !there {
-		return errors.New("Aboot: the image that boot-config names is not there")
+		return errors.New("boot-config: the image that boot-config names is not there")
 	}
 	digest := "sha256:" + image.digest
 	version, _, _ := strings.Cut(string(bytes.TrimPrefix(image.head, []byte("SWI_VERSION="))), "\n")
