@@ -154,15 +154,15 @@ func New(o Options) (*Agent, error) {
 	if o.BaseURL == "" {
 		o.BaseURL = "http://" + o.HTTP.Addr().String()
 	}
-	told := &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger}
+	told := &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger, logins: logins{o.Credentials, o.Key}}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
-		Report: a.report, Fetched: a.fetched, Native: told, Seed: told.seed, Log: o.Logger, Said: a.installerSaid,
+		Report: a.report, Fetched: a.fetched, Native: told, Seed: told.seed, Log: o.Logger, Said: a.installerSaid, Found: a.machineFound,
 		Bandwidth: boot.Bandwidth{Rack: o.Rack.Services.Bandwidth.Rack / 8, Device: o.Rack.Services.Bandwidth.Device / 8}, Loaders: o.Loaders})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
 	}
-	a.boot = services
-	o.Power.Dial, o.Power.Recovered = o.Dial, a.metrics.recovered
+	a.boot, told.imageURL = services, services.InstallerURL
+	o.Power.Dial, o.Power.Recovered = o.Dial, a.recovered
 	bmcs, err := power.New(o.Power)
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to BMCs: %w", err)
@@ -171,7 +171,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to devices: %w", err)
 	}
-	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, publish: a.publish}
+	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, publish: a.publish, note: a.note}
 	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, o.Own, nil, services))
 	a.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		// The library logs every restart and dead letter; what matters of
@@ -280,7 +280,7 @@ func (a *Agent) build() *actors.Agent {
 	return actors.NewAgent(actors.Options{
 		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: a.images(), PlanHash: a.o.Plan.Hash, Bundle: a.o.Bundle, SignedBy: a.o.SignedBy, RunID: a.o.RunID,
 		Only: a.o.Only, Salvaged: a.o.Salvaged, Stay: a.o.Stay, At: a.o.At,
-		Executor: a.exec, Scanner: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
+		Executor: a.exec, Scanner: a.exec, Lamp: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
 		DiscoveryLimit: a.o.DiscoveryLimit, ScanEvery: a.o.ScanEvery,
 		Supervision: supervision, Inject: a.o.Inject, Logger: a.o.Logger,
 	})
@@ -325,7 +325,7 @@ func (a *Agent) offer(o actors.Offer) {
 	for _, t := range o.Tickets {
 		d, _ := a.o.Rack.Device(t.Device)
 		x := boot.Ticket{ID: t.ID, Token: boot.Token(a.o.Secret, t.ID), Rack: a.o.Rack.Name, Run: o.Run,
-			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open, Native: d.Answered(), Base: a.baseFor(d), Install: diskImage(d.Install),
+			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open, Native: d.Answered(), Provision: a.o.Platforms[d.Platform].Provision, Base: a.baseFor(d), Install: diskImage(d.Install),
 			Overwrites: t.Overwrites, Delivered: t.Delivered, Resumed: !a.offered}
 		if n := slices.IndexFunc(a.tickets, func(y boot.Ticket) bool { return y.ID == t.ID }); n >= 0 {
 			x.Resumed = a.tickets[n].Resumed
@@ -373,6 +373,19 @@ func (a *Agent) publish(o rack.Observation) {
 	a.system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
 }
 
+// note hands something to the journal that nothing is decided by.
+func (a *Agent) note(n *actors.Note) { a.system.Root.Send(a.pid, n) }
+
+// recovered takes in what a BMC made necessary. That it forgot a session is usual, and
+// counted only: the others come of commands, whose number is bounded.
+func (a *Agent) recovered(t power.Target, r rack.Recovery) {
+	if r == rack.SessionRenewed {
+		a.metrics.recovery.WithLabelValues(a.o.Rack.Name, t.Device, string(r)).Inc()
+		return
+	}
+	a.note(&actors.Note{Kind: rack.RecoveryMade, Device: t.Device, Detail: rack.Detail{Recovery: r}})
+}
+
 // baseFor is where a device reaches the boot services; empty: where all do.
 func (a *Agent) baseFor(d *rack.Device) string {
 	if at := within(a.o.Own, a.o.Rack.Prefix(d.Home()), netip.Addr{}); at.IsValid() {
@@ -391,6 +404,16 @@ func (a *Agent) wire() (discovery.Wire, error) {
 		return nil, err
 	}
 	return wire.Over(conn), nil
+}
+
+// inRole is what an observation proves of the device that it is of: the system that an
+// address proves of a switch is its network operating system, whatever its DHCP client.
+// Where there is a BMC it may be that of the BMC, many of which have such a client, too.
+func (a *Agent) inRole(o rack.Observation) rack.Evidence {
+	if d, ok := a.o.Rack.Device(o.Device); ok && d.Role.IsSwitch() && d.BMC == nil && o.Proves == rack.DHCPOS {
+		return rack.DHCPNOS
+	}
+	return o.Proves
 }
 
 // alarmEvery bounds how often a problem that DHCP sees is logged: clients cause it.
@@ -416,6 +439,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 				alarmed = time.Now()
 				a.o.Logger.Warn("DHCP", "mac", s.Keys.MAC, "problem", s.Alarm)
 			}
+			s.Observation.Proves = a.inRole(s.Observation)
 			m := &messages.DeviceSeen{Observation: messages.FromObservation(&s.Observation), Direct: s.Keys.Direct}
 			if s.Err != nil {
 				if !errors.Is(s.Err, rack.ErrAmbiguous) {

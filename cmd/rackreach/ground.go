@@ -64,7 +64,7 @@ func onSimulation(s simulation, speed float64, stepMin time.Duration, user, pass
 			o.Key = func(string) ([]byte, error) { return nil, nil }
 			// Simulated BMCs answer at once and need no pause between two looks.
 			o.Power = power.Options{Poll: scaled(power.DefaultPoll, speed, pollFloor), Gap: scaled(power.DefaultGap, speed, pollFloor), Idle: scaled(power.DefaultIdle, speed, pollFloor),
-				Soft: scaled(power.DefaultSoft, speed, pollFloor)}
+				Soft: scaled(power.DefaultSoft, speed, pollFloor), Settle: scaled(power.DefaultSettle, speed, settleFloor)}
 			return nil
 		},
 		connected: func(ctx context.Context, o *rackagent.Options) error {

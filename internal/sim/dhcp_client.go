@@ -17,6 +17,7 @@ type lease struct {
 	server    netip.Addr // siaddr, else option 54
 	file      string     // option 67, else the file field
 	installer string     // ONIE: option 125/42623 sub-option 1, else option 114
+	script    string     // SONiC, Cumulus: option 239
 }
 
 // Why a client goes without an address.
@@ -81,6 +82,19 @@ func (s *Sim) acquire(ctx context.Context, e *end, id identity, r retries, decli
 	return leaseOf(ack), nil
 }
 
+// discover asks for an address and takes none. It returns nil once it was offered one,
+// errNoAnswer, or the error of ctx.
+func (s *Sim) discover(ctx context.Context, e *end, id identity, r retries) error {
+	p, err := packet(dhcpv4.MessageTypeDiscover, e, id)
+	if err != nil {
+		return err
+	}
+	x := s.wires.open(e, p.TransactionID)
+	defer x.close()
+	_, err = x.repeat(ctx, p, r, dhcpv4.MessageTypeOffer)
+	return err
+}
+
 // inform tells the server about an address that the device already has (RFC
 // 2131 §3.4); the packet proves the link.
 func (s *Sim) inform(ctx context.Context, e *end, address netip.Addr, id identity, r retries) error {
@@ -126,6 +140,7 @@ func leaseOf(ack *dhcpv4.DHCPv4) *lease {
 	if l.installer == "" {
 		l.installer = string(ack.Options.Get(dhcpv4.GenericOptionCode(114)))
 	}
+	l.script = string(ack.Options.Get(dhcpv4.GenericOptionCode(239)))
 	return l
 }
 

@@ -61,7 +61,8 @@ func Durations() []Duration {
 			Source: "a BMC that ignores the cipher suite question costs 10 s more (ipmitool#199)"},
 		{Of: string(rack.BootPXE), Takes: triangular(5*s, 7*s, 20*s), Mark: Estimate, Source: "at least 5 s between two commands (ironic min_command_interval), set and read back"},
 		{Of: string(rack.PowerOn), Takes: triangular(5*s, 10*s, 40*s), Mark: Estimate, Source: "ironic allows 60 s per change of power"},
-		{Of: string(rack.PowerCycle), Takes: triangular(8*s, 15*s, 60*s), Mark: Estimate, Source: "ironic allows 60 s per change of power; off is read back before on"},
+		{Of: string(rack.PowerCycle), Takes: triangular(8*s, 35*s, 90*s), Mark: Estimate,
+			Source: "ironic allows 60 s per change of power; off is read back before on; a host that is on and does not shut itself down is waited for 30 s"},
 		{Of: string(rack.PushConfig), Takes: triangular(5*s, 15*s, 90*s), Mark: Estimate, Source: "nobody publishes it"},
 		{Of: string(rack.VerifyDevice), Takes: triangular(2*s, 5*s, 30*s), Mark: Estimate, Source: "nobody publishes it"},
 
@@ -81,6 +82,8 @@ func Durations() []Duration {
 			Source: "845 MB in 57 s (sonic-buildimage#5596), 1 to 2 GB today; up to one round of ONIE's discovery before"},
 		{Of: string(rack.ReportedInstalled), Takes: triangular(120*s, 200*s, 300*s), Mark: Estimate, Source: "ESXi: 2 to 5 min to write"},
 		{Of: string(rack.ReportedInstalled), Roles: mgmt, Takes: triangular(180*s, 240*s, 480*s), Mark: Estimate, Source: "as an installation by ONIE: 3 to 8 min"},
+		{Of: string(rack.ReportedInstalled), Roles: onie, Takes: triangular(300*s, 500*s, 840*s), Mark: Estimate,
+			Source: "ONIE install: 3 to 8 min, 1 to 3 min of first boot, then what it is provisioned with"},
 		{Of: string(rack.DHCPNOS), Takes: triangular(60*s, 100*s, 180*s), Mark: Estimate, Source: "the check of SONiC allows 600 s for installation and first login"},
 		{Of: string(rack.DHCPNOS), Roles: onie, Takes: triangular(240*s, 400*s, 660*s), Mark: Estimate,
 			Source: "ONIE install: 3 to 8 min, then 1 to 3 min of first boot"},
