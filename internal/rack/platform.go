@@ -152,9 +152,11 @@ type Platform struct {
 	Roles       []Role
 	Description string
 	Match       Match
-	Image       string   // default image name
-	TicketEnds  Evidence // evidence that the destructive job is over
-	Steps       []Step
+	Image       string // default image name
+	// Provision is what its system asks for at its first boot; nil: nothing.
+	Provision  *Provision `json:",omitzero"`
+	TicketEnds Evidence   // evidence that the destructive job is over
+	Steps      []Step
 }
 
 // Fits reports whether the platform may be used for a role.

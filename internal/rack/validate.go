@@ -12,8 +12,8 @@ import (
 
 // Ref says where in an expanded rack something stands.
 type Ref struct {
-	List  string // "" for the top level, else "devices" or "links"
-	Index int    // in Rack.Devices or Rack.Links; 0 at the top level
+	List  string // "" for the top level, else "devices", "links" or "vlans"
+	Index int    // in Rack.Devices, Rack.Links or Rack.VLANs; 0 at the top level
 	Field string // in the rack file's words: "address", "bmc.address", "data[1]", "macs[0]", "a"; "" for the whole entry
 }
 
@@ -29,6 +29,7 @@ const (
 	maxNumber    = 65535 // of a rack
 	maxLabel     = 63    // characters of a name, so that it can be a host name (RFC 1123 §2.1)
 	maxInterface = 15    // characters of an interface's name, as Linux bounds it
+	maxVersion   = 64    // characters of a version
 	maxImageName = 128   // characters of an image's name
 	maxShown     = 64    // bytes of a stranger's text in a message
 )
@@ -37,7 +38,7 @@ const (
 const InterRackNumber = 2
 
 // Validate names every problem of a rack at once, sorted by where it stands:
-// the top level, then devices, then links, in their order. A rack without
+// the top level, then devices, then links, then VLANs, in their order. A rack without
 // problems may be planned and imaged. What follows only from a problem that is
 // named already is left out.
 func Validate(r *Rack, platforms map[string]Platform) []Problem {
@@ -56,6 +57,7 @@ func Validate(r *Rack, platforms map[string]Platform) []Problem {
 	c.services()
 	c.domain()
 	c.bandwidth()
+	c.vlans()
 	c.cables()
 	c.links()
 	c.routes()
@@ -136,6 +138,9 @@ func (c *checker) device(i int) {
 	}
 	if !twice && d.Name != "" {
 		c.byName[d.Name] = i
+	}
+	if d.Version != "" && !plain(d.Version, maxVersion, "-_.+~") {
+		c.say("devices", i, "version", "the version as the device shows it: letters, digits and -_.+~ only, or leave version out", "%s is not a version", shown(d.Version))
 	}
 	if d.Image != "" && !plain(d.Image, maxImageName, "-_./:@") {
 		c.say("devices", i, "image", "the name of an image: letters, digits and -_./:@ only, or leave image out", "%s is not the name of an image", shown(d.Image))

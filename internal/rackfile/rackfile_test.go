@@ -104,7 +104,7 @@ func TestParse(t *testing.T) {
 // replaced, and this is what comes of it.
 func TestProblems(t *testing.T) {
 	const bmcShape = `bmc: {protocol: ipmi, address: …, credentials: "env:NAME"}`
-	const deviceKeyList = "one of name, role, platform, image, address, bmc, management, data, access, install, protect"
+	const deviceKeyList = "one of name, role, platform, image, version, address, bmc, management, data, access, install, protect"
 	const reference = `"env:NAME", "file:/PATH", or "age:/PATH" of a file that is encrypted with age, which holds user:password`
 	for _, tt := range []struct{ name, old, new, want string }{
 		{"syntax of the scanner", "name: r1", "name: 'r1", "r:3: not YAML: found unexpected end of stream; write: YAML; look for a missing quote, bracket or space before this line"},
@@ -114,12 +114,12 @@ func TestProblems(t *testing.T) {
 		{"unknown anchor", "kind: Rack", "kind: *hunter2", "r:2: not YAML: an alias (*) of something that is not there; text that begins with * stands in quotes; write: YAML; look for a missing quote, bracket or space before this line"},
 		{"empty", whole, "", "r:1: the file is empty; write: apiVersion: rackreach/v1 and what follows, as in examples/rack-1.yaml"},
 		{"only a comment", whole, "# nothing\n", "r:1: the file is empty; write: apiVersion: rackreach/v1 and what follows, as in examples/rack-1.yaml"},
-		{"a list", whole, "- a\n", "r:1: the rack file is not a set of keys and values; write: keys and values: apiVersion, kind, name, number, agent, networks, services, dhcp, devices, links, inventory"},
+		{"a list", whole, "- a\n", "r:1: the rack file is not a set of keys and values; write: keys and values: apiVersion, kind, name, number, agent, networks, services, dhcp, vlans, devices, links, inventory"},
 		{"two documents", "links:", "---\nlinks:", "r:21: a second document in one file; write: one rack a file"},
 		{"header", "apiVersion: rackreach/v1\nkind: Rack", "apiVersion: rackreach/v2\nkind: Fleet",
 			`r:1: apiVersion is "rackreach/v2", which this version does not read; write: rackreach/v1` + "\n" + `r:2: kind is "Fleet", which this version does not read; write: Rack`},
 		{"missing keys", "kind: Rack\nname: r1\nnumber: 1\n", "", "r:1: kind is missing; write: kind: Rack\nr:1: name is missing; write: name: and the rack's name, such as r1\nr:1: number is missing; write: number: and the rack's number, such as 1"},
-		{"unknown key", "number: 1", "number: 1\ncolour: blue", `r:5: unknown key "colour" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, dhcp, devices, links, inventory`},
+		{"unknown key", "number: 1", "number: 1\ncolour: blue", `r:5: unknown key "colour" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, dhcp, vlans, devices, links, inventory`},
 		{"unknown key of a device", "    protect: true", "    protected: true", `r:20: unknown key "protected" in the device; write: ` + deviceKeyList},
 		{"key twice", "number: 1", "number: 1\nnumber: 2", "r:5: key number is given twice in the rack file; write: it once"},
 		{"number", "number: 1", "number: one", "r:4: number is not a whole number; write: a number such as 2"},
@@ -166,6 +166,7 @@ func TestProblems(t *testing.T) {
 		{"credentials are a mapping", `102}", credentials: "env:RACK_BMC"`, `102}", credentials: {user: root, pass: hunter2}`, "r:17: bmc.credentials is not text; write: one text, in quotes"},
 		{"alias", `management: "mgmt-1:{1..2}"`, "management: &hunter2 mgmt-1:1", "r:18: an anchor or alias at management: rack files have none; write: the value itself"},
 		{"tag", "image: esx-9", "image: !!binary aHVudGVyMg==", "r:15: image is not text; write: one text, in quotes"},
+		{"version", "image: esx-9", "image: esx-9\n    version: \"1\\n2\"", `r:16: "1\n2" is not a version; write: the version as the device shows it: letters, digits and -_.+~ only, or leave version out`},
 		{"image", "image: esx-9", "image: esx 9", `r:15: "esx 9" is not the name of an image; write: the name of an image: letters, digits and -_./:@ only, or leave image out`},
 		{"two cables", `"mgmt-1:{1..2}"`, `"mgmt-1:{48..49}"`, "r:18: two cables on port mgmt-1:48: the agent's cable and the management end of server-09; write: a port that nothing else is cabled to"},
 		{"cable to nobody", `"tor-2:{1..2}"`, `"tor-9:{1..2}"`, "r:19: data end 2 of server-09 leads to tor-9:1, but no device is named tor-9; write: SWITCH:PORT with a switch of this rack, such as mgmt-1:48\nr:19: data end 2 of server-10 leads to tor-9:2, but no device is named tor-9; write: SWITCH:PORT with a switch of this rack, such as mgmt-1:48"},
@@ -184,7 +185,7 @@ func TestProblems(t *testing.T) {
 			"r:19: data[0] counts 2, but name has no range; write: a range of 2 in name too, or no range\nr:19: data[1] counts 2, but name has no range; write: a range of 2 in name too, or no range"},
 		{"range in the name only", `"10.0.1.{11..12}"`, "10.0.1.11", "r:16: name counts 2, but address has no range; write: a range of 2 in address"},
 		{"too many devices", `"server-{09..10}"`, `"server-{001..998}"`, "r:12: the rack has more than 1000 devices; write: a rack file for each rack\n" + outOfStep(998)},
-		{"devices", "devices:\n", "devices: none\nx-devices:\n", "r:9: devices is not a list; write: a list: each device begins with a hyphen\n" + `r:10: unknown key "x-devices" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, dhcp, devices, links, inventory`},
+		{"devices", "devices:\n", "devices: none\nx-devices:\n", "r:9: devices is not a list; write: a list: each device begins with a hyphen\n" + `r:10: unknown key "x-devices" in the rack file; write: one of apiVersion, kind, name, number, agent, networks, services, dhcp, vlans, devices, links, inventory`},
 		{"link to itself", `b: "tor-2:53"`, `b: "tor-1:53"`, "r:22: port tor-1:53 is cabled to itself; write: the port at the other end of the cable"},
 		{"link without end", `, b: "tor-2:53"`, "", `r:22: b is missing; write: b: "inter-rack-1:1"`},
 		{"link's range", `"tor-{1..2}:54"`, `"tor-{1..2:54"`, "r:23: a: a { without its }; write: {1..24} for a range"},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -34,19 +36,27 @@ type receipt struct {
 
 // configuration is what the agent pushes.
 type configuration struct {
-	Rack   string `json:"rack"`
-	Device string `json:"device"`
-	Run    string `json:"run"`
-	Ticket string `json:"ticket"`
-	VLAN   int    `json:"vlan"` // that the system is managed in; any but homeVLAN and 0 cuts it off
-	Ports  []struct {
-		Name string `json:"name"`
-	} `json:"ports"`
+	Rack   string       `json:"rack"`
+	Device string       `json:"device"`
+	Run    string       `json:"run"`
+	Ticket string       `json:"ticket"`
+	VLAN   int          `json:"vlan"` // that the system is managed in; any but homeVLAN and 0 cuts it off
+	Ports  []configPort `json:"ports"`
 }
+
+// configPort is one between which a switch forwards.
+type configPort struct {
+	Name string `json:"name"`
+}
+
+// cutsOff reports whether nobody reaches a system that has the configuration.
+func (c *configuration) cutsOff() bool { return c.VLAN != 0 && c.VLAN != homeVLAN }
 
 func parseConfig(b []byte) (configuration, error) {
 	var c configuration
-	if err := json.Unmarshal(b, &c); err != nil {
+	if text, ok := bytes.CutPrefix(b, []byte("#!/bin/sh\n")); ok {
+		c = parseSwitch(string(text))
+	} else if err := json.Unmarshal(b, &c); err != nil {
 		return c, fmt.Errorf("the configuration is not JSON: %w", err)
 	}
 	if c.Device == "" || c.Rack == "" {
@@ -190,7 +200,9 @@ func (y *system) apply(body []byte, c configuration, address netip.Addr, id iden
 
 func (y *system) showReceipt(w http.ResponseWriter, _ *http.Request) {
 	r := y.host.readDisk().receipt
-	if r.Config != "" {
+	if r.Config != "" && y.host.dev.lies() {
+		r.Config = "sha256:" + strings.Repeat("0", 64)
+	} else if r.Config != "" {
 		y.host.dev.sim.record.add(kindReceiptRead, y.host.dev.spec.Name, nil, detail{"config": r.Config, "digest": r.Digest})
 	}
 	y.answer(w, r)

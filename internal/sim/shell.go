@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,8 @@ const (
 //	confirm-config                  confirms it
 //	boot-installer                  reboots into ONIE, for one boot
 //	sh -c '…' NAME TEMP PATH N MODE takes in a file of N bytes from its standard input
+//	sh PATH apply SECONDS, confirm, show
+//	                                what the script of a management switch does (switch_script.go)
 type shell struct {
 	*system
 	address netip.Addr
@@ -82,6 +85,12 @@ func (y *system) newShell(e *end, address netip.Addr, id identity, api, console 
 		}
 		return nil, nil
 	}}
+	c.PublicKeyCallback = func(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if m.User() != s.user || strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) != y.host.readDisk().first.key {
+			return nil, errors.New("nobody's key")
+		}
+		return nil, nil
+	}
 	c.AddHostKey(signer)
 	return &shell{system: y, address: address, id: id, config: c, end: e, api: api, console: console}, nil
 }
@@ -157,6 +166,12 @@ func (h *shell) session(c ssh.Channel, requests <-chan *ssh.Request) {
 }
 
 func (h *shell) run(command string, c io.ReadWriter) error {
+	if k := h.host.dev.conduct; k != nil && k.run != nil {
+		if known, err := k.run(h, command, c); known {
+			return err
+		}
+		command = strings.TrimPrefix(command, "sudo ")
+	}
 	if m := receiving.FindStringSubmatch(command); m != nil {
 		size, err := strconv.Atoi(m[2])
 		if err != nil || size > maxFile {
@@ -177,16 +192,17 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 		if !ok {
 			return fmt.Errorf("cat: %s: No such file or directory", m[1])
 		}
-		_, err := c.Write(content)
-		return err
+		return h.shows(c, string(content))
 	}
 	if m := applying.FindStringSubmatch(command); m != nil {
 		return h.take(m[1], m[2])
 	}
+	if m := switchCommand.FindStringSubmatch(command); m != nil {
+		return h.onSwitch(m[1], m[2], m[3], c)
+	}
 	switch command {
 	case "show-config":
-		_, err := c.Write(h.host.readDisk().config)
-		return err
+		return h.shows(c, string(h.host.readDisk().config))
 	case "confirm-config":
 		if !h.confirmed() {
 			return errors.New("nothing waits to be confirmed")
@@ -231,7 +247,7 @@ func (h *shell) take(path, seconds string) error {
 	if err := h.commit(h.ctx, content, h.address, h.id); err != nil {
 		return err
 	}
-	if c, err := parseConfig(content); err == nil && c.VLAN != 0 && c.VLAN != homeVLAN {
+	if c, err := parseConfig(content); err == nil && c.cutsOff() {
 		h.host.dev.sim.fabric.offer(h.end, netip.AddrPort{}, netip.AddrPort{}) // nobody reaches it
 	}
 	if seconds == "" {
