@@ -51,6 +51,9 @@ const agentServerID = "127.0.0.1"
 func onSimulation(s simulation, speed float64, stepMin time.Duration, user, password string, connect func(context.Context, sim.Services) error) ground {
 	return ground{about: fmt.Sprintf("simulated at %gx", speed), speed: speed, stepMin: stepMin,
 		plug: func(o *rackagent.Options) error {
+			if err := canBeSimulated(o.Rack, o.Platforms); err != nil {
+				return err
+			}
 			web, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				return fmt.Errorf("open the HTTP service of the agent: %w", err)
@@ -70,6 +73,18 @@ func onSimulation(s simulation, speed float64, stepMin time.Duration, user, pass
 		connected: func(ctx context.Context, o *rackagent.Options) error {
 			return connect(ctx, sim.Services{TFTP: o.TFTP.LocalAddr(), HTTP: o.HTTP.Addr()})
 		}}
+}
+
+// canBeSimulated refuses a rack with a step that no simulated device could complete.
+func canBeSimulated(r *rack.Rack, platforms map[string]rack.Platform) error {
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		p := platforms[d.Platform]
+		if s := p.OnWire(); s != nil {
+			return badInput(fmt.Errorf("platform %s of %s waits at step %s for %s, and a simulated rack stands on loopback, where there is neither ARP nor syslog: use a platform without that step, or image the rack itself", d.Platform, d.Name, s.Name, s.Wanted()))
+		}
+	}
+	return nil
 }
 
 // lineFlags are what the flags say of the place where a real rack stands.

@@ -131,7 +131,7 @@ func trialRack(role rack.Role, d *platform.Definition) *rack.Rack {
 	for i := range r.Devices {
 		if r.Devices[i].Role == role {
 			r.Devices[i].Platform = d.Name
-			if d.SpeaksSSH() {
+			if d.LogsIn() {
 				r.Devices[i].Access = &rack.Access{Credentials: "env:TRIAL"}
 			}
 		}

@@ -26,6 +26,7 @@ const (
 var (
 	templateName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$`)
 	fileMode     = regexp.MustCompile(`^0[0-7]{3}$`)
+	mediaType    = regexp.MustCompile(`^[a-z]+/[a-z0-9.+-]+$`) // RFC 9110 §8.3.1, without parameters
 )
 
 // exchange reads what a step says to a device over SSH.
@@ -103,19 +104,24 @@ func (r *reader) sent(n *yaml.Node, at string) (f rack.ExchangeFile) {
 		r.Say(n.Line, "template: and the name of a file beside this one", "a file of %s has no template", at)
 		return f
 	}
-	if f.Name = r.matching(x, "the name of a template", maxName, templateName, "the name of a file beside this one, such as acme.conf"); f.Name == "" {
-		return f
-	}
-	text, err := r.file.open(f.Name)
-	if err != nil {
-		r.Say(x.Line, "the name of a file beside this one", "template %s: %s", f.Name, strictyaml.Unreadable(err))
-		return f
-	}
-	f.Template = string(text)
-	if err := config.Check(f.Name, f.Template); err != nil {
-		r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "template %s: %s", f.Name, why(err))
-	}
+	f.Name, f.Template = r.template(x)
 	return f
+}
+
+// template reads the name of a template, and the template itself.
+func (r *reader) template(x *yaml.Node) (name, text string) {
+	if name = r.matching(x, "the name of a template", maxName, templateName, "the name of a file beside this one, such as acme.conf"); name == "" {
+		return "", ""
+	}
+	b, err := r.file.open(name)
+	if err != nil {
+		r.Say(x.Line, "the name of a file beside this one", "template %s: %s", name, strictyaml.Unreadable(err))
+		return name, ""
+	}
+	if err := config.Check(name, string(b)); err != nil {
+		r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "template %s: %s", name, why(err))
+	}
+	return name, string(b)
 }
 
 // why is the last part of an error of a template, without the places before it.
