@@ -18,6 +18,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/rackreach/rackreach/internal/rack"
@@ -47,12 +48,28 @@ const (
 var ErrUnknown = errors.New("no such image")
 
 // Spec is one image: its name, its size in bytes, all told, and whether it is
-// an ONIE installer.
+// an ONIE installer; or its text.
 type Spec struct {
 	Name string
 	Size int
 	ONIE bool
+	Text string
 }
+
+// ESXiFolder is where the boot files stand that look like those of ESXi.
+const ESXiFolder = "sim-esxi/"
+
+// bootCfg is a boot.cfg as an ISO of ESXi has it, of fewer modules.
+const bootCfg = `bootstate=0
+title=Loading a simulated ESXi installer
+timeout=5
+prefix=
+kernel=/b.b00
+kernelopt=runweasel cdromBoot
+modules=/k.b00 --- /s.v00
+build=8.0.3-0.0.simulated
+updated=0
+`
 
 // Specs are the images of the simulated platforms, and small ones that a rack
 // file may name instead (image:).
@@ -64,6 +81,14 @@ func Specs() []Spec {
 		{Name: "sim-nos-mgmt-small", Size: SmallSwitchSize},
 		{Name: "sim-nos-onie-small", Size: SmallSwitchSize, ONIE: true},
 		{Name: "sim-hypervisor-small", Size: SmallServerSize},
+		{Name: "sim-linux/linux", Size: SmallSwitchSize},
+		{Name: "sim-linux/initrd.gz", Size: SmallServerSize},
+		{Name: ESXiFolder + "boot.cfg", Size: len(bootCfg), Text: bootCfg},
+		{Name: ESXiFolder + "efi/boot/bootx64.efi", Size: SmallSwitchSize},
+		{Name: ESXiFolder + "efi/boot/crypto64.efi", Size: SmallSwitchSize},
+		{Name: ESXiFolder + "b.b00", Size: SmallSwitchSize},
+		{Name: ESXiFolder + "k.b00", Size: SmallServerSize},
+		{Name: ESXiFolder + "s.v00", Size: SmallServerSize},
 	}
 }
 
@@ -87,7 +112,7 @@ func New(specs []Spec) (*Store, error) {
 		if _, twice := s.images[x.Name]; x.Name == "" || twice {
 			return nil, fmt.Errorf("simulated image %q: its name is empty or given twice", x.Name)
 		}
-		if x.Size < len(header(nil)) || x.Size > maxSize {
+		if x.Text == "" && x.Size < len(header(nil)) || x.Size > maxSize {
 			return nil, fmt.Errorf("simulated image %s: %d bytes, must be %d to %d", x.Name, x.Size, len(header(nil)), maxSize)
 		}
 		s.names = append(s.names, x.Name)
@@ -99,6 +124,16 @@ func New(specs []Spec) (*Store, error) {
 
 // Names lists the images, sorted.
 func (s *Store) Names() []string { return slices.Clone(s.names) }
+
+// Below lists the images in a folder, by the rest of their names.
+func (s *Store) Below(folder string) (out []string) {
+	for _, n := range s.names {
+		if rest, ok := strings.CutPrefix(n, folder+"/"); ok {
+			out = append(out, rest)
+		}
+	}
+	return out
+}
 
 // Describe gives digest and size of an image. Error: ErrUnknown.
 func (s *Store) Describe(name string) (rack.Image, error) {
@@ -126,6 +161,10 @@ type reader struct{ *bytes.Reader }
 func (reader) Close() error { return nil }
 
 func generate(x Spec) made {
+	if x.Text != "" {
+		sum := sha256.Sum256([]byte(x.Text))
+		return made{data: []byte(x.Text), image: rack.Image{Name: x.Name, Digest: "sha256:" + hex.EncodeToString(sum[:]), Size: int64(len(x.Text))}}
+	}
 	data := make([]byte, x.Size)
 	payload := data
 	if x.ONIE {

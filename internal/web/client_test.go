@@ -153,7 +153,9 @@ func TestAnswersOfDevices(t *testing.T) {
 		{"another status", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); _, _ = io.WriteString(w, "busy\n") }, ErrAnswer, "status 503, and [200] is expected; it says: busy", false},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", 302) }, ErrAnswer, "status 302", false},
 		{"login", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, ErrRefused, "correct access: in the rack file", true},
-		{"missing", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "\x1b]0;owned\x07\x1b[2Jno\r\nluck \xff\u202e hunter2 YWRtaW46aHVudGVyMg==") }, ErrAnswer,
+		{"missing", func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "\x1b]0;owned\x07\x1b[2Jno\r\nluck \xff\u202e hunter2 YWRtaW46aHVudGVyMg==")
+		}, ErrAnswer,
 			`it does not show "licensed"; it says: ]0;owned [2Jno luck ? *** ***`, false},
 		{"a megabyte", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, long) }, ErrAnswer, "more than 1048576 bytes, beginning with: AAA", false},
 		{"cut off", func(w http.ResponseWriter, _ *http.Request) {
@@ -199,7 +201,9 @@ func TestPasswordIsNotSentInTheClear(t *testing.T) {
 }
 
 func TestNobodyAnswers(t *testing.T) {
-	dead := func(ctx context.Context, _, _ string) (net.Conn, error) { return nil, errors.New("connection refused\x1b[31m") }
+	dead := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return nil, errors.New("connection refused\x1b[31m")
+	}
 	err := New(Options{Dial: dead}).Do(t.Context(), Target{Device: "tor-1", Address: netip.MustParseAddr("192.0.2.1")}, Request{Method: "GET", Scheme: "https", Path: "/", Status: []int{200}})
 	if !errors.Is(err, ErrSilent) || strings.Contains(err.Error(), "\x1b") {
 		t.Errorf("%q", err)
