@@ -18,6 +18,7 @@ import (
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/lldp"
 	"github.com/rackreach/rackreach/discovery/wire"
+	"github.com/rackreach/rackreach/internal/answerfile"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -44,6 +45,10 @@ type simulation interface {
 	ListenDHCP() (net.PacketConn, error)
 }
 
+// simHash stands in the answer files of simulated devices where nobody resolves the
+// references of the rack file. Nothing hashes to it.
+const simHash = "$6$simulated$" + "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000."
+
 // agentServerID is what simulated devices take for their DHCP server.
 const agentServerID = "127.0.0.1"
 
@@ -65,6 +70,9 @@ func onSimulation(s simulation, speed float64, stepMin time.Duration, user, pass
 			o.ListenDHCP, o.Dial, o.TFTP, o.HTTP, o.BaseURL, o.ServerID = s.ListenDHCP, s.Dial, tftp, web, "http://"+sim.AgentHTTP, netip.MustParseAddr(agentServerID)
 			o.Credentials = func(string) (string, string, error) { return user, password, nil }
 			o.Key = func(string) ([]byte, error) { return nil, nil }
+			if o.Hash == nil {
+				o.Hash = func(string) (answerfile.Secret, error) { return answerfile.ParseHash(simHash) }
+			}
 			// Simulated BMCs answer at once and need no pause between two looks.
 			o.Power = power.Options{Poll: scaled(power.DefaultPoll, speed, pollFloor), Gap: scaled(power.DefaultGap, speed, pollFloor), Idle: scaled(power.DefaultIdle, speed, pollFloor),
 				Soft: scaled(power.DefaultSoft, speed, pollFloor)}

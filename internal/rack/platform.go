@@ -201,9 +201,12 @@ type Platform struct {
 	Roles       []Role
 	Description string
 	Match       Match
-	Image       string   // default image name
-	TicketEnds  Evidence // evidence that the destructive job is over
-	Steps       []Step
+	Image       string // default image name
+	// Installer is what installs devices of the platform, as they must say themselves
+	// (Device.Install); empty: whichever they name.
+	Installer  Installer `json:",omitzero"`
+	TicketEnds Evidence  // evidence that the destructive job is over
+	Steps      []Step
 }
 
 // Fits reports whether the platform may be used for a role.

@@ -12,6 +12,7 @@ type device struct {
 	sim     *Sim
 	spec    *rack.Device
 	onie    bool   // installs by ONIE, else by PXE
+	mimic   bool   // its platform speaks to simulated devices only
 	machine string // ONIE machine name
 	serial  string
 	guid    [16]byte

@@ -41,10 +41,14 @@ func (h *host) runSystem(ctx context.Context) {
 			d.sim.fabric.forward(d.spec.Name, ports)
 		}
 	}
+	if n := personas[h.readDisk().system]; n != nil {
+		id = n
+	}
 	e, l := y.network(id)
 	if l == nil {
 		return
 	}
+	h.named(l.hostname)
 	d.enter(rack.Configuration)
 	if err := y.serve(e, l.address, id); err != nil {
 		d.sim.fail(err)
@@ -102,6 +106,12 @@ func (y *system) serve(e *end, address netip.Addr, id identity) error {
 		}
 	}) {
 		return errors.Join(srv.Close(), ignoreClosed(l.Close()), ignoreClosed(console.Close()))
+	}
+	if x := y.host.readDisk(); x.system != "" { // there is no API of the simulation on it
+		at = netip.AddrPort{}
+		if x.system == systemESXi && !x.console {
+			shellAt = netip.AddrPort{}
+		}
 	}
 	s.fabric.offer(e, at, shellAt)
 	if !d.spec.Role.IsSwitch() {
