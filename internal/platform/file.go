@@ -83,7 +83,7 @@ func (r *reader) parse() {
 		return
 	}
 	r.root = root
-	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "installer", "ticketEnds", "steps"); r.keys == nil {
+	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "installer", "marksPorts", "ticketEnds", "steps"); r.keys == nil {
 		return
 	}
 	r.is("apiVersion", apiVersion)
@@ -94,6 +94,7 @@ func (r *reader) parse() {
 	if n, ok := r.keys["image"]; ok {
 		r.d.Image = r.matching(n, "image", maxImage, imageName, "the name of an artifact, such as debian-13")
 	}
+	r.d.MarksPorts = r.truth(r.keys["marksPorts"], "marksPorts") // of the file itself only: a platform says it of its own configuration
 	if n, ok := r.keys["installer"]; ok {
 		r.d.Installer = oneOf(r, n, "an installer", rack.Installers())
 	}

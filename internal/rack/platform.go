@@ -202,6 +202,10 @@ type Platform struct {
 	Description string
 	Match       Match
 	Image       string // default image name
+	// MarksPorts: a switch of the platform inserts DHCP option 82 once it is configured,
+	// so that it is known through which of its ports a server is heard. Nothing is decided
+	// by it: who does not is told of (Unmarked).
+	MarksPorts bool `json:"-"`
 	// Installer is what installs devices of the platform, as they must say themselves
 	// (Device.Install); empty: whichever they name.
 	Installer  Installer `json:",omitzero"`
