@@ -18,8 +18,11 @@ const jobArgument = "rackreach.job="
 // file, TFTP, the installer. It returns false when the installer halted, and
 // when ctx ended.
 func (h *host) bootNetwork(ctx context.Context) bool {
-	h.booted("pxe")
 	d := h.dev
+	if d.httpBoot() {
+		return h.bootHTTP(ctx)
+	}
+	h.booted("pxe")
 	if len(d.nics) == 0 {
 		return false
 	}
