@@ -39,6 +39,9 @@ func (h *host) bootHTTP(ctx context.Context) bool {
 			continue
 		}
 		e := d.nics[nic]
+		if d.phase() == rack.Discovery && d.take(rack.Discovery, FaultSilent) {
+			return h.fallSilent(ctx, e, httpBoot(d.guid))
+		}
 		l, err := s.acquireOf(ctx, e, httpBoot(d.guid), retries{first, most, 4}, d.declines, named)
 		switch {
 		case errors.Is(err, errNoAnswer):
