@@ -303,7 +303,7 @@ func TestExamples(t *testing.T) {
 	devices, platforms := map[string]string{}, table()
 	for name, role := range map[string]rack.Role{"sim-leaf": rack.ToRSwitch, "esxi": rack.Server, "debian-preseed": rack.Server, "anaconda-kickstart": rack.Server,
 		"ubuntu-autoinstall": rack.Server, "linux-server": rack.Server} {
-		platforms[name] = rack.Platform{Name: name, Roles: []rack.Role{role}}
+		platforms[name] = rack.Platform{Name: name, Roles: []rack.Role{role}, Steps: []rack.Step{{Action: rack.VerifyDevice, SSH: &rack.Exchange{}}}}
 	}
 	for _, f := range files {
 		r, err := Read(f, platforms)
