@@ -28,6 +28,7 @@ type executor struct {
 	device      *deviceapi.Client
 	shell       *shell
 	publish     func(rack.Observation)
+	note        func(*actors.Note)
 
 	mu      sync.Mutex
 	run     string            // id of the run
@@ -37,6 +38,7 @@ type executor struct {
 var (
 	_ actors.Executor = (*executor)(nil)
 	_ actors.Scanner  = (*executor)(nil)
+	_ actors.Lamp     = (*executor)(nil)
 )
 
 // remember keeps the last ticket of each device: its configuration carries it.
@@ -89,6 +91,7 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 		if info, err = x.power.Login(ctx, target); err == nil {
 			// Its GUID tells later whose firmware asks for an address.
 			x.publish(bmcSeen(target, info.GUID))
+			x.note(bmcFound(target, info))
 		}
 	case rack.BootPXE:
 		err = x.power.BootPXE(ctx, target)
@@ -238,6 +241,19 @@ func (x *executor) target(d *rack.Device) (power.Target, error) {
 		return power.Target{}, fmt.Errorf("credentials of the BMC of %s: %w", d.Name, err)
 	}
 	return power.Target{Device: d.Name, Address: d.BMC.Address, User: user, Password: password}, nil
+}
+
+// Light implements actors.Lamp.
+func (x *executor) Light(ctx context.Context, device string, on bool) error {
+	d, ok := x.rack.Device(device)
+	if !ok {
+		return fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
+	}
+	target, err := x.target(d)
+	if err != nil {
+		return err
+	}
+	return x.power.Identify(ctx, target, on)
 }
 
 // ProbeBMC implements actors.Scanner.
