@@ -144,7 +144,7 @@ func (s shipped) file(servers int, faults []sim.Fault) string {
 		fmt.Fprintf(&b, "  - {name: inter-rack-1, role: inter-rack-switch, %s, address: 192.168.100.2, management: \"mgmt-1:45\"}\n", with(rack.InterRackSwitch, platform.SimSpine))
 	}
 	for n := 1; s.role == rack.Server && n <= servers; n++ {
-		fmt.Fprintf(&b, "  - {name: server-%d, role: server, %s, address: 10.0.1.%d, management: \"mgmt-1:%d\", data: [\"tor-1:%d\"], bmc: {protocol: ipmi, address: 192.168.100.%d, credentials: %q}}\n",
+		fmt.Fprintf(&b, "  - {name: server-%d, role: server, %s, address: 10.0.1.%d, management: \"mgmt-1:%d\", data: [\"tor-1:swp%d\"], bmc: {protocol: ipmi, address: 192.168.100.%d, credentials: %q}}\n",
 			n, with(rack.Server, platform.SimServer), 10+n, n, n, 100+n, bmc(fmt.Sprintf("server-%d", n)))
 	}
 	return b.String()
