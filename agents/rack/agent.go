@@ -118,6 +118,10 @@ type Options struct {
 	Logger      *slog.Logger               // nil: discarded
 }
 
+// deadLetters is how long the library counts dead letters before it logs them, which
+// nobody reads: the goroutine that counts outlives the agent as long.
+const deadLetters = 10 * time.Millisecond
+
 // Agent is one agent, built and not yet running, or running.
 type Agent struct {
 	o       Options
@@ -183,7 +187,7 @@ func New(o Options) (*Agent, error) {
 		// The library logs every restart and dead letter; what matters of
 		// these is journalled or logged by our own actors.
 		return slog.New(slog.NewTextHandler(io.Discard, nil))
-	}))
+	}), actor.WithDeadLetterThrottleInterval(deadLetters))
 	a.pid = actor.NewPID(a.system.Address(), "agent-"+o.Rack.Name)
 	a.actor = a.build()
 	a.metrics.dropped = a.actor.Dropped

@@ -29,7 +29,7 @@ func (h *host) runSystem(ctx context.Context) {
 		took, what, id = bootNOS, "nos", nosIdentity()
 	}
 	k := d.conduct
-	if k != nil {
+	if k != nil && k.identity != nil {
 		id = k.identity(d)
 	}
 	if pause(ctx, d.sim.tempo.around(took, d.spec.Name, what, h.boot())) != nil {
