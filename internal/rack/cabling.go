@@ -25,6 +25,9 @@ type Cabling struct {
 	ends   map[string][]Cable  // parts of cables
 	byNear []int32             // indices of cables, sorted by their near ends; of equal ones the first stands first
 	paths  map[string][]string // of a switch on the data network: the switches to it, itself included
+
+	trunks  map[Port]bool // ports that carry the packets of many
+	between map[Port]bool // ports of the links between switches
 }
 
 // NewCabling builds the graph. The routes are the shortest by number of
@@ -58,6 +61,19 @@ func NewCabling(r *Rack) *Cabling {
 	}
 	slices.SortStableFunc(c.byNear, func(a, b int32) int { return comparePorts(c.cables[a].Near, c.cables[b].Near) })
 	c.paths = dataPaths(r, c.mgmt)
+	c.trunks, c.between = map[Port]bool{r.Agent.Cable: true}, map[Port]bool{}
+	for _, l := range r.Links {
+		for _, p := range []Port{l.A, l.B} {
+			if !p.IsOutside() {
+				c.trunks[p], c.between[p] = true, true
+			}
+		}
+	}
+	for _, x := range c.cables {
+		if d, ok := r.Device(x.Device); ok && x.Network == Data && d.Role.IsSwitch() {
+			c.trunks[x.Near] = true
+		}
+	}
 	return c
 }
 
