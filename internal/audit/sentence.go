@@ -63,6 +63,9 @@ func deviceSentence(e rack.Event) string {
 		if d.Final {
 			return fmt.Sprintf("%s failed: %s", d.Step, d.Error)
 		}
+		if d.Reason != "" {
+			return fmt.Sprintf("%s (attempt %d) is broken off, and not counted: %s", d.Step, d.Attempt, d.Error)
+		}
 		return fmt.Sprintf("%s failed (attempt %d), tried again in %s: %s", d.Step, d.Attempt, d.Delay, d.Error)
 	case rack.StepWaiting:
 		return fmt.Sprintf("%s waits on: %s", d.Step, d.Reason)
