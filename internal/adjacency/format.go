@@ -62,31 +62,54 @@ func StationFormats() []Format { return slices.Sorted(maps.Keys(stations)) }
 
 // Neighbours reads what a switch prints of its neighbours. It returns ErrFormat, wrapped.
 func Neighbours(f Format, text string) ([]Neighbour, error) {
-	rows, err := read(neighbours, f, text, MaxNeighbours)
-	var out []Neighbour
+	rows, err := read(neighbours, f, text)
+	if err != nil {
+		return nil, err
+	}
+	return Bounded(rows)
+}
+
+// Stations reads what a switch prints of its MAC table. It returns ErrFormat, wrapped.
+func Stations(f Format, text string) ([]Station, error) {
+	rows, err := read(stations, f, text)
+	if err != nil {
+		return nil, err
+	}
+	return BoundedStations(rows)
+}
+
+// Bounded makes neighbours fit to be shown and leaves out those that say nothing. It
+// returns ErrFormat, wrapped, for more of them than a switch can have.
+func Bounded(rows []Neighbour) (out []Neighbour, err error) {
 	for _, n := range rows {
 		n = Neighbour{name(n.Port), name(n.System), macOr(n.Chassis), macOr(n.RemotePort), name(n.Description)}
 		if n.Port != "" && (n.System != "" || n.Chassis != "" || n.RemotePort != "") {
 			out = append(out, n)
 		}
 	}
-	return out, err
+	return few(out, MaxNeighbours)
 }
 
-// Stations reads what a switch prints of its MAC table. It returns ErrFormat, wrapped.
-func Stations(f Format, text string) ([]Station, error) {
-	rows, err := read(stations, f, text, MaxStations)
-	var out []Station
+// BoundedStations makes stations fit to be shown and leaves out those that are none. It
+// returns ErrFormat, wrapped, for more of them than a rack can have.
+func BoundedStations(rows []Station) (out []Station, err error) {
 	for _, s := range rows {
 		s.Port = name(s.Port)
 		if s.MAC = MAC(s.MAC); s.Port != "" && s.MAC != "" {
 			out = append(out, s)
 		}
 	}
-	return out, err
+	return few(out, MaxStations)
 }
 
-func read[Row any](by map[Format]func(string) ([]Row, error), f Format, text string, most int) ([]Row, error) {
+func few[Row any](rows []Row, most int) ([]Row, error) {
+	if len(rows) > most {
+		return nil, fmt.Errorf("%w: it has %d rows, more than %d", ErrFormat, len(rows), most)
+	}
+	return rows, nil
+}
+
+func read[Row any](by map[Format]func(string) ([]Row, error), f Format, text string) ([]Row, error) {
 	parse, ok := by[f]
 	switch {
 	case !ok:
@@ -97,9 +120,6 @@ func read[Row any](by map[Format]func(string) ([]Row, error), f Format, text str
 	rows, err := parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: it is no %s: %s", ErrFormat, f, printable.Line(err.Error(), 200))
-	}
-	if len(rows) > most {
-		return nil, fmt.Errorf("%w: it has %d rows, more than %d", ErrFormat, len(rows), most)
 	}
 	return rows, nil
 }

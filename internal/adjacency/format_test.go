@@ -72,7 +72,7 @@ func TestStations(t *testing.T) {
 }
 
 func TestWhatIsNoTable(t *testing.T) {
-	for _, text := range []string{"", "{", "[]", `{"a": 1}`, "\x1b[31mno such command", strings.Repeat("x", MaxText+1), "[" + strings.Repeat(`{"mac":"02:00:00:00:00:01","ifname":"a","master":"b"},`, 5000) + "{}]"} {
+	for _, text := range []string{"", "{", "[]", `{"a": 1}`, "\x1b[31mno such command", strings.Repeat("x", MaxText+1), "[" + strings.Repeat(`{"mac":"02:00:00:00:00:01","ifname":"a","master":"b"},`, 4097) + "{}]"} {
 		for _, f := range append(NeighbourFormats(), StationFormats()...) {
 			var err error
 			n := 0

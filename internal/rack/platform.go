@@ -155,6 +155,9 @@ type Platform struct {
 	Image       string   // default image name
 	TicketEnds  Evidence // evidence that the destructive job is over
 	Steps       []Step
+
+	Neighbours *Ask `json:",omitzero"` // nil: it is not asked whom it hears by LLDP
+	MACs       *Ask `json:",omitzero"` // nil: nor which stations it has heard
 }
 
 // Fits reports whether the platform may be used for a role.

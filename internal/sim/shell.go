@@ -36,6 +36,8 @@ const (
 //	apply-config PATH SECONDS       the same, and takes it back unless confirmed in time
 //	show-config                     shows the configuration that is in force
 //	confirm-config                  confirms it
+//	lldpctl -f json                 shows its neighbours, as lldpd's client does
+//	bridge -j fdb show              shows its MAC table, as iproute2 does
 //	boot-installer                  reboots into ONIE, for one boot
 //	sh -c '…' NAME TEMP PATH N MODE takes in a file of N bytes from its standard input
 type shell struct {
@@ -184,6 +186,10 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 		return h.take(m[1], m[2])
 	}
 	switch command {
+	case "lldpctl -f json":
+		return h.showLLDP(c)
+	case "bridge -j fdb show":
+		return h.showFDB(c)
 	case "show-config":
 		_, err := c.Write(h.host.readDisk().config)
 		return err
