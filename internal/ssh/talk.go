@@ -17,7 +17,7 @@ type talk struct {
 	c      *Client
 	t      Target
 	hide   hidden
-	keep   int // bytes of the beginning of an output
+	keep   int         // bytes of the beginning of an output
 	signer xssh.Signer // nil: none
 
 	pinned  []byte                // nil: none yet; belongs to checkKey once there is a connection
