@@ -67,7 +67,9 @@ func (f facts) apply(e rack.Event) {
 	switch e.Kind {
 	case rack.DeviceRetried, rack.ReimageOrdered, rack.DeviceReplaced, rack.DeviceBound:
 		f.forget(e.Device)
-		f.forget("") // what was ambiguous may be so again, and is news then
+		f.forget("")
+	case rack.DeviceReleased: // what was ambiguous may be so again, and is news then
+		f.forget("")
 	case rack.StepStarted, rack.StepFailed, rack.TicketIssued, rack.LinkReady:
 		f.forget(e.Device)
 	case rack.ComponentAmbiguous: // should it be heard at its own port again, that is news

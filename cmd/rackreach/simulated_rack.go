@@ -82,7 +82,7 @@ func newSwap(env func(string) (string, bool)) *cobra.Command {
 	var stateDir, socket string
 	cmd := &cobra.Command{
 		Use:     "swap RACK PORT=PORT",
-		Short:   "Plug two cables of servers of a simulated rack that runs the other way round",
+		Short:   "Plug two data cables of servers of a simulated rack that runs the other way round",
 		Example: "  rackreach simulated-rack swap r1 tor-1:1=tor-1:2",
 		Args:    args(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, given []string) error {

@@ -59,19 +59,34 @@ func (c *CableCheck) Sentence() string {
 
 // heard is what stands at a port, as far as it was heard.
 type heard struct {
-	devices map[string]bool // of this rack, or in the words of a link's far end
+	devices map[string]bool // of this rack; true: by more than that it is at this port
 	foreign []string        // what is no device of this rack
 	named   []string        // neighbours that nobody knows: no proof of anything
 	by      []string
 	seq     uint64
 }
 
-func (h *heard) add(device, by string, seq uint64) {
-	h.devices[device] = true
+func (h *heard) add(device, by string, firm bool, seq uint64) {
+	h.devices[device] = h.devices[device] || firm
 	if !slices.Contains(h.by, by) {
 		h.by = append(h.by, by)
 	}
 	h.seq = max(h.seq, seq)
+}
+
+// who are the devices that stand there: those that say so themselves, and only where
+// there is none, what is taken for a device because it is at its port.
+func (h *heard) who() (names []string) {
+	for name, firm := range h.devices {
+		if firm {
+			names = append(names, name)
+		}
+	}
+	if len(names)+len(h.foreign) == 0 {
+		names = slices.Collect(maps.Keys(h.devices))
+	}
+	slices.Sort(names)
+	return names
 }
 
 // far is a neighbour as LLDP named it.
@@ -113,7 +128,7 @@ func (r *Run) ears() map[Port]*heard {
 		if s.said != "" {
 			by += ", by " + s.said
 		}
-		at(s.at).add(s.device, by, s.seq)
+		at(s.at).add(s.device, by, s.firm, s.seq)
 	}
 	for p, message := range r.neighbours {
 		if r.Cabling.between[p] {
@@ -132,10 +147,10 @@ func (r *Run) ears() map[Port]*heard {
 			default:
 				// The port that it names is the near end of the same cable.
 				if c, ok := r.Cabling.At(Port{f.device, f.port}); ok {
-					at(c.Near).add(p.Device, "LLDP", 0)
+					at(c.Near).add(p.Device, "LLDP", true, 0)
 				}
 				if !r.uplink(p, f.device) {
-					at(p).add(f.device, "LLDP", 0)
+					at(p).add(f.device, "LLDP", true, 0)
 				}
 			}
 		}
@@ -169,7 +184,7 @@ func (r *Run) CheckCables() []CableCheck {
 		if _, named := r.Cabling.At(p); named || p == r.Rack.Agent.Cable || r.Cabling.between[p] || len(h.devices)+len(h.foreign) == 0 {
 			continue
 		}
-		x := CableCheck{Near: p, Verdict: CableExtra, By: h.by, Seq: h.seq, Found: slices.Concat(slices.Sorted(maps.Keys(h.devices)), h.foreign)}
+		x := CableCheck{Near: p, Verdict: CableExtra, By: h.by, Seq: h.seq, Found: slices.Concat(h.who(), h.foreign)}
 		extra = append(extra, x)
 	}
 	return append(out, extra...)
@@ -181,7 +196,7 @@ func (r *Run) checkCable(c Cable, h *heard) CableCheck {
 		return x
 	}
 	x.By, x.Seq = h.by, h.seq
-	x.Found = slices.Concat(slices.Sorted(maps.Keys(h.devices)), h.foreign)
+	x.Found = slices.Concat(h.who(), h.foreign)
 	switch {
 	case len(x.Found) == 0:
 		x.Found = h.named // a name that its maker or its last owner gave it

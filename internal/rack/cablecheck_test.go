@@ -124,6 +124,23 @@ func TestSwappedBMCs(t *testing.T) {
 	}
 }
 
+// A component that says nothing of itself, at a port, is no proof against one that does.
+func TestATakenForAnother(t *testing.T) {
+	s := tell(t)
+	bmc := rack.Observation{Source: rack.FromDHCP, MAC: "02:00:00:00:00:b2", Via: port(t, "mgmt-1:2"), Stage: rack.StageBMC}
+	s.seen("server-02", bmc)
+	if got := s.verdict("mgmt-1:2"); got != rack.CableRight {
+		t.Errorf("with nothing against it: %s", got)
+	}
+	s.seen("server-02", rack.Observation{Source: rack.FromBMC, UUID: uuid1})
+	s.ambiguous(s.packet("tor-1:1", mac1, uuid1))
+	want := "missing cable mgmt-1:1 should lead to server-01, which was heard elsewhere\n" +
+		"wrong cable mgmt-1:2 should lead to server-02 and leads to server-01 (option 82, BMC, by the GUID of that BMC)"
+	s.expect(want, "server-01 management, server-02 management")
+	s.seen("server-02", bmc) // again: it is taken for server-02 because of its port
+	s.expect(want, "server-01 management, server-02 management")
+}
+
 // An operator who looked at the cables has the last word, until something new is heard.
 func TestRetriedAfterALookAtTheCables(t *testing.T) {
 	s := told(t)

@@ -244,8 +244,8 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 		if s := e.Detail.Seen.Stage; s != "" && s != StageBMC {
 			d.Stage = s
 		}
+		r.hearStation(e) // by what was known before
 		r.binder = r.binder.Learned(e.Detail.Seen)
-		r.hearStation(e)
 		r.evidence(d, e)
 	case PhaseStarted:
 		d.Status, d.Phase = DeviceStatus(e.Phase), e.Phase

@@ -11,6 +11,7 @@ type station struct {
 	device string // the slot that it belongs to, by what it says of itself
 	source Source
 	said   string // by which key it is that slot's: "its uuid"; empty: nothing contradicts
+	firm   bool   // it says itself whose it is; else it is taken for what should stand there
 	seq    uint64
 }
 
@@ -22,33 +23,35 @@ func (r *Run) hearStation(e Event) {
 	if o == nil || o.Via.IsZero() || o.MAC == "" || r.binder.deaf {
 		return // a follower knows nobody by a key
 	}
+	device, how := r.binder.identity(o)
 	if e.Kind == Observed {
+		firm := device == e.Device && (how != ByMAC || r.binder.listed(o.MAC, device) || r.binder.told[o.MAC])
 		if o.Source == FromDHCP || o.Source == FromMACTable {
-			r.place(o.MAC, station{o.Via, e.Device, o.Source, "", e.Seq})
+			r.place(o.MAC, station{o.Via, e.Device, o.Source, "", firm, e.Seq})
 		}
 		return
 	}
-	device, how := r.binder.identity(o)
 	if device == "" {
 		return
 	}
-	r.place(o.MAC, station{o.Via, device, o.Source, "its " + string(how), e.Seq})
+	r.place(o.MAC, station{o.Via, device, o.Source, "its " + string(how), true, e.Seq})
 	// Its inventory and its port may agree, and the BMC of another slot be its own.
 	other, known := r.binder.uuid[machineKey(o.UUID)]
 	if c, ok := r.Cabling.At(o.Via); ok && known && how == ByMAC && c.Device == device && other != device {
 		if d, ok := r.Rack.Device(other); ok && !d.Management.IsZero() {
-			r.place("bmc "+machineKey(o.UUID), station{d.Management, device, FromBMC, "the GUID of that BMC", e.Seq})
+			r.place("bmc "+machineKey(o.UUID), station{d.Management, device, FromBMC, "the GUID of that BMC", true, e.Seq})
 		}
 	}
 }
 
-// place remembers where a component is. Who is heard at the port of its own slot shows
-// that the cable there is right now, whoever was heard there before.
+// place remembers where a component is. Who is heard at the port of its own slot, and says
+// itself whose it is, shows that the cable there is right now, whoever was heard there
+// before.
 func (r *Run) place(key string, s station) {
 	if _, known := r.stations[key]; !known && len(r.stations) >= maxStations {
 		return
 	}
-	if c, ok := r.Cabling.At(s.at); ok && c.Device == s.device && s.source == FromDHCP {
+	if c, ok := r.Cabling.At(s.at); ok && c.Device == s.device && s.source == FromDHCP && s.firm {
 		maps.DeleteFunc(r.stations, func(_ string, x station) bool { return x.at == s.at && x.device != s.device })
 	}
 	r.stations[key] = s

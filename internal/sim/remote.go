@@ -71,7 +71,7 @@ func Look(ctx context.Context, path string) (Hello, error) {
 	return r.Hello, r.Close()
 }
 
-// SwapAt has the simulated rack that serves at a unix socket plug two cables of servers
+// SwapAt has the simulated rack that serves at a unix socket plug two data cables of servers
 // the other way round, as Sim.Swap does.
 func SwapAt(ctx context.Context, path string, x Swap) error {
 	if err := checkSocketPath(path); err != nil {

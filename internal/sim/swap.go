@@ -69,15 +69,18 @@ func leadsTo(p rack.Port, r *rack.Rack, cables *rack.Cabling) string {
 	return ""
 }
 
-// Swap plugs two cables of servers the other way round while the rack runs: what was
+// Swap plugs two data cables of servers the other way round while the rack runs: what was
 // swapped is right again. The switches forget whom they heard there, as they do when a
 // link goes down.
 func (s *Sim) Swap(x Swap) error {
-	if leadsTo(x.A, s.rack, rack.NewCabling(s.rack)) == "the links between racks" {
-		return fmt.Errorf("swapped links %s: cables to other racks cannot be swapped while the rack runs: write PORT=PORT with two ports of servers", x)
-	}
 	if err := CheckSwaps([]Swap{x}, s.rack); err != nil {
 		return err
+	}
+	switch leadsTo(x.A, s.rack, rack.NewCabling(s.rack)) {
+	case "the links between racks":
+		return fmt.Errorf("swapped links %s: they lead to another rack: only data cables of servers are swapped while the rack runs", x)
+	case "the management network":
+		return fmt.Errorf("swapped links %s: a BMC keeps the address that it got through the other cable: only data cables of servers are swapped while the rack runs", x)
 	}
 	s.fabric.swap(x)
 	s.record.add(kindSwapped, "", nil, detail{"ports": x.String()})
