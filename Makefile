@@ -60,8 +60,8 @@ bench-installer: ## an installation beside what limits it: network, zstd, disk (
 	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
 
 .PHONY: netns
-netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2, lldpd, snmpd)
-	$(NETNS) -run 'TestFleetInNamespaces|TestApply|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
+netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces, a management switch (needs root, iproute2, lldpd, openssh-server, snmpd)
+	$(NETNS) -run 'TestFleetInNamespaces|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 7m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/adjacency ./internal/snmp ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
@@ -92,6 +92,12 @@ answer-files: ## answer files as those read them whom they are for: debconf, clo
 lab-installer: ## machines in QEMU are installed and boot what was written; block devices of this kernel (needs root)
 	$(GO) test -tags lab -race -count=1 -run 'Loop' -timeout 5m ./internal/installer
 	$(GO) test -tags lab -count=1 -v -run TestInstaller -timeout 10m ./lab
+
+# Needs Debian's packages qemu-system-x86, busybox, iproute2 and linux-image-cloud-amd64, or
+# LAB_KERNEL, the folder where that is unpacked.
+.PHONY: lab-switch
+lab-switch: ## a management switch in QEMU keeps VLANs apart as its platform says, and takes a bad one back (2 minutes)
+	$(GO) test -tags lab -count=1 -v -run TestSwitchVLANs -timeout 10m ./lab
 
 .PHONY: fleet-faults
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)

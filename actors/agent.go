@@ -38,6 +38,8 @@ type Agent struct {
 	run      *rack.Run
 	facts    facts
 	words    words
+	notes    notes
+	lights   *lights
 	pool     *pool
 	stopPool context.CancelFunc
 
@@ -103,7 +105,7 @@ func NewAgent(o Options) *Agent {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Agent{o: o, run: o.newRun(), facts: facts{}, words: words{}, waiting: map[uint64]*actor.PID{},
+	return &Agent{o: o, run: o.newRun(), facts: facts{}, words: words{}, notes: newNotes(), lights: newLights(o.Lamp), waiting: map[uint64]*actor.PID{},
 		opening: map[rack.Port]bool{}, listening: map[rack.Port]string{}, inFlight: &atomic.Int64{}, dropped: &atomic.Uint64{}}
 }
 
@@ -132,6 +134,8 @@ func (a *Agent) Receive(c actor.Context) {
 		a.observe(m.message)
 	case *Report:
 		a.report(c, m)
+	case *Note:
+		a.note(m)
 	case *Order:
 		a.ordered(c, m)
 	case *released:
@@ -161,6 +165,7 @@ func (a *Agent) Receive(c actor.Context) {
 	case *actor.Stopped:
 		a.stopPool()
 		a.pool.wg.Wait()
+		a.lights.end()
 	}
 }
 
@@ -187,6 +192,8 @@ func (a *Agent) start(c actor.Context) {
 		a.run.Apply(e)
 		a.facts.recall(e)
 		a.words.apply(e)
+		a.notes.recall(e)
+		a.lights.recall(e)
 		a.o.Announce(e)
 	})
 	if err != nil {
@@ -205,6 +212,7 @@ func (a *Agent) start(c actor.Context) {
 	if ended && !a.o.Stay {
 		return
 	}
+	a.rekindle()
 	if _, err := c.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return &dhcpActor{open: a.o.DHCP} }), dhcpName); err != nil {
 		a.end(fmt.Errorf("spawn the DHCPActor: %w", err))
 		return
@@ -304,6 +312,7 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 	a.run.Apply(e)
 	a.facts.apply(e)
 	a.words.apply(e)
+	a.notes.apply(e)
 	a.head = e.Seq
 	own := !ofDevice(e.Kind)
 	if own {
@@ -318,6 +327,7 @@ func (a *Agent) apply(c actor.Context, e rack.Event) {
 		c.Send(to, Reported{})
 	}
 	a.o.Announce(e)
+	a.light(e)
 	switch e.Kind {
 	case rack.Observed:
 		a.drained(false)

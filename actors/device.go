@@ -146,7 +146,7 @@ func (a *deviceActor) act(c actor.Context, command rack.Command, seq uint64) {
 			}
 			in.Kind = rack.ActionDone
 			if err != nil {
-				in.Error, in.Final = err.Error(), final(err)
+				in.Error, in.Final, in.Recovery = err.Error(), final(err), recovery(err)
 			}
 			system.Root.Send(self, &input{in})
 		})

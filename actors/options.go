@@ -23,6 +23,8 @@ type Options struct {
 	Executor Executor
 	Scanner  Scanner
 	DHCP     NewDHCPServer
+	// Lamp switches the identify lights of devices that have a BMC; nil: nobody does.
+	Lamp Lamp
 
 	// Offer is told what may be served, before anybody hears of the event that
 	// changed it. It is called on Agent's goroutine and must not block.

@@ -79,7 +79,7 @@ func (a *Agent) begin(c actor.Context, p *pendingOrder) {
 		return
 	}
 	_, ofDevice := a.o.Rack.Device(o.Device)
-	if a.supervisor == nil || !ofDevice || o.Verb == rack.Bind {
+	if a.supervisor == nil || !ofDevice || o.Verb == rack.Bind || o.Verb.OfLight() {
 		a.obey(c)
 		return
 	}

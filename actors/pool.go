@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -29,6 +30,16 @@ var ErrInUse = errors.New("it is in use")
 func final(err error) bool {
 	var f interface{ Final() bool }
 	return errors.Is(err, ErrInUse) || errors.As(err, &f) && f.Final()
+}
+
+// recovery names what another attempt makes up for: an error may say so by a method
+// Recovery.
+func recovery(err error) rack.Recovery {
+	var r interface{ Recovery() rack.Recovery }
+	if errors.As(err, &r) {
+		return r.Recovery()
+	}
+	return ""
 }
 
 // Executor carries out actions against devices. Do returns when the action is
@@ -114,6 +125,25 @@ func (p *pool) do(ctx context.Context, job Job) (err error) {
 		return fmt.Errorf("no answer to %s within %s", job.Step.Action, job.Step.Limit)
 	}
 	return err
+}
+
+// aside runs work that no step waits for, and that a rack which drains may still do. A
+// panic of an adapter is its error.
+func (p *pool) aside(ctx context.Context, limit time.Duration, work func(context.Context) error) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() {
+		<-p.slots
+		if r := recover(); r != nil {
+			err = fmt.Errorf("it crashed: %.200v", r)
+		}
+	}()
+	return work(ctx)
 }
 
 func (p *pool) refuses(job Job) bool {

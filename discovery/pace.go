@@ -6,9 +6,10 @@ const (
 	// mostAnswers is how many answers leave in a second, at most, but for burst of them.
 	// What has queued up here, since the disk or the machine was busy, must not overrun
 	// who receives it: a socket of 208 KiB has room for some 270 messages.
-	mostAnswers = 35_000
-	// burst makes up for timers: a wait of 1 ms may take 3.
-	burst = 96
+	mostAnswers = 38_000
+	// burst makes up for timers: a wait of 1 ms may take 3. Measured at 15,000 clients a
+	// second: a burst of 160 loses 8 to 11 % in that socket, 96 some 1.5 %, 64 less than 1 %.
+	burst = 64
 )
 
 // pace keeps the answers apart (the generic cell rate algorithm, ITU-T I.371).

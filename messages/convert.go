@@ -22,7 +22,7 @@ func FromEvent(e rack.Event) *Event {
 			Final: d.Final, Delay: delay(d.Delay), Link: d.Link, Path: d.Path, Ticket: d.Ticket,
 			Image: d.Image, Digest: d.Digest, Seen: FromObservation(d.Seen), PlanHash: d.PlanHash,
 			Ready: uint32(d.Ready), Failed: uint32(d.Failed), By: d.By, Overwrites: d.Overwrites, Only: d.Only, Run: d.Run, Writing: d.Writing, Order: d.Order,
-			Bundle: d.Bundle, SignedBy: d.SignedBy,
+			Bundle: d.Bundle, SignedBy: d.SignedBy, Recovery: string(d.Recovery), Found: d.Found,
 		},
 	}
 }
@@ -54,7 +54,7 @@ func ToEvent(m *Event) (rack.Event, error) {
 			Final: d.GetFinal(), Delay: d.GetDelay().AsDuration(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
 			Image: d.GetImage(), Digest: d.GetDigest(), Seen: seen, PlanHash: d.GetPlanHash(),
 			Ready: int(d.GetReady()), Failed: int(d.GetFailed()), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(), Order: d.GetOrder(),
-			Bundle: d.GetBundle(), SignedBy: d.GetSignedBy(),
+			Bundle: d.GetBundle(), SignedBy: d.GetSignedBy(), Recovery: rack.Recovery(d.GetRecovery()), Found: d.GetFound(),
 		},
 	}, nil
 }
@@ -131,6 +131,9 @@ type lineDetail struct {
 	Order        string    `json:"order,omitempty"`
 	Bundle       string    `json:"bundle,omitempty"`
 	SignedBy     string    `json:"signedBy,omitempty"`
+	Recovery     string    `json:"recovery,omitempty"`
+
+	Found json.RawMessage `json:"found,omitempty"`
 }
 
 type lineSeen struct {
@@ -158,8 +161,11 @@ func JSONLine(e rack.Event) ([]byte, error) {
 			Step: d.GetStep(), Attempt: d.GetAttempt(), Error: d.GetError(), Next: d.GetNext(), Reason: d.GetReason(), Final: d.GetFinal(),
 			DelaySeconds: d.GetDelay().AsDuration().Seconds(), Link: d.GetLink(), Path: d.GetPath(), Ticket: d.GetTicket(),
 			Image: d.GetImage(), Digest: d.GetDigest(), PlanHash: d.GetPlanHash(), Ready: d.GetReady(), Failed: d.GetFailed(), By: d.GetBy(), Overwrites: d.GetOverwrites(), Only: d.GetOnly(), Run: d.GetRun(), Writing: d.GetWriting(), Order: d.GetOrder(),
-			Bundle: d.GetBundle(), SignedBy: d.GetSignedBy(),
+			Bundle: d.GetBundle(), SignedBy: d.GetSignedBy(), Recovery: d.GetRecovery(),
 		},
+	}
+	if json.Valid([]byte(d.GetFound())) {
+		l.Detail.Found = json.RawMessage(d.GetFound())
 	}
 	if o := d.GetSeen(); o != nil {
 		l.Detail.Seen = &lineSeen{Source: o.GetSource(), MAC: o.GetMac(), UUID: o.GetUuid(), Via: o.GetVia(), Stage: o.GetStage(), Vendor: o.GetVendor(),

@@ -3,6 +3,7 @@ package messages
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 func full() rack.Event {
 	return rack.Event{Seq: 17, Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), Rack: "r2", Device: "tor-1", Role: rack.ToRSwitch, Kind: rack.StepFailed, Phase: rack.Installation,
 		Detail: rack.Detail{Step: "install", Attempt: 2, Error: "e", Next: "n", Reason: "r", Final: true, Delay: 1500 * time.Millisecond, Link: "mgmt-1:45", Path: "mgmt-1",
-			Ticket: "r2/tor-1/1", Image: "i", Digest: "sha256:00", PlanHash: "h", Ready: 3, Failed: 4, By: "ada", Overwrites: "foreign:ext4", Only: []string{"tor-1"}, Run: "x7", Writing: true, Order: "o1", Bundle: "2026.3@sha256:00", SignedBy: "0123456789abcdef",
+			Ticket: "r2/tor-1/1", Image: "i", Digest: "sha256:00", PlanHash: "h", Ready: 3, Failed: 4, By: "ada", Overwrites: "foreign:ext4", Only: []string{"tor-1"}, Run: "x7", Writing: true, Order: "o1", Bundle: "2026.3@sha256:00", SignedBy: "0123456789abcdef", Recovery: rack.PowerCycled, Found: `{"bmc":{}}`,
 			Seen: &rack.Observation{Source: rack.FromDHCP, Device: "tor-1", MAC: "52:54:00:00:00:01", UUID: "aa", Via: rack.Port{Device: "mgmt-1", Name: "45"}, Stage: rack.StageONIE,
 				Vendor: "v", Model: "m", Serial: "s", Address: "192.168.100.2", Proves: rack.DHCPONIE, Message: "words", Holds: "foreign:ext4"}}}
 }
@@ -76,6 +77,14 @@ func TestJSONLine(t *testing.T) {
 	want := `{"seq":17,"time":"2026-01-02T03:04:05.000000006Z","rack":"r2","device":"tor-1","role":"tor-switch","event":"phase-completed","phase":"installation","detail":{}}`
 	if err != nil || string(got) != want {
 		t.Errorf("%v\ngot  %s\nwant %s", err, got, want)
+	}
+	e.Detail = rack.Detail{Recovery: rack.PowerCut, Found: `{"bmc":{"firmware":"2.15"}}`}
+	if got, err = JSONLine(e); err != nil || !strings.HasSuffix(string(got), `"detail":{"recovery":"power-cut","found":{"bmc":{"firmware":"2.15"}}}}`) {
+		t.Errorf("%v\ngot %s", err, got)
+	}
+	e.Detail = rack.Detail{Found: `{"bmc":`} // a stranger's
+	if got, err = JSONLine(e); err != nil || !strings.HasSuffix(string(got), `"detail":{}}`) {
+		t.Errorf("%v\ngot %s", err, got)
 	}
 	if n := reflect.TypeFor[lineDetail]().NumField(); n != reflect.TypeFor[rack.Detail]().NumField() {
 		t.Errorf("a line has %d details, the core %d", n, reflect.TypeFor[rack.Detail]().NumField())

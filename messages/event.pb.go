@@ -168,7 +168,12 @@ type EventDetail struct {
 	// made up for a simulation.
 	Bundle string `protobuf:"bytes,23,opt,name=bundle,proto3" json:"bundle,omitempty"`
 	// rack-started: the key that signed the bundle, or "nobody".
-	SignedBy      string `protobuf:"bytes,24,opt,name=signed_by,json=signedBy,proto3" json:"signed_by,omitempty"`
+	SignedBy string `protobuf:"bytes,24,opt,name=signed_by,json=signedBy,proto3" json:"signed_by,omitempty"`
+	// What made up for a device that did not do what it should: step-failed, for its
+	// retry; recovery-made.
+	Recovery string `protobuf:"bytes,25,opt,name=recovery,proto3" json:"recovery,omitempty"`
+	// hardware-found: what was found, as JSON.
+	Found         string `protobuf:"bytes,26,opt,name=found,proto3" json:"found,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -371,6 +376,20 @@ func (x *EventDetail) GetSignedBy() string {
 	return ""
 }
 
+func (x *EventDetail) GetRecovery() string {
+	if x != nil {
+		return x.Recovery
+	}
+	return ""
+}
+
+func (x *EventDetail) GetFound() string {
+	if x != nil {
+		return x.Found
+	}
+	return ""
+}
+
 // Observation is something seen on the wire about a device. Its strings come
 // from strangers and are bounded and escaped by whoever fills it in.
 type Observation struct {
@@ -532,7 +551,7 @@ const file_rackreach_v1_event_proto_rawDesc = "" +
 	"\x04role\x18\x05 \x01(\tR\x04role\x12\x12\n" +
 	"\x04kind\x18\x06 \x01(\tR\x04kind\x12\x14\n" +
 	"\x05phase\x18\a \x01(\tR\x05phase\x121\n" +
-	"\x06detail\x18\b \x01(\v2\x19.rackreach.v1.EventDetailR\x06detail\"\xe7\x04\n" +
+	"\x06detail\x18\b \x01(\v2\x19.rackreach.v1.EventDetailR\x06detail\"\x99\x05\n" +
 	"\vEventDetail\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\tR\x04step\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12\x14\n" +
@@ -560,7 +579,9 @@ const file_rackreach_v1_event_proto_rawDesc = "" +
 	"\awriting\x18\x15 \x01(\bR\awriting\x12\x14\n" +
 	"\x05order\x18\x16 \x01(\tR\x05order\x12\x16\n" +
 	"\x06bundle\x18\x17 \x01(\tR\x06bundle\x12\x1b\n" +
-	"\tsigned_by\x18\x18 \x01(\tR\bsignedBy\"\xb3\x02\n" +
+	"\tsigned_by\x18\x18 \x01(\tR\bsignedBy\x12\x1a\n" +
+	"\brecovery\x18\x19 \x01(\tR\brecovery\x12\x14\n" +
+	"\x05found\x18\x1a \x01(\tR\x05found\"\xb3\x02\n" +
 	"\vObservation\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x10\n" +

@@ -1412,6 +1412,111 @@ func (x *ReplaceDeviceResponse) GetEvents() []*Event {
 	return nil
 }
 
+type IdentifyDeviceRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Reason string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// True: put it out.
+	Off           bool `protobuf:"varint,3,opt,name=off,proto3" json:"off,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentifyDeviceRequest) Reset() {
+	*x = IdentifyDeviceRequest{}
+	mi := &file_rackreach_v1_rack_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentifyDeviceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentifyDeviceRequest) ProtoMessage() {}
+
+func (x *IdentifyDeviceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_rackreach_v1_rack_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentifyDeviceRequest.ProtoReflect.Descriptor instead.
+func (*IdentifyDeviceRequest) Descriptor() ([]byte, []int) {
+	return file_rackreach_v1_rack_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *IdentifyDeviceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *IdentifyDeviceRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *IdentifyDeviceRequest) GetOff() bool {
+	if x != nil {
+		return x.Off
+	}
+	return false
+}
+
+type IdentifyDeviceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*Event               `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentifyDeviceResponse) Reset() {
+	*x = IdentifyDeviceResponse{}
+	mi := &file_rackreach_v1_rack_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentifyDeviceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentifyDeviceResponse) ProtoMessage() {}
+
+func (x *IdentifyDeviceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_rackreach_v1_rack_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentifyDeviceResponse.ProtoReflect.Descriptor instead.
+func (*IdentifyDeviceResponse) Descriptor() ([]byte, []int) {
+	return file_rackreach_v1_rack_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *IdentifyDeviceResponse) GetEvents() []*Event {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
 // Refusal is the detail of an order that was not obeyed: nothing was changed.
 type Refusal struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1423,7 +1528,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_rackreach_v1_rack_service_proto_msgTypes[24]
+	mi := &file_rackreach_v1_rack_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1540,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_rack_service_proto_msgTypes[24]
+	mi := &file_rackreach_v1_rack_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1553,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_rack_service_proto_rawDescGZIP(), []int{24}
+	return file_rackreach_v1_rack_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Refusal) GetWhat() string {
@@ -1557,10 +1662,16 @@ const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"D\n" +
 	"\x15ReplaceDeviceResponse\x12+\n" +
+	"\x06events\x18\x01 \x03(\v2\x13.rackreach.v1.EventR\x06events\"U\n" +
+	"\x15IdentifyDeviceRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x10\n" +
+	"\x03off\x18\x03 \x01(\bR\x03off\"E\n" +
+	"\x16IdentifyDeviceResponse\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.rackreach.v1.EventR\x06events\"1\n" +
 	"\aRefusal\x12\x12\n" +
 	"\x04what\x18\x01 \x01(\tR\x04what\x12\x12\n" +
-	"\x04next\x18\x02 \x01(\tR\x04next2\x96\a\n" +
+	"\x04next\x18\x02 \x01(\tR\x04next2\xf3\a\n" +
 	"\vRackService\x12Q\n" +
 	"\tListRacks\x12\x1e.rackreach.v1.ListRacksRequest\x1a\x1f.rackreach.v1.ListRacksResponse\"\x03\x90\x02\x01\x12K\n" +
 	"\aGetRack\x12\x1c.rackreach.v1.GetRackRequest\x1a\x1d.rackreach.v1.GetRackResponse\"\x03\x90\x02\x01\x12K\n" +
@@ -1575,7 +1686,8 @@ const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	"\rReimageDevice\x12\".rackreach.v1.ReimageDeviceRequest\x1a#.rackreach.v1.ReimageDeviceResponse\x12O\n" +
 	"\n" +
 	"BindDevice\x12\x1f.rackreach.v1.BindDeviceRequest\x1a .rackreach.v1.BindDeviceResponse\x12X\n" +
-	"\rReplaceDevice\x12\".rackreach.v1.ReplaceDeviceRequest\x1a#.rackreach.v1.ReplaceDeviceResponseB2Z0github.com/rackreach/rackreach/messages;messagesb\x06proto3"
+	"\rReplaceDevice\x12\".rackreach.v1.ReplaceDeviceRequest\x1a#.rackreach.v1.ReplaceDeviceResponse\x12[\n" +
+	"\x0eIdentifyDevice\x12#.rackreach.v1.IdentifyDeviceRequest\x1a$.rackreach.v1.IdentifyDeviceResponseB2Z0github.com/rackreach/rackreach/messages;messagesb\x06proto3"
 
 var (
 	file_rackreach_v1_rack_service_proto_rawDescOnce sync.Once
@@ -1589,77 +1701,82 @@ func file_rackreach_v1_rack_service_proto_rawDescGZIP() []byte {
 	return file_rackreach_v1_rack_service_proto_rawDescData
 }
 
-var file_rackreach_v1_rack_service_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_rackreach_v1_rack_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_rackreach_v1_rack_service_proto_goTypes = []any{
-	(*Rack)(nil),                  // 0: rackreach.v1.Rack
-	(*Device)(nil),                // 1: rackreach.v1.Device
-	(*ListRacksRequest)(nil),      // 2: rackreach.v1.ListRacksRequest
-	(*ListRacksResponse)(nil),     // 3: rackreach.v1.ListRacksResponse
-	(*GetRackRequest)(nil),        // 4: rackreach.v1.GetRackRequest
-	(*GetRackResponse)(nil),       // 5: rackreach.v1.GetRackResponse
-	(*GetPlanRequest)(nil),        // 6: rackreach.v1.GetPlanRequest
-	(*GetPlanResponse)(nil),       // 7: rackreach.v1.GetPlanResponse
-	(*WatchEventsRequest)(nil),    // 8: rackreach.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),   // 9: rackreach.v1.WatchEventsResponse
-	(*HaltRackRequest)(nil),       // 10: rackreach.v1.HaltRackRequest
-	(*HaltRackResponse)(nil),      // 11: rackreach.v1.HaltRackResponse
-	(*ResumeRackRequest)(nil),     // 12: rackreach.v1.ResumeRackRequest
-	(*ResumeRackResponse)(nil),    // 13: rackreach.v1.ResumeRackResponse
-	(*RetryDeviceRequest)(nil),    // 14: rackreach.v1.RetryDeviceRequest
-	(*RetryDeviceResponse)(nil),   // 15: rackreach.v1.RetryDeviceResponse
-	(*SkipDeviceRequest)(nil),     // 16: rackreach.v1.SkipDeviceRequest
-	(*SkipDeviceResponse)(nil),    // 17: rackreach.v1.SkipDeviceResponse
-	(*ReimageDeviceRequest)(nil),  // 18: rackreach.v1.ReimageDeviceRequest
-	(*ReimageDeviceResponse)(nil), // 19: rackreach.v1.ReimageDeviceResponse
-	(*BindDeviceRequest)(nil),     // 20: rackreach.v1.BindDeviceRequest
-	(*BindDeviceResponse)(nil),    // 21: rackreach.v1.BindDeviceResponse
-	(*ReplaceDeviceRequest)(nil),  // 22: rackreach.v1.ReplaceDeviceRequest
-	(*ReplaceDeviceResponse)(nil), // 23: rackreach.v1.ReplaceDeviceResponse
-	(*Refusal)(nil),               // 24: rackreach.v1.Refusal
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*AgentState)(nil),            // 26: rackreach.v1.AgentState
-	(*Event)(nil),                 // 27: rackreach.v1.Event
+	(*Rack)(nil),                   // 0: rackreach.v1.Rack
+	(*Device)(nil),                 // 1: rackreach.v1.Device
+	(*ListRacksRequest)(nil),       // 2: rackreach.v1.ListRacksRequest
+	(*ListRacksResponse)(nil),      // 3: rackreach.v1.ListRacksResponse
+	(*GetRackRequest)(nil),         // 4: rackreach.v1.GetRackRequest
+	(*GetRackResponse)(nil),        // 5: rackreach.v1.GetRackResponse
+	(*GetPlanRequest)(nil),         // 6: rackreach.v1.GetPlanRequest
+	(*GetPlanResponse)(nil),        // 7: rackreach.v1.GetPlanResponse
+	(*WatchEventsRequest)(nil),     // 8: rackreach.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),    // 9: rackreach.v1.WatchEventsResponse
+	(*HaltRackRequest)(nil),        // 10: rackreach.v1.HaltRackRequest
+	(*HaltRackResponse)(nil),       // 11: rackreach.v1.HaltRackResponse
+	(*ResumeRackRequest)(nil),      // 12: rackreach.v1.ResumeRackRequest
+	(*ResumeRackResponse)(nil),     // 13: rackreach.v1.ResumeRackResponse
+	(*RetryDeviceRequest)(nil),     // 14: rackreach.v1.RetryDeviceRequest
+	(*RetryDeviceResponse)(nil),    // 15: rackreach.v1.RetryDeviceResponse
+	(*SkipDeviceRequest)(nil),      // 16: rackreach.v1.SkipDeviceRequest
+	(*SkipDeviceResponse)(nil),     // 17: rackreach.v1.SkipDeviceResponse
+	(*ReimageDeviceRequest)(nil),   // 18: rackreach.v1.ReimageDeviceRequest
+	(*ReimageDeviceResponse)(nil),  // 19: rackreach.v1.ReimageDeviceResponse
+	(*BindDeviceRequest)(nil),      // 20: rackreach.v1.BindDeviceRequest
+	(*BindDeviceResponse)(nil),     // 21: rackreach.v1.BindDeviceResponse
+	(*ReplaceDeviceRequest)(nil),   // 22: rackreach.v1.ReplaceDeviceRequest
+	(*ReplaceDeviceResponse)(nil),  // 23: rackreach.v1.ReplaceDeviceResponse
+	(*IdentifyDeviceRequest)(nil),  // 24: rackreach.v1.IdentifyDeviceRequest
+	(*IdentifyDeviceResponse)(nil), // 25: rackreach.v1.IdentifyDeviceResponse
+	(*Refusal)(nil),                // 26: rackreach.v1.Refusal
+	(*timestamppb.Timestamp)(nil),  // 27: google.protobuf.Timestamp
+	(*AgentState)(nil),             // 28: rackreach.v1.AgentState
+	(*Event)(nil),                  // 29: rackreach.v1.Event
 }
 var file_rackreach_v1_rack_service_proto_depIdxs = []int32{
-	25, // 0: rackreach.v1.Rack.last_time:type_name -> google.protobuf.Timestamp
+	27, // 0: rackreach.v1.Rack.last_time:type_name -> google.protobuf.Timestamp
 	1,  // 1: rackreach.v1.Rack.devices:type_name -> rackreach.v1.Device
-	26, // 2: rackreach.v1.Rack.agent:type_name -> rackreach.v1.AgentState
+	28, // 2: rackreach.v1.Rack.agent:type_name -> rackreach.v1.AgentState
 	0,  // 3: rackreach.v1.GetRackResponse.rack:type_name -> rackreach.v1.Rack
-	27, // 4: rackreach.v1.WatchEventsResponse.events:type_name -> rackreach.v1.Event
-	27, // 5: rackreach.v1.HaltRackResponse.events:type_name -> rackreach.v1.Event
-	27, // 6: rackreach.v1.ResumeRackResponse.events:type_name -> rackreach.v1.Event
-	27, // 7: rackreach.v1.RetryDeviceResponse.events:type_name -> rackreach.v1.Event
-	27, // 8: rackreach.v1.SkipDeviceResponse.events:type_name -> rackreach.v1.Event
-	27, // 9: rackreach.v1.ReimageDeviceResponse.events:type_name -> rackreach.v1.Event
-	27, // 10: rackreach.v1.BindDeviceResponse.events:type_name -> rackreach.v1.Event
-	27, // 11: rackreach.v1.ReplaceDeviceResponse.events:type_name -> rackreach.v1.Event
-	2,  // 12: rackreach.v1.RackService.ListRacks:input_type -> rackreach.v1.ListRacksRequest
-	4,  // 13: rackreach.v1.RackService.GetRack:input_type -> rackreach.v1.GetRackRequest
-	6,  // 14: rackreach.v1.RackService.GetPlan:input_type -> rackreach.v1.GetPlanRequest
-	8,  // 15: rackreach.v1.RackService.WatchEvents:input_type -> rackreach.v1.WatchEventsRequest
-	10, // 16: rackreach.v1.RackService.HaltRack:input_type -> rackreach.v1.HaltRackRequest
-	12, // 17: rackreach.v1.RackService.ResumeRack:input_type -> rackreach.v1.ResumeRackRequest
-	14, // 18: rackreach.v1.RackService.RetryDevice:input_type -> rackreach.v1.RetryDeviceRequest
-	16, // 19: rackreach.v1.RackService.SkipDevice:input_type -> rackreach.v1.SkipDeviceRequest
-	18, // 20: rackreach.v1.RackService.ReimageDevice:input_type -> rackreach.v1.ReimageDeviceRequest
-	20, // 21: rackreach.v1.RackService.BindDevice:input_type -> rackreach.v1.BindDeviceRequest
-	22, // 22: rackreach.v1.RackService.ReplaceDevice:input_type -> rackreach.v1.ReplaceDeviceRequest
-	3,  // 23: rackreach.v1.RackService.ListRacks:output_type -> rackreach.v1.ListRacksResponse
-	5,  // 24: rackreach.v1.RackService.GetRack:output_type -> rackreach.v1.GetRackResponse
-	7,  // 25: rackreach.v1.RackService.GetPlan:output_type -> rackreach.v1.GetPlanResponse
-	9,  // 26: rackreach.v1.RackService.WatchEvents:output_type -> rackreach.v1.WatchEventsResponse
-	11, // 27: rackreach.v1.RackService.HaltRack:output_type -> rackreach.v1.HaltRackResponse
-	13, // 28: rackreach.v1.RackService.ResumeRack:output_type -> rackreach.v1.ResumeRackResponse
-	15, // 29: rackreach.v1.RackService.RetryDevice:output_type -> rackreach.v1.RetryDeviceResponse
-	17, // 30: rackreach.v1.RackService.SkipDevice:output_type -> rackreach.v1.SkipDeviceResponse
-	19, // 31: rackreach.v1.RackService.ReimageDevice:output_type -> rackreach.v1.ReimageDeviceResponse
-	21, // 32: rackreach.v1.RackService.BindDevice:output_type -> rackreach.v1.BindDeviceResponse
-	23, // 33: rackreach.v1.RackService.ReplaceDevice:output_type -> rackreach.v1.ReplaceDeviceResponse
-	23, // [23:34] is the sub-list for method output_type
-	12, // [12:23] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	29, // 4: rackreach.v1.WatchEventsResponse.events:type_name -> rackreach.v1.Event
+	29, // 5: rackreach.v1.HaltRackResponse.events:type_name -> rackreach.v1.Event
+	29, // 6: rackreach.v1.ResumeRackResponse.events:type_name -> rackreach.v1.Event
+	29, // 7: rackreach.v1.RetryDeviceResponse.events:type_name -> rackreach.v1.Event
+	29, // 8: rackreach.v1.SkipDeviceResponse.events:type_name -> rackreach.v1.Event
+	29, // 9: rackreach.v1.ReimageDeviceResponse.events:type_name -> rackreach.v1.Event
+	29, // 10: rackreach.v1.BindDeviceResponse.events:type_name -> rackreach.v1.Event
+	29, // 11: rackreach.v1.ReplaceDeviceResponse.events:type_name -> rackreach.v1.Event
+	29, // 12: rackreach.v1.IdentifyDeviceResponse.events:type_name -> rackreach.v1.Event
+	2,  // 13: rackreach.v1.RackService.ListRacks:input_type -> rackreach.v1.ListRacksRequest
+	4,  // 14: rackreach.v1.RackService.GetRack:input_type -> rackreach.v1.GetRackRequest
+	6,  // 15: rackreach.v1.RackService.GetPlan:input_type -> rackreach.v1.GetPlanRequest
+	8,  // 16: rackreach.v1.RackService.WatchEvents:input_type -> rackreach.v1.WatchEventsRequest
+	10, // 17: rackreach.v1.RackService.HaltRack:input_type -> rackreach.v1.HaltRackRequest
+	12, // 18: rackreach.v1.RackService.ResumeRack:input_type -> rackreach.v1.ResumeRackRequest
+	14, // 19: rackreach.v1.RackService.RetryDevice:input_type -> rackreach.v1.RetryDeviceRequest
+	16, // 20: rackreach.v1.RackService.SkipDevice:input_type -> rackreach.v1.SkipDeviceRequest
+	18, // 21: rackreach.v1.RackService.ReimageDevice:input_type -> rackreach.v1.ReimageDeviceRequest
+	20, // 22: rackreach.v1.RackService.BindDevice:input_type -> rackreach.v1.BindDeviceRequest
+	22, // 23: rackreach.v1.RackService.ReplaceDevice:input_type -> rackreach.v1.ReplaceDeviceRequest
+	24, // 24: rackreach.v1.RackService.IdentifyDevice:input_type -> rackreach.v1.IdentifyDeviceRequest
+	3,  // 25: rackreach.v1.RackService.ListRacks:output_type -> rackreach.v1.ListRacksResponse
+	5,  // 26: rackreach.v1.RackService.GetRack:output_type -> rackreach.v1.GetRackResponse
+	7,  // 27: rackreach.v1.RackService.GetPlan:output_type -> rackreach.v1.GetPlanResponse
+	9,  // 28: rackreach.v1.RackService.WatchEvents:output_type -> rackreach.v1.WatchEventsResponse
+	11, // 29: rackreach.v1.RackService.HaltRack:output_type -> rackreach.v1.HaltRackResponse
+	13, // 30: rackreach.v1.RackService.ResumeRack:output_type -> rackreach.v1.ResumeRackResponse
+	15, // 31: rackreach.v1.RackService.RetryDevice:output_type -> rackreach.v1.RetryDeviceResponse
+	17, // 32: rackreach.v1.RackService.SkipDevice:output_type -> rackreach.v1.SkipDeviceResponse
+	19, // 33: rackreach.v1.RackService.ReimageDevice:output_type -> rackreach.v1.ReimageDeviceResponse
+	21, // 34: rackreach.v1.RackService.BindDevice:output_type -> rackreach.v1.BindDeviceResponse
+	23, // 35: rackreach.v1.RackService.ReplaceDevice:output_type -> rackreach.v1.ReplaceDeviceResponse
+	25, // 36: rackreach.v1.RackService.IdentifyDevice:output_type -> rackreach.v1.IdentifyDeviceResponse
+	25, // [25:37] is the sub-list for method output_type
+	13, // [13:25] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_rackreach_v1_rack_service_proto_init() }
@@ -1675,7 +1792,7 @@ func file_rackreach_v1_rack_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rackreach_v1_rack_service_proto_rawDesc), len(file_rackreach_v1_rack_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

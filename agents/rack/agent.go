@@ -157,13 +157,13 @@ func New(o Options) (*Agent, error) {
 	}
 	told := &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
-		Report: a.report, Fetched: a.fetched, Native: told, Seed: told.seed, Log: o.Logger, Said: a.installerSaid,
+		Report: a.report, Fetched: a.fetched, Native: told, Seed: told.seed, Log: o.Logger, Said: a.installerSaid, Found: a.machineFound,
 		Bandwidth: boot.Bandwidth{Rack: o.Rack.Services.Bandwidth.Rack / 8, Device: o.Rack.Services.Bandwidth.Device / 8}, Loaders: o.Loaders})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
 	}
 	a.boot = services
-	o.Power.Dial, o.Power.Recovered = o.Dial, a.metrics.recovered
+	o.Power.Dial, o.Power.Recovered = o.Dial, a.recovered
 	bmcs, err := power.New(o.Power)
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to BMCs: %w", err)
@@ -172,7 +172,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to devices: %w", err)
 	}
-	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, snmp: snmp.New(o.Dial), ports: dhcprelay.NewPorts(o.Rack), logger: o.Logger, publish: a.publish}
+	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, snmp: snmp.New(o.Dial), ports: dhcprelay.NewPorts(o.Rack), logger: o.Logger, publish: a.publish, note: a.note}
 	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, o.Own, nil, services))
 	a.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		// The library logs every restart and dead letter; what matters of
@@ -281,7 +281,7 @@ func (a *Agent) build() *actors.Agent {
 	return actors.NewAgent(actors.Options{
 		Log: a.o.Log, Rack: a.o.Rack, Platforms: a.o.Platforms, Images: a.images(), PlanHash: a.o.Plan.Hash, Bundle: a.o.Bundle, SignedBy: a.o.SignedBy, RunID: a.o.RunID,
 		Only: a.o.Only, Salvaged: a.o.Salvaged, Stay: a.o.Stay, At: a.o.At,
-		Executor: a.exec, Scanner: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
+		Executor: a.exec, Scanner: a.exec, Lamp: a.exec, DHCP: a.openDHCP, Offer: a.offer, Announce: a.announce, Ended: a.end,
 		DiscoveryLimit: a.o.DiscoveryLimit, ScanEvery: a.o.ScanEvery,
 		Supervision: supervision, Inject: a.o.Inject, Logger: a.o.Logger,
 	})
@@ -372,6 +372,19 @@ func (a *Agent) fetched(t boot.Ticket, what rack.Evidence) {
 // publish puts an observation of a known device on the event stream.
 func (a *Agent) publish(o rack.Observation) {
 	a.system.EventStream.Publish(&messages.DeviceSeen{Observation: messages.FromObservation(&o)})
+}
+
+// note hands something to the journal that nothing is decided by.
+func (a *Agent) note(n *actors.Note) { a.system.Root.Send(a.pid, n) }
+
+// recovered takes in what a BMC made necessary. That it forgot a session is usual, and
+// counted only: the others come of commands, whose number is bounded.
+func (a *Agent) recovered(t power.Target, r rack.Recovery) {
+	if r == rack.SessionRenewed {
+		a.metrics.recovery.WithLabelValues(a.o.Rack.Name, t.Device, string(r)).Inc()
+		return
+	}
+	a.note(&actors.Note{Kind: rack.RecoveryMade, Device: t.Device, Detail: rack.Detail{Recovery: r}})
 }
 
 // baseFor is where a device reaches the boot services; empty: where all do.

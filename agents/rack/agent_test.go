@@ -320,7 +320,7 @@ func TestLogsOfDevices(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range events {
-		if e.Kind == rack.DeviceSaid {
+		if e.Kind == rack.DeviceSaid && e.Detail.Seen.Source == rack.FromSyslog {
 			got = append(got, fmt.Sprint(e.Device, " ", e.Detail.Seen.Address, " ", e.Detail.Seen.Message))
 		}
 		completed = completed || e.Kind == rack.RackCompleted

@@ -32,6 +32,7 @@ type executor struct {
 	logger      *slog.Logger
 	told        sync.Map // of whom it was logged why its ports cannot be asked for: device and error
 	publish     func(rack.Observation)
+	note        func(*actors.Note)
 
 	mu      sync.Mutex
 	binder  *rack.Binder
@@ -42,6 +43,7 @@ type executor struct {
 var (
 	_ actors.Executor = (*executor)(nil)
 	_ actors.Scanner  = (*executor)(nil)
+	_ actors.Lamp     = (*executor)(nil)
 )
 
 // remember keeps the last ticket of each device: its configuration carries it.
@@ -94,6 +96,7 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 		if info, err = x.power.Login(ctx, target); err == nil {
 			// Its GUID tells later whose firmware asks for an address.
 			x.publish(bmcSeen(target, info.GUID))
+			x.note(bmcFound(target, info))
 		}
 	case rack.BootPXE:
 		err = x.power.BootPXE(ctx, target)
@@ -243,6 +246,19 @@ func (x *executor) target(d *rack.Device) (power.Target, error) {
 		return power.Target{}, fmt.Errorf("credentials of the BMC of %s: %w", d.Name, err)
 	}
 	return power.Target{Device: d.Name, Address: d.BMC.Address, User: user, Password: password}, nil
+}
+
+// Light implements actors.Lamp.
+func (x *executor) Light(ctx context.Context, device string, on bool) error {
+	d, ok := x.rack.Device(device)
+	if !ok {
+		return fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
+	}
+	target, err := x.target(d)
+	if err != nil {
+		return err
+	}
+	return x.power.Identify(ctx, target, on)
 }
 
 // ProbeBMC implements actors.Scanner.

@@ -171,6 +171,9 @@ func (k *Kept) Transferred(string) (sent, size int64) { return 0, 0 }
 // Order implements api.Backend: it is journalled, and comes into force when the
 // run goes on.
 func (k *Kept) Order(_ context.Context, o rack.Order) ([]rack.Event, error) {
+	if o.Verb.OfLight() {
+		return nil, &rack.Refusal{What: fmt.Sprintf("%s %s: no agent drives rack %s, so nobody here asks its BMC", o.Verb, o.Device, k.Journal.Meta().Rack), Next: "rackreach identify FILE DEVICE, with the rack file: it asks the BMC from this machine"}
+	}
 	events, err := k.decide(o)
 	if err != nil || len(events) == 0 {
 		return nil, err

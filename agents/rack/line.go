@@ -66,7 +66,7 @@ func NewLine(o LineOptions) (*Line, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Fit(link, o.Rack, o.Allow, o.Waits); err != nil {
+	if err := errors.Join(Fit(link, o.Rack, o.Allow, o.Waits), fitBMC(o.Rack)); err != nil {
 		return nil, err
 	}
 	if o.Hear == 0 {
@@ -175,7 +175,7 @@ func (l *Line) Plug(o *Options) error {
 	}
 	o.Wire, o.HTTP, o.TFTP = l.open, web, tftp
 	o.ServerID, o.Own, o.BaseURL = l.own, l.link.Addresses, base(l.own)
-	o.Dial = wire.Dialer(l.link.Name)
+	o.Dial = l.dialer()
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 
 	"github.com/rackreach/rackreach/discovery"
 	"github.com/rackreach/rackreach/internal/job"
-	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/syslog"
 )
@@ -38,7 +37,7 @@ type metrics struct {
 	retries  *prometheus.CounterVec
 	packets  *prometheus.CounterVec
 	lines    *prometheus.CounterVec
-	bmcs     *prometheus.CounterVec
+	recovery *prometheus.CounterVec
 	leases   *leaseMetrics
 
 	mu      sync.Mutex
@@ -69,7 +68,7 @@ func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_failures_total", Help: "Attempts of steps that failed."}, step),
 		retries:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_step_retries_total", Help: "Failed attempts of steps that were followed by another."}, step),
 		lines:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_syslog_lines_total", Help: "Lines that devices logged over the network, by what became of them."}, []string{"rack", "outcome"}),
-		bmcs:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_bmc_recoveries_total", Help: "What BMCs made necessary: sessions renewed, commands and boot overrides repeated, power cut."}, []string{"rack", "device", "recovery"}),
+		recovery: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_recoveries_total", Help: "How devices were made to do what they should and did not: commands and boot overrides repeated, power cycled or cut, sessions renewed."}, []string{"rack", "device", "recovery"}),
 		packets:  newPacketCounter(), leases: newLeaseMetrics(r.Name),
 		run: rack.NewRun(r, platforms), started: map[string]time.Time{},
 	}
@@ -90,8 +89,8 @@ func (m *metrics) zero(platforms map[string]rack.Platform) {
 	}
 	for i := range m.rack.Devices {
 		if d := &m.rack.Devices[i]; d.BMC != nil {
-			for _, r := range power.Recoveries() {
-				m.bmcs.WithLabelValues(m.rack.Name, d.Name, string(r))
+			for _, r := range rack.Recoveries() {
+				m.recovery.WithLabelValues(m.rack.Name, d.Name, string(r))
 			}
 		}
 	}
@@ -108,7 +107,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{m.devices, m.wrong, m.progress, m.state, m.drops, m.sent, m.written, m.checked, m.problems} {
 		ch <- d
 	}
-	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets, m.lines, m.bmcs, m.leases} {
+	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets, m.lines, m.recovery, m.leases} {
 		c.Describe(ch)
 	}
 }
@@ -121,7 +120,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.retries.Collect(ch)
 	m.packets.Collect(ch)
 	m.lines.Collect(ch)
-	m.bmcs.Collect(ch)
+	m.recovery.Collect(ch)
 	m.leases.Collect(ch)
 }
 
@@ -175,6 +174,9 @@ func (m *metrics) observe(e rack.Event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.run.Apply(e)
+	if r := e.Detail.Recovery; r != "" {
+		m.recovery.WithLabelValues(m.rack.Name, e.Device, string(r)).Inc()
+	}
 	step := []string{e.Rack, string(e.Role), string(e.Phase), e.Detail.Step}
 	switch e.Kind {
 	case rack.StepStarted:
@@ -187,11 +189,6 @@ func (m *metrics) observe(e rack.Event) {
 			m.retries.WithLabelValues(step...).Inc()
 		}
 	}
-}
-
-// recovered counts what a BMC made necessary. The target's device is a slot of the rack.
-func (m *metrics) recovered(t power.Target, r power.Recovery) {
-	m.bmcs.WithLabelValues(m.rack.Name, t.Device, string(r)).Inc()
 }
 
 // dhcp counts one packet.

@@ -44,6 +44,9 @@ type PreflightOptions struct {
 	Hear        time.Duration
 	Credentials func(reference string) (user, password string, err error)
 	Power       power.Options
+	// TryDefaults lets the login that its maker delivers it with be tried at the BMC of
+	// the management switch, once: a failure that may count towards a lock of the account.
+	TryDefaults bool
 	Now         func() time.Time // nil: time.Now
 }
 
@@ -281,6 +284,31 @@ func (p *preflight) bmc(ctx context.Context) {
 		}
 		p.ok(name, "%s at %s let us in: GUID %s, maker %d, host %s", d.Name, d.BMC.Address, info.GUID, info.ManufacturerID, on)
 		p.findings(ctx, client, target)
+		if p.o.TryDefaults {
+			p.defaults(ctx, client, target, info)
+		}
+	}
+}
+
+// defaults tries the login that the maker of a BMC delivers it with.
+func (p *preflight) defaults(ctx context.Context, client *power.Client, t power.Target, i power.Info) {
+	const name = "default login"
+	if _, ours := power.Delivered(t.User, t.Password); ours {
+		return // it was told already
+	}
+	list := power.Defaults(i)
+	if len(list) == 0 {
+		p.say(CheckNote, name, "", "no login was tried at %s: it is not known what maker %d delivers", t.Device, i.ManufacturerID)
+		return
+	}
+	f, err := client.TryLogins(ctx, t, list)
+	switch {
+	case err != nil:
+		p.say(CheckNote, name, "", "%s", err)
+	case f != nil:
+		p.say(CheckProblem, name, f.Next, "%s: %s", t.Device, f.What)
+	default:
+		p.ok(name, "%s refuses the login that %s delivers", t.Device, i.Maker())
 	}
 }
 

@@ -33,6 +33,7 @@ const (
 	scanEvery      = 30 * time.Second
 	scanFloor      = 250 * time.Millisecond
 	pollFloor      = 20 * time.Millisecond
+	settleFloor    = 2 * time.Second
 )
 
 // demo is one simulated run, as the flags ask for it.
@@ -60,7 +61,8 @@ on loopback sockets, behind simulated switches that forward nothing until they
 run the image and the configuration that they were given.
 
 A fault is DEVICE:PHASE:KIND[:COUNT]. Phases: discovery, installation,
-configuration. Kinds: error, hang, corrupt-image, no-dhcp, bmc-dead, panic.
+configuration. Kinds: error, hang, corrupt-image, no-dhcp, bmc-dead, bmc-idle,
+override-lost, override-ignored, silent, panic.
 COUNT is how often it happens; without it, the device never recovers. A device
 that hangs while it may be writing is waited for and then given up, whatever the
 COUNT: it is never power-cycled on a guess.`,

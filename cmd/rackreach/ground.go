@@ -64,7 +64,7 @@ func onSimulation(s simulation, speed float64, stepMin time.Duration, user, pass
 			o.Key = func(string) ([]byte, error) { return nil, nil }
 			// Simulated BMCs answer at once and need no pause between two looks.
 			o.Power = power.Options{Poll: scaled(power.DefaultPoll, speed, pollFloor), Gap: scaled(power.DefaultGap, speed, pollFloor), Idle: scaled(power.DefaultIdle, speed, pollFloor),
-				Soft: scaled(power.DefaultSoft, speed, pollFloor)}
+				Soft: scaled(power.DefaultSoft, speed, pollFloor), Settle: scaled(power.DefaultSettle, speed, settleFloor)}
 			return nil
 		},
 		connected: func(ctx context.Context, o *rackagent.Options) error {
@@ -107,9 +107,6 @@ func (s *lineFlags) onLine(ctx context.Context, i *imaging, env func(string) (st
 	r := i.rack
 	if r.Agent.Interface == "" {
 		return nil, nil, badInput(fmt.Errorf("the rack file of %s names no interface: write agent: {cable: %q, interface: NAME}, with the interface that is cabled to that port\nNothing was begun", r.Name, r.Agent.Cable))
-	}
-	if r.Agent.BMCCable != "" {
-		return nil, nil, badInput(fmt.Errorf("the rack file of %s has agent.bmcCable, and a second interface is not served yet: cable the BMC of the management switch into the network of %s, and leave bmcCable out\nNothing was begun", r.Name, r.Agent.Interface))
 	}
 	log := logger(notes)
 	line, err := rackagent.NewLine(rackagent.LineOptions{Rack: r, Allow: s.allow, Hear: s.hear, Waits: true, Tell: func(n rackagent.Notice) { warn(log, n) }})

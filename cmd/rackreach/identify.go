@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/rackreach/rackreach/internal/power"
+	"github.com/rackreach/rackreach/messages"
 )
 
 // identifyLimit bounds the conversation with one BMC.
@@ -24,20 +27,36 @@ type identify struct {
 
 func newIdentify(env func(string) (string, bool)) *cobra.Command {
 	i := &identify{env: env, power: power.Options{Dial: (&net.Dialer{}).DialContext}}
+	var state, reason string
 	cmd := &cobra.Command{
-		Use:   "identify FILE DEVICE",
+		Use:   "identify {[RACK/]DEVICE | FILE DEVICE}",
 		Short: "Light the identify light of a device",
 		Long: `Light the identify light of a device, so that somebody who stands in front of the
-rack finds it. Its BMC is asked from this machine, with the credentials that the rack
-file refers to; neither an agent nor a run is needed, and none is disturbed.`,
-		Example: "  rackreach identify rack.yaml server-03\n  rackreach identify rack.yaml server-03 --off",
-		Args:    args(cobra.ExactArgs(2)),
+rack finds it. The agent of the rack does it, as any other order; the light of a device
+that failed shines already. With a rack file its BMC is asked from this machine, with the
+credentials that the file refers to: neither an agent nor a run is needed then, and none
+is disturbed.`,
+		Example: "  rackreach identify r1/server-03\n  rackreach identify server-03 --off\n  rackreach identify rack.yaml server-03",
+		Args:    args(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			i.file, i.device = given[0], given[1]
-			return i.run(cmd.Context(), cmd.OutOrStdout())
+			if len(given) == 2 {
+				i.file, i.device = given[0], given[1]
+				return i.run(cmd.Context(), cmd.OutOrStdout())
+			}
+			t := terminal{out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr(), env: env}
+			rackName, device := splitDevice(given[0])
+			c, err := reach(cmd.Context(), state, env, rackName)
+			if err != nil {
+				return err
+			}
+			a, err := c.IdentifyDevice(cmd.Context(), connect.NewRequest(&messages.IdentifyDeviceRequest{Name: messages.DeviceName(c.rack, device), Reason: reason, Off: i.off}))
+			events, err := eventsOf(a, err)
+			return errors.Join(c.told(t, events, err), c.close())
 		},
 	}
+	stateFlag(cmd.Flags(), &state)
 	cmd.Flags().BoolVar(&i.off, "off", false, "put it out")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for those who come after you")
 	return cmd
 }
 

@@ -24,6 +24,7 @@ type preflight struct {
 	allow  []string
 	hear   time.Duration
 	state  string
+	tries  bool
 	env    func(string) (string, bool)
 }
 
@@ -37,7 +38,8 @@ interface and its link, free ports, room in the state directory, the clock, othe
 servers on the segment, and the login to the BMC of the management switch. A problem
 comes with what to do; a note need not be mended.
 
-Nothing is changed. What is sent is a question for other DHCP servers, and one login.
+Nothing is changed. What is sent is a question for other DHCP servers, and one
+login; with --try-default-logins one more.
 It ends with 0 without problems, with 1 otherwise, and with 2 for bad input.`,
 		Example: `  rackreach preflight rack.yaml
   rackreach preflight rack.yaml -o json`,
@@ -51,6 +53,7 @@ It ends with 0 without problems, with 1 otherwise, and with 2 for bad input.`,
 	f.StringVarP(&p.output, "output", "o", "lines", "lines or json")
 	f.StringArrayVar(&p.allow, "allow", nil, "an interface that may hold the default route, or the address of another DHCP server that may be there; may be given more than once")
 	f.DurationVar(&p.hear, "hear", foreign.DefaultWindow, "how long to listen for other DHCP servers")
+	f.BoolVar(&p.tries, "try-default-logins", false, "try once whether the BMC of the management switch lets in with the login that its maker delivers; a BMC may count that towards a lock of the account")
 	stateFlag(f, &p.state)
 	return cmd
 }
@@ -77,7 +80,7 @@ func (p *preflight) run(ctx context.Context, out io.Writer) error {
 	problems := 0
 	say := &printer{w: out}
 	rackagent.Preflight(ctx, rackagent.PreflightOptions{
-		Rack: r, Allow: p.allow, State: string(home), Hear: p.hear, Credentials: credentials(p.env),
+		Rack: r, Allow: p.allow, State: string(home), Hear: p.hear, Credentials: credentials(p.env), TryDefaults: p.tries,
 		Power: power.Options{Dial: (&net.Dialer{}).DialContext, Retries: 2},
 	}, func(c rackagent.Check) {
 		checks = append(checks, c)

@@ -60,6 +60,16 @@ func (s *Service) ReplaceDevice(ctx context.Context, q *connect.Request[messages
 	return answer(&messages.ReplaceDeviceResponse{Events: events}, err)
 }
 
+// IdentifyDevice implements the API.
+func (s *Service) IdentifyDevice(ctx context.Context, q *connect.Request[messages.IdentifyDeviceRequest]) (*connect.Response[messages.IdentifyDeviceResponse], error) {
+	verb := rack.Identify
+	if q.Msg.GetOff() {
+		verb = rack.IdentifyOff
+	}
+	events, err := s.orderDevice(ctx, q.Msg.GetName(), rack.Order{Verb: verb, Reason: q.Msg.GetReason()})
+	return answer(&messages.IdentifyDeviceResponse{Events: events}, err)
+}
+
 // answer is a response, unless there was an error.
 func answer[T any](m *T, err error) (*connect.Response[T], error) {
 	if err != nil {

@@ -44,15 +44,16 @@ type life struct {
 		writing   bool // the device may do its job: not over because somebody looked away
 	}
 	held    *rack.Event
-	crash   *rack.Event // the last device-crashed, until it is ready or ordered anew
-	finding *rack.Event // the last device-finding
-	end     *rack.Event // device-ready, device-failed or device-skipped
+	crash   *rack.Event           // the last device-crashed, until it is ready or ordered anew
+	finding *rack.Event           // the last device-finding
+	made    map[rack.Recovery]int // recoveries of this life
+	end     *rack.Event           // device-ready, device-failed or device-skipped
 	proof   map[rack.Phase]*PhaseProof
 }
 
 func newLife(d *rack.Device, p rack.Platform) *life {
 	return &life{device: d, platform: p, status: rack.Waiting, attempts: map[string]int{}, failed: map[rack.Phase]bool{},
-		orders: map[string]bool{}, fresh: map[rack.Evidence]rack.Event{}, proof: map[rack.Phase]*PhaseProof{}}
+		orders: map[string]bool{}, fresh: map[rack.Evidence]rack.Event{}, made: map[rack.Recovery]int{}, proof: map[rack.Phase]*PhaseProof{}}
 }
 
 // over reports whether nothing more is done to the device until an order.
@@ -62,6 +63,9 @@ func (d *life) over() bool {
 
 // enter takes in one event of the device. status is that of the rack.
 func (d *life) enter(e rack.Event, status rack.Status) {
+	if r := e.Detail.Recovery; r != "" {
+		d.made[r]++
+	}
 	switch e.Kind {
 	case rack.Observed:
 		d.observe(e)

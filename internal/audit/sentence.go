@@ -66,7 +66,9 @@ func deviceSentence(e rack.Event) string {
 		if d.Reason != "" {
 			return fmt.Sprintf("%s (attempt %d) is broken off, and not counted: %s", d.Step, d.Attempt, d.Error)
 		}
-		return fmt.Sprintf("%s failed (attempt %d), tried again in %s: %s", d.Step, d.Attempt, d.Delay, d.Error)
+		return fmt.Sprintf("%s failed (attempt %d), tried again in %s%s: %s", d.Step, d.Attempt, d.Delay, recovering(d), d.Error)
+	case rack.RecoveryMade:
+		return fmt.Sprintf("recovery %s: %s", d.Recovery, d.Recovery.Words())
 	case rack.StepWaiting:
 		return fmt.Sprintf("%s waits on: %s", d.Step, d.Reason)
 	case rack.DeviceHeld:
@@ -81,6 +83,14 @@ func deviceSentence(e rack.Event) string {
 		return "finding: " + d.Reason
 	}
 	return ""
+}
+
+// recovering names the recovery that a retry is, if it is one.
+func recovering(d *rack.Detail) string {
+	if d.Recovery == "" {
+		return ""
+	}
+	return ", recovery " + string(d.Recovery)
 }
 
 // orderSentence is what an operator ordered for a device.
@@ -98,6 +108,10 @@ func orderSentence(e rack.Event) string {
 		return "to be imaged anew" + ordered(d)
 	case rack.DeviceBound:
 		return "bound to its slot" + keys(d.Seen) + ordered(d)
+	case rack.LightOn:
+		return "identify light on" + ordered(d)
+	case rack.LightOff:
+		return "identify light off" + ordered(d)
 	case rack.OrderAnswered:
 		if d.Error != "" {
 			return "not obeyed: " + d.Error + byWhom(d)

@@ -27,6 +27,8 @@ func TestSentence(t *testing.T) {
 		{rack.Event{Kind: rack.DeviceSkipped, Detail: rack.Detail{By: "ada", Reason: "it burns"}}, "skipped in this run, ordered by ada: it burns"},
 		{rack.Event{Kind: rack.ReimageOrdered, Detail: rack.Detail{By: "ada", Overwrites: "foreign:ext4"}}, "to be imaged anew, overwriting foreign:ext4, ordered by ada"},
 		{rack.Event{Kind: rack.ReimageOrdered}, "to be imaged anew"},
+		{rack.Event{Kind: rack.LightOn, Detail: rack.Detail{Reason: "it failed"}}, "identify light on: it failed"},
+		{rack.Event{Kind: rack.LightOff, Detail: rack.Detail{By: "ada"}}, "identify light off, ordered by ada"},
 		{rack.Event{Kind: rack.DeviceBound, Detail: rack.Detail{By: "ada", Seen: &rack.Observation{MAC: "02:00:00:00:00:01", Serial: "S1"}}}, "bound to its slot (MAC 02:00:00:00:00:01, serial number S1), ordered by ada"},
 		{rack.Event{Kind: rack.DeviceReplaced, Detail: rack.Detail{By: "ada", Reason: "its board died"}}, "replaced by other hardware, ordered by ada: its board died"},
 		{rack.Event{Kind: rack.DeviceDiscovered, Detail: rack.Detail{Seen: &rack.Observation{Source: rack.FromDHCP, Stage: rack.StageONIE, Via: rack.Port{Device: "mgmt-1", Name: "45"}}}}, "discovered by dhcp in stage onie through mgmt-1:45"},

@@ -35,7 +35,18 @@ func Why(r *rack.Rack, platforms map[string]rack.Platform, events []rack.Event, 
 	}
 	x := l.why(l.lives[device])
 	x.Device = device
+	x.Because = append(x.Because, l.lives[device].recovered()...)
 	return x, nil
+}
+
+// recovered names what the device was made to do that it did not do by itself.
+func (d *life) recovered() (out []string) {
+	for _, r := range rack.Recoveries() {
+		if n := d.made[r]; n > 0 {
+			out = append(out, fmt.Sprintf("recovery %s, %d times: %s", r, n, r.Words()))
+		}
+	}
+	return out
 }
 
 // known says that a rack file has no device of that name, and which it has.

@@ -237,3 +237,29 @@ func TestWhyAtEveryMoment(t *testing.T) {
 		}
 	}
 }
+
+// What a device was made to do stands behind why it is where it is, and in its story.
+func TestWhyNamesRecoveries(t *testing.T) {
+	r := example(t, "rack-1")
+	again := stepFailed("server-03", rack.Discovery, "network-boot", 1, false, "silent after its OFFER")
+	again.Detail.Recovery = rack.PowerCycled
+	events := tell(r, seen("server-03", rack.DHCPBMC), again, event(rack.RecoveryMade, "server-03", rack.Detail{Recovery: rack.PowerCut}))
+	x, err := Why(r, platform.All(), events, "server-03")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"recovery power-cut, 1 times: the host did not shut itself down", "recovery power-cycled, 1 times: "} {
+		if !strings.Contains(joined(x.Lines()), want) {
+			t.Errorf("there is no %q in\n%s", want, joined(x.Lines()))
+		}
+	}
+	s, err := Timeline(r, platform.All(), events, "", time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"tried again in 10s, recovery power-cycled: silent after its OFFER", "recovery power-cut: the host did not shut itself down, its power was cut"} {
+		if !strings.Contains(joined(s.Lines()), want) {
+			t.Errorf("there is no %q in\n%s", want, joined(s.Lines()))
+		}
+	}
+}

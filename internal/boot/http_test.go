@@ -31,8 +31,8 @@ func TestJob(t *testing.T) {
 		t.Fatalf("%d %q: %v", status, body, err)
 	}
 	want := fmt.Sprintf(`{"rack":"r1","device":"server-01","run":"run-1","ticket":"run-1/server-01/1","role":"server","platform":"sim-server",`+
-		`"image":{"name":"sim-hypervisor","url":%q,"digest":%q,"size":%d},"report":%q,"overwrites":"foreign:ext4 \"old\""}`,
-		b.InstallerURL(b.open), b.open.Image.Digest, imageSize, b.base+"/report/"+b.open.Token)
+		`"image":{"name":"sim-hypervisor","url":%q,"digest":%q,"size":%d},"report":%q,"overwrites":"foreign:ext4 \"old\"","hardware":%q}`,
+		b.InstallerURL(b.open), b.open.Image.Digest, imageSize, b.base+"/report/"+b.open.Token, b.base+"/hardware/"+b.open.Token)
 	if string(body) != want {
 		t.Errorf("got  %s\nwant %s", body, want)
 	}

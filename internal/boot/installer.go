@@ -49,7 +49,7 @@ func (s *Services) jobOf(t Ticket) (job.Job, error) {
 	j := job.Job{
 		Rack: t.Rack, Device: t.Device, Run: t.Run, Ticket: t.ID, Role: string(t.Role), Platform: t.Platform,
 		Image:  job.Image{Name: t.Image.Name, URL: s.InstallerURL(t), Digest: t.Image.Digest, Size: t.Image.Size},
-		Report: s.baseOf(t) + "/report/" + t.Token, Overwrites: t.Overwrites,
+		Report: s.baseOf(t) + "/report/" + t.Token, Hardware: s.baseOf(t) + "/hardware/" + t.Token, Overwrites: t.Overwrites,
 	}
 	store, ok := s.o.Images.(DiskImages)
 	if !ok {
@@ -60,7 +60,7 @@ func (s *Services) jobOf(t Ticket) (job.Job, error) {
 		return j, nil
 	}
 	j.Image.Raw, j.Image.Frames = &raw, &job.Source{URL: s.baseOf(t) + "/frames/" + t.Token, Blob: index}
-	j.Progress, j.Hardware = s.baseOf(t)+"/progress/"+t.Token, s.baseOf(t)+"/hardware/"+t.Token
+	j.Progress = s.baseOf(t) + "/progress/" + t.Token
 	j.Install = &job.Install{}
 	if t.Install != nil {
 		*j.Install = *t.Install
@@ -166,6 +166,7 @@ func (s *Services) handleInstaller(mux *http.ServeMux) {
 			for _, line := range e.served.told.has(&h) {
 				s.o.Said(e.ticket, r.RemoteAddr, line)
 			}
+			s.o.Found(e.ticket, &h)
 			return nil
 		})
 	})

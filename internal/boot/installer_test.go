@@ -149,6 +149,8 @@ func TestInstallerSays(t *testing.T) {
 		}
 		lines = append(lines, line)
 	}
+	var found []job.Hardware
+	b.o.Found = func(x Ticket, h *job.Hardware) { found = append(found, *h) }
 	say := func(path, body string) {
 		t.Helper()
 		if got, _, text := b.do("POST", path+b.open.Token, strings.NewReader(body)); got != 204 {
@@ -166,6 +168,9 @@ func TestInstallerSays(t *testing.T) {
 		"25 % of the image is written and read back", "50 % of the image is written and read back", "75 % of the image is written and read back", "100 % of the image is written and read back"}
 	if got := slices.DeleteFunc(slices.Clone(lines), func(l string) bool { return strings.HasPrefix(l, "problem: no module b") }); !slices.Equal(got, slices.Delete(slices.Clone(want), 2, 3)) {
 		t.Errorf("%q", lines)
+	}
+	if len(found) != 4 || found[0].Serial != "S" || strings.Contains(found[0].Model, "\x1b") {
+		t.Errorf("%+v", found)
 	}
 	for n := range 10 * job.MaxProblems { // somebody makes noise
 		say("/hardware/", fmt.Sprintf(`{"problems":["%d %s"]}`, n, strings.Repeat("x", 500)))

@@ -61,7 +61,10 @@ type Options struct {
 	// Said takes a line for people of what an installer of disk images says: what it found,
 	// its problems, each quarter of the image. It is printable and at most MaxSaid bytes
 	// long, and there are few of one ticket. remote is where it came from. nil: nobody listens.
-	Said      func(t Ticket, remote, line string)
+	Said func(t Ticket, remote, line string)
+	// Found takes what an installer found in its machine, each time that it says so; its
+	// text is printable. It must not block. nil: nobody listens.
+	Found     func(t Ticket, h *job.Hardware)
 	Native    Native        // for tickets that say so; nil: there are none
 	Bandwidth Bandwidth     // of images
 	Loaders   Loaders       // nil: firmware has to run scripts by itself
@@ -96,6 +99,9 @@ func New(o Options) (*Services, error) {
 	}
 	if o.Said == nil {
 		o.Said = func(Ticket, string, string) {}
+	}
+	if o.Found == nil {
+		o.Found = func(Ticket, *job.Hardware) {}
 	}
 	if o.Count == nil {
 		o.Count = func(Served) {}

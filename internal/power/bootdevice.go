@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // BootDevice is what a host boots from.
@@ -75,7 +77,7 @@ func (c *Client) SetBoot(ctx context.Context, t Target, b Boot) error {
 	var err error
 	for try := range overrideTries {
 		if try > 0 {
-			c.o.Recovered(t, OverrideAgain)
+			c.o.Recovered(t, rack.OverrideAgain)
 		}
 		if err = c.setBoot(ctx, t, b); !errors.Is(err, ErrOverride) {
 			break

@@ -13,6 +13,8 @@ import (
 
 	"github.com/bougou/go-ipmi/pkg/command/app"
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // Dial opens the wire to a BMC: network is "udp", address "host:port" as the
@@ -94,7 +96,7 @@ type Options struct {
 	MaxSessions int           // at once; the least used one makes room
 	// Recovered is told what a BMC made necessary. It is called by goroutines of
 	// the callers, must not block, and may be nil.
-	Recovered func(Target, Recovery)
+	Recovered func(Target, rack.Recovery)
 }
 
 // Client talks to BMCs. See the package comment.
@@ -135,7 +137,7 @@ func New(o Options) (*Client, error) {
 		o.MaxSessions = DefaultMaxSessions
 	}
 	if o.Recovered == nil {
-		o.Recovered = func(Target, Recovery) {}
+		o.Recovered = func(Target, rack.Recovery) {}
 	}
 	c := &Client{o: o, slots: make(chan struct{}, o.MaxSessions), owners: map[netip.AddrPort]*owner{}}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -164,6 +166,7 @@ type Info struct {
 	PowerOn        bool
 	ManufacturerID uint32 // IANA enterprise number
 	ProductID      uint16
+	Firmware       string // its revision, "2.15"
 }
 
 // Probe asks whether a BMC is there. It returns its GUID as 32 lower hex digits
@@ -204,7 +207,7 @@ func (c *Client) Login(ctx context.Context, t Target) (Info, error) {
 		if err != nil {
 			return err
 		}
-		out = Info{GUID: guid, PowerOn: on, ManufacturerID: id.maker, ProductID: id.product}
+		out = Info{GUID: guid, PowerOn: on, ManufacturerID: id.maker, ProductID: id.product, Firmware: id.firmware}
 		return nil
 	})
 	return out, err
@@ -253,8 +256,9 @@ func (s *session) powerOn(ctx context.Context) (on bool, err error) {
 
 // identity is which product a BMC is.
 type identity struct {
-	maker   uint32 // IANA enterprise number
-	product uint16
+	maker    uint32 // IANA enterprise number
+	product  uint16
+	firmware string
 }
 
 // device reads which product the BMC is (§20.1), once in the life of its owner.
@@ -266,7 +270,7 @@ func (s *session) device(ctx context.Context) (identity, error) {
 	err := s.ask(ctx, types.CommandGetDeviceID, func() error {
 		r, err := s.c.GetDeviceID(ctx)
 		if err == nil {
-			is = identity{r.ManufacturerID, r.ProductID}
+			is = identity{r.ManufacturerID, r.ProductID, r.FirmwareVersionStr()}
 		}
 		return err
 	})

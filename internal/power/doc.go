@@ -43,5 +43,5 @@
 //
 // What passes by itself (ErrSilent, ErrBusy, ErrNotKept) is told from what does not;
 // Retryable says so. ErrStuck and ErrOverride are BMCs that accepted and did not do.
-// What a call made up for by itself is told as a Recovery, and bounded.
+// What a call made up for by itself is told as a rack.Recovery, and bounded.
 package power

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // Kinds of failures, for errors.Is. Every error of a Client's methods is an
@@ -38,19 +40,16 @@ func Retryable(err error) bool {
 	return errors.Is(err, ErrSilent) || errors.Is(err, ErrBusy) || errors.Is(err, ErrNotKept)
 }
 
-// Recovery names what a BMC made necessary to get its job done.
-type Recovery string
-
-// The recoveries. Each is bounded by the method that makes it.
-const (
-	SessionRenewed Recovery = "session-renewed" // a kept session was lost, another one was opened
-	PowerAgain     Recovery = "power-again"     // a power command without answer or effect was sent again
-	PowerCut       Recovery = "power-cut"       // a host that did not shut itself down lost its power
-	OverrideAgain  Recovery = "override-again"  // a boot override that did not take was set again
-)
-
-// Recoveries are all of them.
-func Recoveries() []Recovery { return []Recovery{SessionRenewed, PowerAgain, PowerCut, OverrideAgain} }
+// Recovery names what another attempt makes up for; empty: nothing that has a name.
+func (e *Error) Recovery() rack.Recovery {
+	switch {
+	case errors.Is(e.Kind, ErrStuck):
+		return rack.PowerAgain
+	case errors.Is(e.Kind, ErrOverride):
+		return rack.OverrideAgain
+	}
+	return ""
+}
 
 // Error says which BMC, what it was asked, what it answered and what to do.
 type Error struct {

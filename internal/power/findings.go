@@ -38,6 +38,17 @@ func Delivered(user, password string) (Finding, bool) {
 	}, ok
 }
 
+// Defaults are the logins that the maker of a BMC delivers it with, at most MaxLogins; none
+// where the maker is not known: each try may count towards a lock.
+func Defaults(i Info) (out []Credentials) {
+	for l, maker := range wellKnown {
+		if maker == i.Maker() && len(out) < MaxLogins {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
 // SuiteZero asks for a session of cipher suite 0, which checks no password, and goes
 // no further: no session comes of it, and nothing is changed. The BMC forgets the
 // question by itself.
@@ -89,7 +100,7 @@ func (c *Client) TryLogins(ctx context.Context, t Target, list []Credentials) (*
 		u.User, u.Password = l.User, l.Password
 		_, err := c.PowerState(ctx, u)
 		if err == nil {
-			return &Finding{What: fmt.Sprintf("it lets in user %q with a listed password", l.User), Next: "change that password"}, nil
+			return &Finding{What: fmt.Sprintf("it lets in user %q with a password that was tried", l.User), Next: "change that password on it"}, nil
 		}
 		if !errors.Is(err, ErrLogin) {
 			return nil, err

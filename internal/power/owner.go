@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // owner is the only goroutine that talks to one BMC. It keeps the session from one
@@ -227,7 +229,7 @@ func (o *owner) inSession(ctx context.Context, k *call) error {
 	if err := o.open(ctx, k.t); err != nil {
 		return err
 	}
-	o.c.o.Recovered(k.t, SessionRenewed)
+	o.c.o.Recovered(k.t, rack.SessionRenewed)
 	if err = o.s.do(ctx, k.fn); !o.s.sound(err) {
 		o.drop(ctx)
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/bougou/go-ipmi/pkg/bmc"
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // inMemory runs a test in virtual time with the defaults, one BMC and one client.
@@ -135,17 +137,17 @@ func TestPowerOff(t *testing.T) {
 		change func(*fakeBMC)
 		soft   int
 		cut    []bool
-		told   []Recovery
+		told   []rack.Recovery
 		takes  time.Duration
 	}{
 		{"it shuts itself down", func(f *fakeBMC) { f.obeys = true }, 1, nil, nil, time.Second},
-		{"it does not listen", func(*fakeBMC) {}, 1, []bool{false}, []Recovery{PowerCut}, DefaultSoft + time.Second},
+		{"it does not listen", func(*fakeBMC) {}, 1, []bool{false}, []rack.Recovery{rack.PowerCut}, DefaultSoft + time.Second},
 		{"the answer is lost", func(f *fakeBMC) { f.obeys, f.lose[keyControl] = true, 1 }, 1, nil, nil, 2 * time.Second},
 		{"it is off", func(f *fakeBMC) { f.on = false }, 0, nil, nil, time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var told []Recovery
+			var told []rack.Recovery
 			inMemory(t, func(t *testing.T, f *fakeBMC, _ *memory, c *Client) {
 				f.with(func() { f.on = true; tt.change(f) })
 				began := time.Now()
@@ -160,7 +162,7 @@ func TestPowerOff(t *testing.T) {
 				if took := time.Since(began); took > tt.takes {
 					t.Errorf("took %s, want %s at most", took, tt.takes)
 				}
-			}, func(o *Options) { o.Recovered = func(_ Target, r Recovery) { told = append(told, r) } })
+			}, func(o *Options) { o.Recovered = func(_ Target, r rack.Recovery) { told = append(told, r) } })
 		})
 	}
 }
@@ -168,7 +170,7 @@ func TestPowerOff(t *testing.T) {
 // A BMC that was restarted knows nothing of a session that was kept: a question finds
 // that out, and is asked in another one.
 func TestLostSession(t *testing.T) {
-	var told []Recovery
+	var told []rack.Recovery
 	inMemory(t, func(t *testing.T, f *fakeBMC, m *memory, c *Client) {
 		if err := c.PowerOn(t.Context(), f.target); err != nil {
 			t.Fatal(err)
@@ -185,10 +187,10 @@ func TestLostSession(t *testing.T) {
 		if took := time.Since(began); took > (warmTries+2)*DefaultTimeout {
 			t.Errorf("took %s", took)
 		}
-		if m.dials() != 2 || !slices.Equal(told, []Recovery{SessionRenewed}) {
+		if m.dials() != 2 || !slices.Equal(told, []rack.Recovery{rack.SessionRenewed}) {
 			t.Errorf("%d sessions, told %v", m.dials(), told)
 		}
-	}, func(o *Options) { o.Recovered = func(_ Target, r Recovery) { told = append(told, r) } })
+	}, func(o *Options) { o.Recovered = func(_ Target, r rack.Recovery) { told = append(told, r) } })
 }
 
 // A session belongs to a login.
@@ -259,17 +261,17 @@ func TestClose(t *testing.T) {
 // A boot override that does not take is set once more, and then told.
 func TestOverrideThatDoesNotTake(t *testing.T) {
 	for _, forgets := range []int{1, 2} {
-		var told []Recovery
+		var told []rack.Recovery
 		inMemory(t, func(t *testing.T, f *fakeBMC, _ *memory, c *Client) {
 			f.with(func() { f.forgetsFirst = forgets })
 			err := c.BootPXE(t.Context(), f.target)
 			if forgets < overrideTries != (err == nil) || err != nil && (!errors.Is(err, ErrOverride) || !errors.Is(err, ErrNotKept) || !Retryable(err) || errors.Is(err, ErrStuck)) {
 				t.Errorf("forgotten %d times: %v", forgets, err)
 			}
-			if !slices.Equal(told, []Recovery{OverrideAgain}) {
+			if !slices.Equal(told, []rack.Recovery{rack.OverrideAgain}) {
 				t.Errorf("told %v", told)
 			}
-		}, func(o *Options) { o.Recovered = func(_ Target, r Recovery) { told = append(told, r) } })
+		}, func(o *Options) { o.Recovered = func(_ Target, r rack.Recovery) { told = append(told, r) } })
 	}
 }
 

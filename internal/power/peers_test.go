@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // A BMC that nobody here wrote: OpenIPMI's ipmi_sim. It passes what concerns the host
@@ -112,10 +114,10 @@ func (s *openIPMI) took() []string {
 
 func TestPeerOpenIPMI(t *testing.T) {
 	s := startOpenIPMI(t)
-	var told []Recovery
+	var told []rack.Recovery
 	c := testClient(t, func(o *Options) {
 		o.Timeout, o.Soft, o.Poll = time.Second, 100*time.Millisecond, 50*time.Millisecond
-		o.Recovered = func(_ Target, r Recovery) { told = append(told, r) }
+		o.Recovered = func(_ Target, r rack.Recovery) { told = append(told, r) }
 	})
 	ctx := t.Context()
 	info, err := c.Login(ctx, s.target)
@@ -145,8 +147,8 @@ func TestPeerOpenIPMI(t *testing.T) {
 			t.Errorf("%s: its host was told %q, want %q", x.name, got, x.want)
 		}
 	}
-	if !slices.Equal(told, []Recovery{PowerCut}) {
-		t.Errorf("told %v, want %v", told, PowerCut)
+	if !slices.Equal(told, []rack.Recovery{rack.PowerCut}) {
+		t.Errorf("told %v, want %v", told, rack.PowerCut)
 	}
 	if found, err := c.SuiteZero(ctx, s.target); err != nil || found == nil {
 		t.Errorf("cipher suite 0, which it accepts, was not found: %v", err)

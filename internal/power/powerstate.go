@@ -8,6 +8,8 @@ import (
 
 	"github.com/bougou/go-ipmi/pkg/command/chassis"
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 const (
@@ -38,7 +40,7 @@ func (c *Client) PowerOff(ctx context.Context, t Target) error {
 			return err
 		}
 		// It cannot, or its host runs nothing that listens.
-		c.o.Recovered(t, PowerCut)
+		c.o.Recovered(t, rack.PowerCut)
 	}
 	return c.drive(ctx, t, order{asked: "power its host off", control: chassis.ChassisControlPowerDown, limit: c.o.Settle, tries: powerTries})
 }
@@ -69,7 +71,7 @@ func (c *Client) drive(ctx context.Context, t Target, x order) error {
 	var last error
 	for try := range x.tries {
 		if try > 0 {
-			c.o.Recovered(t, PowerAgain)
+			c.o.Recovered(t, rack.PowerAgain)
 		}
 		there, answered, err := c.patiently(ctx, t, x)
 		if err != nil || there {
@@ -108,7 +110,7 @@ func (c *Client) patiently(ctx context.Context, t Target, x order) (there, answe
 		if err := pause(ctx, c.o.Poll*time.Duration(quirks.LateOn.Polls)); err != nil {
 			return false, false, t.explain(ctx, x.asked, err)
 		}
-		c.o.Recovered(t, PowerAgain)
+		c.o.Recovered(t, rack.PowerAgain)
 	}
 }
 

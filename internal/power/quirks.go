@@ -14,8 +14,28 @@ const (
 	makerFujitsu     = 10368
 	makerSupermicro  = 10876
 	makerSupermicro2 = 47488 // of some of its boards
+	makerLenovo      = 19046
 	makerOpenIPMI    = 4753  // 0x1291, of ipmi_sim as it is configured usually
 )
+
+// Maker is the name of a maker, for people; "" for one that is not known here.
+func (i Info) Maker() string {
+	switch i.ManufacturerID {
+	case makerDell:
+		return "Dell"
+	case makerHP, makerHPE:
+		return "HPE"
+	case makerFujitsu:
+		return "Fujitsu"
+	case makerSupermicro, makerSupermicro2:
+		return "Supermicro"
+	case makerLenovo:
+		return "Lenovo"
+	case makerOpenIPMI:
+		return "OpenIPMI"
+	}
+	return ""
+}
 
 // Quirk is what one kind of BMC does unlike the standard: a row of the table.
 type Quirk struct {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/bougou/go-ipmi/pkg/server"
 	"github.com/bougou/go-ipmi/pkg/types"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // Every row says who, what and where it was reported, does something or advises, and
@@ -69,20 +71,20 @@ func TestBootFlags(t *testing.T) {
 
 // A Dell that refuses power-on just after off is asked again.
 func TestLateOn(t *testing.T) {
-	var told []Recovery
+	var told []rack.Recovery
 	inMemory(t, func(t *testing.T, f *fakeBMC, _ *memory, c *Client) {
 		f.with(func() { f.refuseOn = 2 })
 		if err := c.PowerOn(t.Context(), f.target); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(told, []Recovery{PowerAgain, PowerAgain}) || !slices.Equal(f.powers(), []bool{true}) {
+		if !slices.Equal(told, []rack.Recovery{rack.PowerAgain, rack.PowerAgain}) || !slices.Equal(f.powers(), []bool{true}) {
 			t.Errorf("told %v, power %v", told, f.powers())
 		}
 		f.with(func() { f.on, f.refuseOn = false, 100 })
 		if err := c.PowerOn(t.Context(), f.target); !errors.Is(err, ErrRefused) || Retryable(err) {
 			t.Errorf("got %v, want ErrRefused", err)
 		}
-	}, func(o *Options) { o.Recovered = func(_ Target, r Recovery) { told = append(told, r) } })
+	}, func(o *Options) { o.Recovered = func(_ Target, r rack.Recovery) { told = append(told, r) } })
 }
 
 func TestIdentify(t *testing.T) {
@@ -118,6 +120,23 @@ func TestFindings(t *testing.T) {
 	}
 	if _, ok := Delivered("root", ""); !ok {
 		t.Error("an empty password was not found")
+	}
+}
+
+// The login of one maker is not tried at the BMC of another.
+func TestDefaults(t *testing.T) {
+	if got := Defaults(Info{ManufacturerID: makerDell}); len(got) != 1 || got[0].User != "root" {
+		t.Errorf("%d logins", len(got))
+	}
+	for _, maker := range []uint32{0, makerOpenIPMI, 12345} {
+		if got := Defaults(Info{ManufacturerID: maker}); len(got) != 0 {
+			t.Errorf("maker %d: %d logins", maker, len(got))
+		}
+	}
+	for l, maker := range wellKnown {
+		if n := len(Defaults(Info{ManufacturerID: map[string]uint32{"Dell": makerDell, "Supermicro": makerSupermicro, "Lenovo": makerLenovo}[maker]})); n > MaxLogins {
+			t.Errorf("%s: %d logins of %s", l.User, n, maker)
+		}
 	}
 }
 

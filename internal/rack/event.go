@@ -20,6 +20,10 @@ const (
 	RackCompleted      Kind = "rack-completed"      // Agent
 	NeighbourSeen      Kind = "neighbour-seen"      // Agent: what stands at the far end of a cable between switches, when it changes
 	DeviceSaid         Kind = "device-said"         // Agent: a line of the device's own log; nothing is decided by it
+	RecoveryMade       Kind = "recovery-made"       // Agent: a device did not do what it should, and was made to; nothing is decided by it
+	HardwareFound      Kind = "hardware-found"      // Agent: what a machine has, or what its BMC is, when it changes; nothing is decided by it
+	LightOn            Kind = "light-on"            // Agent: the identify light of a device is to shine, by order or because the device failed
+	LightOff           Kind = "light-off"           // Agent: it is to be put out
 	OrderAnswered      Kind = "order-answered"      // Agent: an order that a coordinator gave and that changed nothing
 
 	// What an operator ordered for one device. Agent writes these when no
@@ -70,6 +74,9 @@ type Detail struct {
 	Digest string
 
 	Seen *Observation // observed, device-discovered, component-ambiguous
+
+	Recovery Recovery // recovery-made, step-failed: how it is made up for; step-failed: by the retry
+	Found    string   // hardware-found: what was found, as JSON
 
 	PlanHash string // rack-started
 	Run      string // rack-started: id of the run; receipts on devices carry it

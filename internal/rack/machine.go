@@ -51,6 +51,8 @@ type Input struct {
 	Attempt int    // ActionDone, LimitPassed, RetryDue: the command's
 	Final   bool   // ActionDone: no other attempt would do better
 	Error   string // ActionDone: what went wrong; NeverSeen: where it was looked for
+
+	Recovery Recovery // ActionDone: what another attempt makes up for; empty: nothing that has a name
 }
 
 // mode is where a machine stands inside its current step.
@@ -93,6 +95,7 @@ type Machine struct {
 	found    bool           // device-discovered was journalled
 	evidence map[Evidence]uint64
 	said     map[Evidence]string // the device's own words
+	heard    uint64              // last time that its host asked for an address and took none
 	tickets  int
 	ticketed bool   // the current attempt of a ticket step has issued its ticket
 	reimage  bool   // an operator ordered it, and the installer was not reached since
@@ -143,7 +146,7 @@ func (m *Machine) Step(in Input) ([]Event, []Command) {
 	case ActionDone:
 		if s, ok := m.current(in); ok && s.Action != Wait && s.Action != IssueTicket {
 			if in.Error != "" {
-				return m.fail(in.Error, in.Final)
+				return m.fail(in.Error, in.Final, in.Recovery)
 			}
 			return m.complete(), nil
 		}
@@ -287,7 +290,7 @@ func (m *Machine) watch(s Step) ([]Event, []Command) {
 			continue // that is what may be overwritten
 		}
 		if m.evidence[e] > max(m.since, proved) {
-			return m.fail(m.refusal(e), e == ReportedRefused || e == ReceiptForeign)
+			return m.fail(m.refusal(e), e == ReportedRefused || e == ReceiptForeign, "")
 		}
 	}
 	if why := m.inVain(s); why != "" && proved == 0 {
@@ -348,7 +351,7 @@ func (m *Machine) pass(s Step) ([]Event, []Command) {
 	if s.Destructive {
 		limit *= 2
 	}
-	events, commands := m.fail(fmt.Sprintf("no %s within %s", wanted(s), limit), s.Destructive)
+	events, commands := m.fail(fmt.Sprintf("%sno %s within %s", m.silent(s), wanted(s), limit), s.Destructive, "")
 	events[0].Detail.Writing = s.Destructive
 	return events, commands
 }
@@ -377,8 +380,9 @@ func wanted(s Step) string {
 // backoffCap bounds a retry's delay at this many times the step's Backoff.
 const backoffCap = 8
 
-// fail ends an attempt: with a retry while there are any, else for good.
-func (m *Machine) fail(reason string, final bool) ([]Event, []Command) {
+// fail ends an attempt: with a retry while there are any, else for good. The retry is
+// a recovery where it makes up for something that has a name.
+func (m *Machine) fail(reason string, final bool, recovery Recovery) ([]Event, []Command) {
 	s := m.platform.Steps[m.step]
 	d := Detail{Step: s.Name, Attempt: m.starts[m.step], Error: reason}
 	n := m.fails[m.step]
@@ -387,6 +391,9 @@ func (m *Machine) fail(reason string, final bool) ([]Event, []Command) {
 		return m.events(m.event(StepFailed, s.Phase, d)), nil
 	}
 	d.Delay = s.Backoff * time.Duration(min(1<<n, backoffCap))
+	if d.Recovery = recovery; recovery == "" {
+		d.Recovery = m.recovery()
+	}
 	to := m.retryFrom(m.step)
 	return m.events(m.event(StepFailed, s.Phase, d)),
 		[]Command{{Kind: ArmRetry, Step: m.platform.Steps[to], Attempt: m.starts[to], After: d.Delay}}

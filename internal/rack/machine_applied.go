@@ -133,6 +133,9 @@ func (m *Machine) observe(e Event) {
 	if e.Detail.Seen.Proves == ReceiptForeign {
 		m.foreign = e.Detail.Seen.Holds
 	}
+	if o := e.Detail.Seen; o.Source == FromDHCP && o.Proves == NoEvidence && o.Stage != StageBMC {
+		m.heard = max(m.heard, e.Seq)
+	}
 	if p := e.Detail.Seen.Proves; p != NoEvidence {
 		m.evidence[p] = max(m.evidence[p], e.Seq)
 		m.said[p] = e.Detail.Seen.Message

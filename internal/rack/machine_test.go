@@ -72,6 +72,9 @@ func describe(e rack.Event) string {
 			parts = append(parts, p)
 		}
 	}
+	if e.Detail.Recovery != "" {
+		parts = append(parts, "(recovery "+string(e.Detail.Recovery)+")")
+	}
 	if e.Detail.Writing {
 		parts = append(parts, "(it may be writing)")
 	}
@@ -96,7 +99,7 @@ func (s *shell) observe(proves rack.Evidence, message string) {
 }
 
 // TestMachine plays the stories in testdata/machine. Commands: device ROLE,
-// gates [NAME…], against NETWORK REASON, agree, observe EVIDENCE [message=…], overtakes EVIDENCE EVIDENCE, done STEP [attempt=N] [message=what went wrong],
+// gates [NAME…], against NETWORK REASON, agree, observe EVIDENCE [message=…], asks, overtakes EVIDENCE EVIDENCE, done STEP [attempt=N] [message=what went wrong] [recovery=NAME],
 // limit STEP [attempt=N], retry STEP, never-seen, crash, failed, order KIND [overwrites=…].
 func TestMachine(t *testing.T) {
 	datadriven.Walk(t, "testdata/machine", func(t *testing.T, path string) {
@@ -110,6 +113,8 @@ func TestMachine(t *testing.T) {
 			}
 			var text string
 			d.MaybeScanArgs(t, "message", &text)
+			var recovery rack.Recovery
+			d.MaybeScanArgs(t, "recovery", (*string)(&recovery))
 			attempt := 1
 			d.MaybeScanArgs(t, "attempt", &attempt)
 			switch d.Cmd {
@@ -133,12 +138,15 @@ func TestMachine(t *testing.T) {
 			case "observe":
 				s.observe(rack.Evidence(arg(0)), text)
 				s.drive(rack.Input{Kind: rack.Woken})
+			case "asks": // its host asks for an address, and takes none
+				s.journal(rack.Event{Kind: rack.Observed, Device: "it", Detail: rack.Detail{Seen: &rack.Observation{Source: rack.FromDHCP, Stage: rack.StagePXE}}})
+				s.drive(rack.Input{Kind: rack.Woken})
 			case "overtakes": // two observations are journalled before the machine hears of either
 				s.observe(rack.Evidence(arg(0)), "")
 				s.observe(rack.Evidence(arg(1)), text)
 				s.drive(rack.Input{Kind: rack.Woken})
 			case "done":
-				s.drive(rack.Input{Kind: rack.ActionDone, Step: arg(0), Attempt: attempt, Error: text})
+				s.drive(rack.Input{Kind: rack.ActionDone, Step: arg(0), Attempt: attempt, Error: text, Recovery: recovery})
 			case "limit":
 				s.drive(rack.Input{Kind: rack.LimitPassed, Step: arg(0), Attempt: attempt})
 			case "retry":

@@ -20,9 +20,16 @@ const (
 	Reimage Verb = "reimage" // image a device from the start, and overwrite what it holds
 	Bind    Verb = "bind"    // a MAC or a serial belongs to a slot
 	Replace Verb = "replace" // other hardware stands in a slot
-	HaltNow Verb = "halt"    // end the imaging of the rack at this point
-	Resume  Verb = "resume"  // go on with a rack that was halted, or that has work left
+	// Identify lights the identify light of a device, IdentifyOff puts it out; both come
+	// into force whatever the state of the rack.
+	Identify    Verb = "identify"
+	IdentifyOff Verb = "identify-off"
+	HaltNow     Verb = "halt"   // end the imaging of the rack at this point
+	Resume      Verb = "resume" // go on with a rack that was halted, or that has work left
 )
+
+// OfLight reports whether a verb is about the identify light only.
+func (v Verb) OfLight() bool { return v == Identify || v == IdentifyOff }
 
 // Bounds of an order's words.
 const (
@@ -67,7 +74,7 @@ func (r *Run) Obey(o Order) ([]Event, error) {
 	if !ok {
 		return nil, refuse("write one of: "+strings.Join(r.names(), ", "), "%s %s: rack %s has no such device", o.Verb, clip(o.Device, maxSerial), r.Rack.Name)
 	}
-	if r.Status == Draining {
+	if r.Status == Draining && !o.Verb.OfLight() {
 		return nil, refuse("wait until the rack is halted (rackreach status), then order it again", "%s %s: the rack is being halted, and what is in flight is served to its end", o.Verb, dev.Name)
 	}
 	event := func(k Kind, d Detail) ([]Event, error) {
@@ -108,6 +115,14 @@ func (r *Run) Obey(o Order) ([]Event, error) {
 			return nil, err
 		}
 		return event(DeviceBound, Detail{Seen: seen})
+	case Identify, IdentifyOff:
+		if dev.BMC == nil {
+			return nil, refuse("look for it by its place in the rack", "%s %s: it has no BMC, and so no light that can be lit from here", o.Verb, dev.Name)
+		}
+		if o.Verb == Identify {
+			return event(LightOn, Detail{})
+		}
+		return event(LightOff, Detail{})
 	}
 	return nil, refuse("rackreach --help", "%q is not a verb", clip(string(o.Verb), maxSerial))
 }

@@ -38,6 +38,9 @@ func TestOrders(t *testing.T) {
 		order rack.Order
 		want  string // the kind of the event, or "! " and a part of the refusal
 	}{
+		{"identify", nil, rack.Order{Verb: rack.Identify, Device: "server-02"}, "light-on"},
+		{"identify while the rack drains", func(s *story) { s.event(rack.RackDraining, "", rack.Detail{}) }, rack.Order{Verb: rack.IdentifyOff, Device: "server-02"}, "light-off"},
+		{"identify of what has no BMC", nil, rack.Order{Verb: rack.Identify, Device: "tor-1"}, "! it has no BMC"},
 		{"retry of a failed server", func(s *story) { fail(s, "server-02") }, rack.Order{Verb: rack.Retry, Device: "server-02"}, "device-retried"},
 		{"retry of a skipped server", func(s *story) { s.event(rack.DeviceSkipped, "server-02", rack.Detail{}) }, rack.Order{Verb: rack.Retry, Device: "server-02"}, "device-retried"},
 		{"retry of what has not failed", nil, rack.Order{Verb: rack.Retry, Device: "server-01"}, "! it has not failed, it is ready"},

@@ -15,7 +15,8 @@ import (
 func FuzzRackFile(f *testing.F) {
 	seeds := []string{"", "a", "{", "[]", "a: *b", "&a [*a]", "- - - -", "? a", "\xff\xfe", "!!binary a", "%YAML 9.9\n---\n", whole, whole + "inventory: r.csv\n",
 		strings.Replace(whole, "name: r1", "name: {}", 1), strings.Replace(whole, "{1..2}", "{1..1000}", 1), strings.Replace(whole, "devices:", "devices: &d", 1),
-		strings.Replace(whole, "links:", "<<: {}\nlinks:", 1), strings.ReplaceAll(whole, "192.168", "::1"), strings.Replace(whole, "data: [", "data: [[", 1)}
+		strings.Replace(whole, "links:", "<<: {}\nlinks:", 1), strings.ReplaceAll(whole, "192.168", "::1"), strings.Replace(whole, "data: [", "data: [[", 1),
+		string(withVLANs(homeVLAN, "  - {name: tenants, id: 200, tagged: [uplink, server, outside]}")), string(withVLANs("  - {name: a, id: 1, untagged: [x, x, x], tagged: [agent, agent, agent]}"))}
 	for _, file := range []string{"rack-1.yaml", "rack-2.yaml", "rack-42u.yaml"} {
 		b, err := os.ReadFile("../../examples/" + file)
 		if err != nil {

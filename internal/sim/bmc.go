@@ -210,7 +210,7 @@ func (c *controller) bootsNetwork() bool {
 	if c.flags[0]&flagsPersistent == 0 {
 		c.flags = [5]byte{}
 	}
-	return pxe
+	return pxe && !c.takes(FaultIgnored)
 }
 
 // expire clears flags that no chassis control followed in time. c.mu is held.

@@ -100,6 +100,11 @@ func (c *controller) identify(q []byte) ([]byte, types.CompletionCode) {
 	return nil, types.CodeOK
 }
 
+// takes uses up a fault of a host that is not discovered yet.
+func (c *controller) takes(kind FaultKind) bool {
+	return c.dev.phase() == rack.Discovery && c.dev.take(rack.Discovery, kind)
+}
+
 // refuses takes an error fault of the phase that the device is in.
 func (c *controller) refuses() bool {
 	if c.dev.onie || c.dev.phase() != rack.Discovery {
@@ -120,6 +125,10 @@ func (c *controller) chassisControl(q []byte) ([]byte, types.CompletionCode) {
 	if c.refuses() {
 		c.record(kindBMCPower, action, "refused")
 		return nil, types.CodeNodeBusy
+	}
+	if c.takes(FaultBMCIdle) {
+		c.record(kindBMCPower, action, "ignored")
+		return nil, types.CodeOK
 	}
 	c.record(kindBMCPower, action, "")
 	h := c.dev.host
@@ -152,6 +161,10 @@ func (c *controller) setBootOption(q []byte) ([]byte, types.CompletionCode) {
 		if c.refuses() {
 			c.record(kindBMCBootDevice, target, "refused")
 			return nil, types.CodeNodeBusy
+		}
+		if c.takes(FaultLost) {
+			c.record(kindBMCBootDevice, target, "ignored")
+			return nil, types.CodeOK
 		}
 		c.record(kindBMCBootDevice, target, "")
 	}

@@ -81,6 +81,19 @@ func (s *Sim) acquire(ctx context.Context, e *end, id identity, r retries, decli
 	return leaseOf(ack), nil
 }
 
+// discover asks for an address and takes none. It returns nil once it was offered one,
+// errNoAnswer, or the error of ctx.
+func (s *Sim) discover(ctx context.Context, e *end, id identity, r retries) error {
+	p, err := packet(dhcpv4.MessageTypeDiscover, e, id)
+	if err != nil {
+		return err
+	}
+	x := s.wires.open(e, p.TransactionID)
+	defer x.close()
+	_, err = x.repeat(ctx, p, r, dhcpv4.MessageTypeOffer)
+	return err
+}
+
 // inform tells the server about an address that the device already has (RFC
 // 2131 §3.4); the packet proves the link.
 func (s *Sim) inform(ctx context.Context, e *end, address netip.Addr, id identity, r retries) error {

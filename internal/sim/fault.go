@@ -16,15 +16,19 @@ type FaultKind string
 
 // The kinds of faults.
 const (
-	FaultError        FaultKind = "error"         // a step of the phase fails
-	FaultHang         FaultKind = "hang"          // the device stops in the middle of the phase
-	FaultCorruptImage FaultKind = "corrupt-image" // one byte of the image arrives wrong
-	FaultNoDHCP       FaultKind = "no-dhcp"       // the device sends no DHCP packet
-	FaultBMCDead      FaultKind = "bmc-dead"      // its BMC answers nothing from the phase on
-	FaultPanic        FaultKind = "panic"         // of the device's actor; nothing that a simulated device does
+	FaultError        FaultKind = "error"            // a step of the phase fails
+	FaultHang         FaultKind = "hang"             // the device stops in the middle of the phase
+	FaultCorruptImage FaultKind = "corrupt-image"    // one byte of the image arrives wrong
+	FaultNoDHCP       FaultKind = "no-dhcp"          // the device sends no DHCP packet
+	FaultBMCDead      FaultKind = "bmc-dead"         // its BMC answers nothing from the phase on
+	FaultBMCIdle      FaultKind = "bmc-idle"         // its BMC accepts a power command and does nothing
+	FaultLost         FaultKind = "override-lost"    // its BMC accepts where to boot from and does not keep it
+	FaultIgnored      FaultKind = "override-ignored" // its BMC keeps where to boot from, and the host boots from its disk
+	FaultSilent       FaultKind = "silent"           // its firmware takes no address that it is offered, until its power is cycled
+	FaultPanic        FaultKind = "panic"            // of the device's actor; nothing that a simulated device does
 )
 
-var faultKinds = []FaultKind{FaultError, FaultHang, FaultCorruptImage, FaultNoDHCP, FaultBMCDead, FaultPanic}
+var faultKinds = []FaultKind{FaultError, FaultHang, FaultCorruptImage, FaultNoDHCP, FaultBMCDead, FaultBMCIdle, FaultLost, FaultIgnored, FaultSilent, FaultPanic}
 
 // maxFaultCount bounds COUNT.
 const maxFaultCount = 1000
@@ -93,8 +97,15 @@ func (f Fault) possible() error {
 		return fmt.Errorf("fault %s: an image is only transferred during installation: write %s:installation:corrupt-image", f, f.Device)
 	case f.Kind == FaultNoDHCP && f.Phase == rack.Configuration:
 		return fmt.Errorf("fault %s: no DHCP is needed during configuration: write %s:discovery:no-dhcp or %s:installation:no-dhcp", f, f.Device, f.Device)
+	case f.ofBoot() && f.Phase != rack.Discovery:
+		return fmt.Errorf("fault %s: a device is powered on and booted from the network for its discovery: write %s:discovery:%s", f, f.Device, f.Kind)
 	}
 	return nil
+}
+
+// ofBoot reports whether a kind is of a host's way from its BMC to its first address.
+func (f Fault) ofBoot() bool {
+	return slices.Contains([]FaultKind{FaultBMCIdle, FaultLost, FaultIgnored, FaultSilent}, f.Kind)
 }
 
 // CheckFaults checks that every fault can happen in a rack: its device exists
@@ -110,7 +121,7 @@ func CheckFaults(faults []Fault, r *rack.Rack) error {
 		if err := f.possible(); err != nil {
 			errs = append(errs, err)
 		}
-		if f.Kind == FaultBMCDead && d.BMC == nil {
+		if (f.Kind == FaultBMCDead || f.ofBoot()) && d.BMC == nil {
 			errs = append(errs, fmt.Errorf("fault %s: %s has no BMC in the rack file: write %s:%s:error, or name a device with a BMC", f, f.Device, f.Device, f.Phase))
 		}
 	}

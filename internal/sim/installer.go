@@ -29,6 +29,7 @@ type job struct {
 		Size   int64  `json:"size"`
 	} `json:"image"`
 	Report     string `json:"report"`
+	Hardware   string `json:"hardware"`   // where to say what the machine has; empty: nowhere
 	Overwrites string `json:"overwrites"` // what may be overwritten; empty: nothing
 }
 
@@ -57,6 +58,9 @@ func (h *host) runInstaller(ctx context.Context, e *end, url string, own *native
 	j, err := d.fetchJob(ctx, e, url)
 	if err != nil {
 		return false, false
+	}
+	if own == nil && j.Hardware != "" {
+		d.tellHardware(ctx, e, j.Hardware)
 	}
 	found := h.readDisk()
 	switch found.judge(j) {

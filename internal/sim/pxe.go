@@ -32,6 +32,9 @@ func (h *host) bootNetwork(ctx context.Context) bool {
 			continue
 		}
 		e := d.nics[nic]
+		if d.phase() == rack.Discovery && d.take(rack.Discovery, FaultSilent) {
+			return h.fallSilent(ctx, e)
+		}
 		l, err := s.acquire(ctx, e, firmware(d.guid), retries{first, most, 4}, d.declines)
 		switch {
 		case errors.Is(err, errNoAnswer):
@@ -46,6 +49,16 @@ func (h *host) bootNetwork(ctx context.Context) bool {
 		if pause(ctx, backoff.wait(min(n, 8))) != nil {
 			return false
 		}
+	}
+	return false
+}
+
+// fallSilent asks for an address and does nothing more, whatever it is offered.
+func (h *host) fallSilent(ctx context.Context, e *end) bool {
+	s := h.dev.sim
+	first, most := s.tempo.scaled(pxeFirst, floorDHCP), s.tempo.scaled(pxeMost, floorDHCP)
+	if err := s.discover(ctx, e, firmware(h.dev.guid), retries{first, most, 4}); err != nil && !errors.Is(err, errNoAnswer) && ctx.Err() == nil {
+		s.fail(err)
 	}
 	return false
 }

@@ -61,7 +61,8 @@ func Durations() []Duration {
 			Source: "a BMC that ignores the cipher suite question costs 10 s more (ipmitool#199)"},
 		{Of: string(rack.BootPXE), Takes: triangular(5*s, 7*s, 20*s), Mark: Estimate, Source: "at least 5 s between two commands (ironic min_command_interval), set and read back"},
 		{Of: string(rack.PowerOn), Takes: triangular(5*s, 10*s, 40*s), Mark: Estimate, Source: "ironic allows 60 s per change of power"},
-		{Of: string(rack.PowerCycle), Takes: triangular(8*s, 15*s, 60*s), Mark: Estimate, Source: "ironic allows 60 s per change of power; off is read back before on"},
+		{Of: string(rack.PowerCycle), Takes: triangular(8*s, 35*s, 90*s), Mark: Estimate,
+			Source: "ironic allows 60 s per change of power; off is read back before on; a host that is on and does not shut itself down is waited for 30 s"},
 		{Of: string(rack.PushConfig), Takes: triangular(5*s, 15*s, 90*s), Mark: Estimate, Source: "nobody publishes it"},
 		{Of: string(rack.VerifyDevice), Takes: triangular(2*s, 5*s, 30*s), Mark: Estimate, Source: "nobody publishes it"},
 

@@ -147,6 +147,15 @@ func (d Dir) ReadPlan() (*Plan, error) {
 	return p, nil
 }
 
+// TokenSecret is the secret of the rack's tickets, to look for it; nil where there is none.
+func (d Dir) TokenSecret() []byte {
+	b, err := read(d.file("secret"))
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
 // Secret is the secret of the rack's tickets; a new one where there is none.
 func (d Dir) Secret() ([]byte, error) {
 	b, err := read(d.file("secret"))

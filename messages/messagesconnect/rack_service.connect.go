@@ -57,6 +57,9 @@ const (
 	// RackServiceReplaceDeviceProcedure is the fully-qualified name of the RackService's ReplaceDevice
 	// RPC.
 	RackServiceReplaceDeviceProcedure = "/rackreach.v1.RackService/ReplaceDevice"
+	// RackServiceIdentifyDeviceProcedure is the fully-qualified name of the RackService's
+	// IdentifyDevice RPC.
+	RackServiceIdentifyDeviceProcedure = "/rackreach.v1.RackService/IdentifyDevice"
 )
 
 // RackServiceClient is a client for the rackreach.v1.RackService service.
@@ -84,6 +87,9 @@ type RackServiceClient interface {
 	BindDevice(context.Context, *connect.Request[messages.BindDeviceRequest]) (*connect.Response[messages.BindDeviceResponse], error)
 	// ReplaceDevice says that other hardware stands in a slot.
 	ReplaceDevice(context.Context, *connect.Request[messages.ReplaceDeviceRequest]) (*connect.Response[messages.ReplaceDeviceResponse], error)
+	// IdentifyDevice lights the identify light of a device, or puts it out. Its agent
+	// asks its BMC once the order is journalled; that the light shines is not waited for.
+	IdentifyDevice(context.Context, *connect.Request[messages.IdentifyDeviceRequest]) (*connect.Response[messages.IdentifyDeviceResponse], error)
 }
 
 // NewRackServiceClient constructs a client for the rackreach.v1.RackService service. By default, it
@@ -166,22 +172,29 @@ func NewRackServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(rackServiceMethods.ByName("ReplaceDevice")),
 			connect.WithClientOptions(opts...),
 		),
+		identifyDevice: connect.NewClient[messages.IdentifyDeviceRequest, messages.IdentifyDeviceResponse](
+			httpClient,
+			baseURL+RackServiceIdentifyDeviceProcedure,
+			connect.WithSchema(rackServiceMethods.ByName("IdentifyDevice")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // rackServiceClient implements RackServiceClient.
 type rackServiceClient struct {
-	listRacks     *connect.Client[messages.ListRacksRequest, messages.ListRacksResponse]
-	getRack       *connect.Client[messages.GetRackRequest, messages.GetRackResponse]
-	getPlan       *connect.Client[messages.GetPlanRequest, messages.GetPlanResponse]
-	watchEvents   *connect.Client[messages.WatchEventsRequest, messages.WatchEventsResponse]
-	haltRack      *connect.Client[messages.HaltRackRequest, messages.HaltRackResponse]
-	resumeRack    *connect.Client[messages.ResumeRackRequest, messages.ResumeRackResponse]
-	retryDevice   *connect.Client[messages.RetryDeviceRequest, messages.RetryDeviceResponse]
-	skipDevice    *connect.Client[messages.SkipDeviceRequest, messages.SkipDeviceResponse]
-	reimageDevice *connect.Client[messages.ReimageDeviceRequest, messages.ReimageDeviceResponse]
-	bindDevice    *connect.Client[messages.BindDeviceRequest, messages.BindDeviceResponse]
-	replaceDevice *connect.Client[messages.ReplaceDeviceRequest, messages.ReplaceDeviceResponse]
+	listRacks      *connect.Client[messages.ListRacksRequest, messages.ListRacksResponse]
+	getRack        *connect.Client[messages.GetRackRequest, messages.GetRackResponse]
+	getPlan        *connect.Client[messages.GetPlanRequest, messages.GetPlanResponse]
+	watchEvents    *connect.Client[messages.WatchEventsRequest, messages.WatchEventsResponse]
+	haltRack       *connect.Client[messages.HaltRackRequest, messages.HaltRackResponse]
+	resumeRack     *connect.Client[messages.ResumeRackRequest, messages.ResumeRackResponse]
+	retryDevice    *connect.Client[messages.RetryDeviceRequest, messages.RetryDeviceResponse]
+	skipDevice     *connect.Client[messages.SkipDeviceRequest, messages.SkipDeviceResponse]
+	reimageDevice  *connect.Client[messages.ReimageDeviceRequest, messages.ReimageDeviceResponse]
+	bindDevice     *connect.Client[messages.BindDeviceRequest, messages.BindDeviceResponse]
+	replaceDevice  *connect.Client[messages.ReplaceDeviceRequest, messages.ReplaceDeviceResponse]
+	identifyDevice *connect.Client[messages.IdentifyDeviceRequest, messages.IdentifyDeviceResponse]
 }
 
 // ListRacks calls rackreach.v1.RackService.ListRacks.
@@ -239,6 +252,11 @@ func (c *rackServiceClient) ReplaceDevice(ctx context.Context, req *connect.Requ
 	return c.replaceDevice.CallUnary(ctx, req)
 }
 
+// IdentifyDevice calls rackreach.v1.RackService.IdentifyDevice.
+func (c *rackServiceClient) IdentifyDevice(ctx context.Context, req *connect.Request[messages.IdentifyDeviceRequest]) (*connect.Response[messages.IdentifyDeviceResponse], error) {
+	return c.identifyDevice.CallUnary(ctx, req)
+}
+
 // RackServiceHandler is an implementation of the rackreach.v1.RackService service.
 type RackServiceHandler interface {
 	// ListRacks names the racks that are served here.
@@ -264,6 +282,9 @@ type RackServiceHandler interface {
 	BindDevice(context.Context, *connect.Request[messages.BindDeviceRequest]) (*connect.Response[messages.BindDeviceResponse], error)
 	// ReplaceDevice says that other hardware stands in a slot.
 	ReplaceDevice(context.Context, *connect.Request[messages.ReplaceDeviceRequest]) (*connect.Response[messages.ReplaceDeviceResponse], error)
+	// IdentifyDevice lights the identify light of a device, or puts it out. Its agent
+	// asks its BMC once the order is journalled; that the light shines is not waited for.
+	IdentifyDevice(context.Context, *connect.Request[messages.IdentifyDeviceRequest]) (*connect.Response[messages.IdentifyDeviceResponse], error)
 }
 
 // NewRackServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -342,6 +363,12 @@ func NewRackServiceHandler(svc RackServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(rackServiceMethods.ByName("ReplaceDevice")),
 		connect.WithHandlerOptions(opts...),
 	)
+	rackServiceIdentifyDeviceHandler := connect.NewUnaryHandler(
+		RackServiceIdentifyDeviceProcedure,
+		svc.IdentifyDevice,
+		connect.WithSchema(rackServiceMethods.ByName("IdentifyDevice")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/rackreach.v1.RackService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case RackServiceListRacksProcedure:
@@ -366,6 +393,8 @@ func NewRackServiceHandler(svc RackServiceHandler, opts ...connect.HandlerOption
 			rackServiceBindDeviceHandler.ServeHTTP(w, r)
 		case RackServiceReplaceDeviceProcedure:
 			rackServiceReplaceDeviceHandler.ServeHTTP(w, r)
+		case RackServiceIdentifyDeviceProcedure:
+			rackServiceIdentifyDeviceHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -417,4 +446,8 @@ func (UnimplementedRackServiceHandler) BindDevice(context.Context, *connect.Requ
 
 func (UnimplementedRackServiceHandler) ReplaceDevice(context.Context, *connect.Request[messages.ReplaceDeviceRequest]) (*connect.Response[messages.ReplaceDeviceResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("rackreach.v1.RackService.ReplaceDevice is not implemented"))
+}
+
+func (UnimplementedRackServiceHandler) IdentifyDevice(context.Context, *connect.Request[messages.IdentifyDeviceRequest]) (*connect.Response[messages.IdentifyDeviceResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("rackreach.v1.RackService.IdentifyDevice is not implemented"))
 }
