@@ -132,7 +132,7 @@ func trialRack(role rack.Role, d *platform.Definition) *rack.Rack {
 		if r.Devices[i].Role == role {
 			r.Devices[i].Platform = d.Name
 			if d.SpeaksSSH() {
-				r.Devices[i].Access = &rack.Access{Credentials: "env:TRIAL"}
+				r.Devices[i].Access = &rack.Access{Credentials: "env:TRIAL", Key: "env:TRIAL"}
 			}
 		}
 	}

@@ -103,18 +103,7 @@ func (r *reader) sent(n *yaml.Node, at string) (f rack.ExchangeFile) {
 		r.Say(n.Line, "template: and the name of a file beside this one", "a file of %s has no template", at)
 		return f
 	}
-	if f.Name = r.matching(x, "the name of a template", maxName, templateName, "the name of a file beside this one, such as acme.conf"); f.Name == "" {
-		return f
-	}
-	text, err := r.file.open(f.Name)
-	if err != nil {
-		r.Say(x.Line, "the name of a file beside this one", "template %s: %s", f.Name, strictyaml.Unreadable(err))
-		return f
-	}
-	f.Template = string(text)
-	if err := config.Check(f.Name, f.Template); err != nil {
-		r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "template %s: %s", f.Name, why(err))
-	}
+	f.Name, f.Template = r.template(x, config.Check)
 	return f
 }
 

@@ -84,7 +84,7 @@ func (r *reader) parse() {
 		return
 	}
 	r.root = root
-	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "ticketEnds", "neighbours", "macs", "steps"); r.keys == nil {
+	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "ticketEnds", "provision", "neighbours", "macs", "steps"); r.keys == nil {
 		return
 	}
 	r.is("apiVersion", apiVersion)
@@ -101,6 +101,7 @@ func (r *reader) parse() {
 	r.d.TicketEnds = r.evidence(r.keys["ticketEnds"], "ticketEnds")
 	r.d.Neighbours = r.ask("neighbours", strs(adjacency.NeighbourFormats()))
 	r.d.MACs = r.ask("macs", strs(adjacency.StationFormats()))
+	r.provision()
 	r.phases()
 }
 
@@ -259,6 +260,9 @@ func (r *reader) inherit(read map[string]*reader, below map[string]*Definition, 
 	}
 	if r.d.TicketEnds == rack.NoEvidence {
 		r.d.TicketEnds = base.TicketEnds
+	}
+	if _, ok := r.keys["provision"]; !ok {
+		r.d.Provision = base.Provision
 	}
 	if r.d.Neighbours == nil {
 		r.d.Neighbours = base.Neighbours

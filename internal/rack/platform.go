@@ -152,9 +152,11 @@ type Platform struct {
 	Roles       []Role
 	Description string
 	Match       Match
-	Image       string   // default image name
-	TicketEnds  Evidence // evidence that the destructive job is over
-	Steps       []Step
+	Image       string // default image name
+	// Provision is what its system asks for at its first boot; nil: nothing.
+	Provision  *Provision `json:",omitzero"`
+	TicketEnds Evidence   // evidence that the destructive job is over
+	Steps      []Step
 
 	Neighbours *Ask `json:",omitzero"` // nil: it is not asked whom it hears by LLDP
 	MACs       *Ask `json:",omitzero"` // nil: nor which stations it has heard

@@ -20,6 +20,8 @@ type disk struct {
 	files    map[string][]byte  // of the installed system; never changed in place
 	hostKey  ed25519.PrivateKey // of the installed system; nil: none yet
 	foreign  string             // data that nobody here wrote; empty: none
+	version  string             // of the installed system, as its image says; empty: it does not
+	first    provisioned        // what became of its first boot
 }
 
 // States of a receipt.

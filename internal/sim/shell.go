@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +38,8 @@ const (
 //	show-config                     shows the configuration that is in force
 //	confirm-config                  confirms it
 //	lldpctl -f json                 shows its neighbours, as lldpd's client does
-//	bridge -j fdb show              shows its MAC table, as iproute2 does
+//	bridge -j fdb show              shows its MAC table, as iproute2 does; both also as SONiC
+//	                                and EOS are asked (shell_ports.go)
 //	boot-installer                  reboots into ONIE, for one boot
 //	sh -c '…' NAME TEMP PATH N MODE takes in a file of N bytes from its standard input
 //	sh PATH apply SECONDS, confirm, show
@@ -86,6 +88,12 @@ func (y *system) newShell(e *end, address netip.Addr, id identity, api, console 
 		}
 		return nil, nil
 	}}
+	c.PublicKeyCallback = func(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if m.User() != s.user || strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) != y.host.readDisk().first.key {
+			return nil, errors.New("nobody's key")
+		}
+		return nil, nil
+	}
 	c.AddHostKey(signer)
 	return &shell{system: y, address: address, id: id, config: c, end: e, api: api, console: console}, nil
 }
@@ -161,6 +169,15 @@ func (h *shell) session(c ssh.Channel, requests <-chan *ssh.Request) {
 }
 
 func (h *shell) run(command string, c io.ReadWriter) error {
+	if known, err := h.showPorts(strings.TrimPrefix(command, "sudo "), c); known {
+		return err
+	}
+	if k := h.host.dev.conduct; k != nil && k.run != nil {
+		if known, err := k.run(h, command, c); known {
+			return err
+		}
+		command = strings.TrimPrefix(command, "sudo ")
+	}
 	if m := receiving.FindStringSubmatch(command); m != nil {
 		size, err := strconv.Atoi(m[2])
 		if err != nil || size > maxFile {
@@ -181,8 +198,7 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 		if !ok {
 			return fmt.Errorf("cat: %s: No such file or directory", m[1])
 		}
-		_, err := c.Write(content)
-		return err
+		return h.shows(c, string(content))
 	}
 	if m := applying.FindStringSubmatch(command); m != nil {
 		return h.take(m[1], m[2])
@@ -191,13 +207,8 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 		return h.onSwitch(m[1], m[2], m[3], c)
 	}
 	switch command {
-	case "lldpctl -f json":
-		return h.showLLDP(c)
-	case "bridge -j fdb show":
-		return h.showFDB(c)
 	case "show-config":
-		_, err := c.Write(h.host.readDisk().config)
-		return err
+		return h.shows(c, string(h.host.readDisk().config))
 	case "confirm-config":
 		if !h.confirmed() {
 			return errors.New("nothing waits to be confirmed")
