@@ -203,9 +203,6 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 	if m := applying.FindStringSubmatch(command); m != nil {
 		return h.take(m[1], m[2])
 	}
-	if m := switchCommand.FindStringSubmatch(command); m != nil {
-		return h.onSwitch(m[1], m[2], m[3], c)
-	}
 	switch command {
 	case "show-config":
 		return h.shows(c, string(h.host.readDisk().config))
