@@ -19,7 +19,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if passed(os.Args) {
+	if os.Getenv(passVariable) != "" {
+		pass(os.Stdin, os.Stdout)
 		return
 	}
 	goleak.VerifyTestMain(m)
