@@ -177,6 +177,8 @@ type node struct {
 	disk string
 	firm firmware
 	mem  string
+	cpu  string
+	sku  string // as the machine's firmware says it
 	note func(who, what string)
 
 	life  chan struct{} // a token: who has it may change what is below
@@ -286,8 +288,8 @@ func (m *node) run(ended chan struct{}) {
 // args are those of QEMU. network: the first boot device is the network.
 func (m *node) args(network bool) []string {
 	args := []string{
-		"-accel", "tcg,thread=single", "-cpu", "qemu64", "-smp", "1", "-m", m.mem, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-name", m.name, "-uuid", m.uuid, "-smbios", "type=1,manufacturer=Lab,product=Node,serial=SN-" + m.name,
+		"-accel", "tcg,thread=single", "-cpu", m.cpu, "-smp", "1", "-m", m.mem, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-name", m.name, "-uuid", m.uuid, "-smbios", "type=1,manufacturer=Lab,product=Node,serial=SN-" + m.name + ",sku=" + m.sku,
 		"-chardev", "file,id=s0,append=on,path=" + m.console(), "-serial", "chardev:s0", "-device", "virtio-rng-pci",
 	}
 	disk, nic := 1, 2

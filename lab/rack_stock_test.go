@@ -35,8 +35,8 @@ import (
 type rackStock struct {
 	rackreach string // the product's program
 	onie      string // disk of a switch as its maker delivers it
+	nos, os   string // raw images
 	bundle    string // signed
-	broken    string // the same release with an installer of the ToR switches that fails
 	trust     string // public key
 }
 
@@ -177,11 +177,16 @@ func (r tree) modules(dir string) error {
 	}
 	var order strings.Builder
 	for _, f := range files {
-		name := path.Base(f)
-		if err := r.copy(filepath.Join(dir, f), "lib/modules/"+name, 0o644); err != nil {
+		fmt.Fprintln(&order, path.Base(f))
+	}
+	later, missing := tables.Order("kvm-amd") // loaded by who configures a hypervisor
+	if len(missing) > 0 {
+		return fmt.Errorf("the kernel of %s has no %s", dir, strings.Join(missing, ", "))
+	}
+	for _, f := range slices.Concat(files, later) {
+		if err := r.copy(filepath.Join(dir, f), "lib/modules/"+path.Base(f), 0o644); err != nil {
 			return err
 		}
-		fmt.Fprintln(&order, name)
 	}
 	r.add("etc/modules", cpio.TypeReg|0o644, []byte(order.String()))
 	return nil
@@ -265,13 +270,10 @@ dd if=%[4]s of="$D" bs=440 count=1 conv=notrunc status=none
 }
 
 // makeNOSInstaller makes what ONIE executes: a script, and an archive behind it.
-func makeNOSInstaller(file, kernel, root string, status int) error {
+func makeNOSInstaller(file, kernel, root string) error {
 	head, err := os.ReadFile("testdata/rack/nos-installer.sh")
 	if err != nil {
 		return err
-	}
-	if status != 0 { // it looks at the switch, and does not like it
-		head = []byte(fmt.Sprintf("#!/bin/sh\necho 'LabNOS: this switch has no fan tray'\nexit %d\n__ARCHIVE__\n", status))
 	}
 	b := bytes.NewBuffer(head)
 	w := tar.NewWriter(b)
@@ -310,8 +312,8 @@ func makeRackStock() (s rackStock, err error) {
 	if err != nil {
 		return s, err
 	}
-	for _, name := range []string{"rackreach", "rackreach-init"} {
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-buildvcs=false", "-o", filepath.Join(dir, name), "../cmd/"+name)
+	for name, pkg := range map[string]string{"rackreach": "../cmd/rackreach", "rackreach-init": "../cmd/rackreach-init", "kvm-guest": "./testdata/rack/guest"} {
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-buildvcs=false", "-o", filepath.Join(dir, name), pkg)
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return s, fmt.Errorf("build %s: %w: %s", name, err, out)
@@ -321,7 +323,7 @@ func makeRackStock() (s rackStock, err error) {
 	if err != nil {
 		return s, err
 	}
-	if err := root.write(filepath.Join(dir, "root.img")); err != nil {
+	if err := errors.Join(root.copy(filepath.Join(dir, "kvm-guest"), "usr/bin/kvm-guest", 0o755), root.write(filepath.Join(dir, "root.img"))); err != nil {
 		return s, err
 	}
 	cache, err := os.UserCacheDir()
@@ -346,7 +348,7 @@ func makeRackStock() (s rackStock, err error) {
 		}
 	}
 	at := func(name string) string { return filepath.Join(kept, name) }
-	return rackStock{rackreach: at("rackreach"), onie: at("onie.raw"), bundle: at("images"), broken: at("broken"), trust: at("release.key.pub")}, nil
+	return rackStock{rackreach: at("rackreach"), onie: at("onie.raw"), nos: at("nos.raw"), os: at("os.raw"), bundle: at("images"), trust: at("release.key.pub")}, nil
 }
 
 func digestOf(files ...string) (string, error) {
@@ -373,33 +375,27 @@ func makeImages(dir, kernel, modules string) (err error) {
 	}
 	run := func(args ...string) error { return command(at("rackreach"), args...) }
 	err = errors.Join(
-		makeNOSInstaller(at("nos.bin"), kernel, at("root.img"), 0),
-		makeNOSInstaller(at("broken.bin"), kernel, at("root.img"), 7),
+		makeNOSInstaller(at("nos.bin"), kernel, at("root.img")),
 		run("bundle", "keygen", at("release.key")),
 		run("bundle", "build-installer", "--kernel", kernel, "--modules", modules, "--init", at("rackreach-init"), "--output", at("installer")),
 	)
 	if err != nil {
 		return err
 	}
-	for to, installer := range map[string]string{"images": "nos.bin", "broken": "broken.bin"} {
-		text := fmt.Sprintf(`apiVersion: rackreach/v1
+	text := fmt.Sprintf(`apiVersion: rackreach/v1
 kind: Bundle
 name: "2026.3"
 artifacts:
   - {name: %s, kind: disk-image, file: nos.raw}
-  - {name: %s, kind: nos-installer, file: %s}
+  - {name: %s, kind: nos-installer, file: nos.bin}
   - {name: %s, kind: disk-image, file: os.raw}
   - {name: installer-kernel, kind: kernel, file: installer/installer-kernel}
   - {name: installer-initramfs, kind: initramfs, file: installer/installer-initramfs}
-`, nosImage, nosInstaller, installer, osImage)
-		if err := os.WriteFile(at(to+".yaml"), []byte(text), 0o644); err != nil {
-			return err
-		}
-		if err := errors.Join(run("bundle", "build", at(to+".yaml"), at(to)), run("bundle", "sign", at(to), "--key", at("release.key"))); err != nil {
-			return err
-		}
+`, nosImage, nosInstaller, osImage)
+	if err := os.WriteFile(at("bundle.yaml"), []byte(text), 0o644); err != nil {
+		return err
 	}
-	return nil
+	return errors.Join(run("bundle", "build", at("bundle.yaml"), at("images")), run("bundle", "sign", at("images"), "--key", at("release.key")))
 }
 
 // findKernel finds Debian's kernel for clouds, and its modules.

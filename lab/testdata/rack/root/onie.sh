@@ -28,8 +28,8 @@ first_of() { # the installer's URL out of option 125 (RFC 3925), in hex
 		rest=$(echo "$rest" | cut -c$((5 + 2 * n))-)
 	done
 }
-fetch() {
-	wget -q -T 3 -O /tmp/installer -U "onie/1.0" --header "ONIE-SERIAL-NUMBER: $serial" --header "ONIE-ETH-ADDR: $mac" --header "ONIE-VENDOR-ID: 42623" \
+fetch() { # without the -T 3 of ONIE: the wget of Debian's busybox 1.35 crashes with it
+	wget -q -O /tmp/installer -U "onie/1.0" --header "ONIE-SERIAL-NUMBER: $serial" --header "ONIE-ETH-ADDR: $mac" --header "ONIE-VENDOR-ID: 42623" \
 		--header "ONIE-MACHINE: $machine" --header "ONIE-MACHINE-REV: $rev" --header "ONIE-ARCH: $arch" --header "ONIE-SECURITY-KEY: " \
 		--header "ONIE-OPERATION: os-install" --header "ONIE-VERSION: 2026.02" "$1"
 }
