@@ -228,12 +228,19 @@ const (
 	rackImage = 1*mib + rackESP + rackState + 3*mib
 )
 
-func kernelLine(kind string) string {
-	return "console=ttyS0 quiet panic=10 lab.kind=" + kind
+// kernelLine says what a machine is, and how its DHCP client names it.
+func kernelLine(kind, class string) string {
+	return "console=ttyS0 quiet panic=10 lab.kind=" + kind + " lab.class=" + class
 }
 
-func syslinuxConfig(kernel, root, kind string) string {
-	return "DEFAULT lab\nPROMPT 0\nTIMEOUT 0\nSERIAL 0 115200\nLABEL lab\n LINUX /" + kernel + "\n INITRD /" + root + "\n APPEND " + kernelLine(kind) + "\n"
+// Vendor classes of the switches' systems, which discovery knows.
+const (
+	mgmtClass = "cumulus-linux"
+	torClass  = "cumulus-linux"
+)
+
+func syslinuxConfig(kernel, root, kind, class string) string {
+	return "DEFAULT lab\nPROMPT 0\nTIMEOUT 0\nSERIAL 0 115200\nLABEL lab\n LINUX /" + kernel + "\n INITRD /" + root + "\n APPEND " + kernelLine(kind, class) + "\n"
 }
 
 // makeRackDisk makes a disk of one kind.
@@ -260,9 +267,9 @@ dd if=%[4]s of="$D" bs=440 count=1 conv=notrunc status=none
 	cmd.Env = append(os.Environ(), "D="+disk, "KERNEL="+kernel, "SYSTEM="+root,
 		"LAYOUT="+write("layout", fmt.Sprintf("label: gpt\nstart=2048, size=%d, type=C12A7328-F81F-11D2-BA4B-00A0C93EC93B, attrs=LegacyBIOSBootable\nstart=%d, size=%d, type=0FC63DAF-8483-4772-8E79-3D69D8477DE4\n",
 			rackESP/512, (mib+rackESP)/512, rackState/512)),
-		"SYSLINUX="+write("syslinux.cfg", syslinuxConfig("vmlinuz", "root.img", kind)),
+		"SYSLINUX="+write("syslinux.cfg", syslinuxConfig("vmlinuz", "root.img", kind, mgmtClass)),
 		"LOADER="+write("loader.conf", "timeout 0\ndefault lab.conf\n"),
-		"ENTRY="+write("lab.conf", "title lab\nlinux /vmlinuz\ninitrd /root.img\noptions "+kernelLine(kind)+"\n"))
+		"ENTRY="+write("lab.conf", "title lab\nlinux /vmlinuz\ninitrd /root.img\noptions "+kernelLine(kind, mgmtClass)+"\n"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("make the disk of %s: %w: %s", kind, err, out)
 	}
@@ -289,7 +296,7 @@ func makeNOSInstaller(file, kernel, root string) error {
 	}
 	add("nos.lin", k)
 	add("nos.img", i)
-	add("nos.cfg", []byte(syslinuxConfig("nos.lin", "nos.img", "nos")))
+	add("nos.cfg", []byte(syslinuxConfig("nos.lin", "nos.img", "nos", torClass)))
 	if err := errors.Join(err, w.Close()); err != nil {
 		return err
 	}

@@ -3,8 +3,6 @@
 package lab
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -306,56 +304,6 @@ func (l *life) end(limit time.Duration) int {
 		l.r.t.Fatalf("it did not end within %s, and said:\n%s", limit, l.said)
 	}
 	return l.cmd.ProcessState.ExitCode()
-}
-
-// tell says all that is known, when a test has failed.
-func (r *labRack) tell() {
-	for _, q := range [][]string{{"status", "r4"}, {"timeline"}, {"why", "r4"}} {
-		out, _ := r.ask(q...)
-		r.t.Logf("%s:\n%s", strings.Join(q, " "), out)
-	}
-	for name, n := range r.nodes {
-		if text := n.text(); text != "" {
-			r.t.Logf("the console of %s ends:\n%s", name, text[max(0, len(text)-3000):])
-		}
-		if b, err := os.ReadFile(filepath.Join(n.dir, "qemu")); err == nil && len(b) > 0 {
-			r.t.Logf("QEMU of %s: %s", name, b)
-		}
-	}
-	for _, n := range r.notes {
-		r.t.Logf("%6.1f s  %s: %s", n.At.Sub(r.began).Seconds(), n.Who, n.What)
-	}
-}
-
-// report copies what a run left into a folder: consoles, recordings, events, notes.
-func (r *labRack) report(to string) {
-	if err := os.MkdirAll(to, 0o755); err != nil {
-		r.t.Error(err)
-		return
-	}
-	write := func(name string, b []byte) {
-		if err := os.WriteFile(filepath.Join(to, name), b, 0o644); err != nil {
-			r.t.Error(err)
-		}
-	}
-	for name, n := range r.nodes {
-		if b, err := os.ReadFile(n.console()); err == nil {
-			write(name+".console", b)
-		}
-	}
-	for _, q := range []string{"events", "timeline", "verify", "status"} {
-		out, _ := r.ask(q, "r4")
-		write(q, []byte(out))
-	}
-	var b bytes.Buffer
-	for _, n := range r.notes {
-		j, _ := json.Marshal(n)
-		b.Write(append(j, '\n'))
-	}
-	write("machines.jsonl", b.Bytes())
-	if out, err := exec.Command("cp", "-r", filepath.Join(r.dir, "pcap"), to).CombinedOutput(); err != nil {
-		r.t.Errorf("%v: %s", err, out)
-	}
 }
 
 // rackLimit bounds each stage, several times over what it takes alone on two cores.
