@@ -97,7 +97,7 @@ func TestRackFaultBMC(t *testing.T) {
 	}
 	r.wantEnd(run, exitHalted)
 	r.untouched()
-	r.why("mgmt-1", "BMC 192.168.104.100", "no answer")
+	r.why("mgmt-1", "BMC 192.168.104.100", "nothing listens there")
 }
 
 // TestRackFaultAgentKilled: the agent is killed while the management switch's disk is
