@@ -60,8 +60,8 @@ bench-installer: ## an installation beside what limits it: network, zstd, disk (
 	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
 
 .PHONY: netns
-netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces (needs root, iproute2)
-	$(NETNS) -run 'TestFleetInNamespaces|TestApply|TestDiscover|TestListen|TestPreflight' -timeout 5m ./cmd/rackreach
+netns: ## a coordinator and two agents on hosts of their own, and discovery on real interfaces, a management switch (needs root, iproute2, openssh-server)
+	$(NETNS) -run 'TestFleetInNamespaces|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 7m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
@@ -107,6 +107,12 @@ lab-faults: ## the same rack with faults: a failing installer, a dead BMC, wrong
 .PHONY: lab-ci
 lab-ci: ## the rack and two of its faults
 	$(LAB_RACK) -run 'TestRack$$|TestRackFaultInstaller|TestRackFaultAgentKilled' -timeout 30m ./lab
+
+# Needs Debian's packages qemu-system-x86, busybox, iproute2 and linux-image-cloud-amd64, or
+# LAB_KERNEL, the folder where that is unpacked.
+.PHONY: lab-switch
+lab-switch: ## a management switch in QEMU keeps VLANs apart as its platform says, and takes a bad one back (2 minutes)
+	$(GO) test -tags lab -count=1 -v -run TestSwitchVLANs -timeout 5m ./lab
 
 .PHONY: fleet-faults
 fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)

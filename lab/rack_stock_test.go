@@ -235,7 +235,7 @@ func kernelLine(kind, class string) string {
 
 // Vendor classes of the switches' systems, which discovery knows.
 const (
-	mgmtClass = "cumulus-linux"
+	mgmtClass = "linux-switch"
 	torClass  = "cumulus-linux"
 )
 

@@ -157,28 +157,45 @@ func (s *shell) configure(ctx context.Context, d *rack.Device, l config.Life, x 
 		_, err := s.pinned.Do(ctx, t, said)
 		return err
 	}
-	// From here on the device may take its configuration back.
-	ctx, cancel := context.WithTimeout(ctx, x.RevertAfter)
+	confirm, _, err := s.filled(d, l, &rack.Exchange{}, x.Confirm)
+	if err != nil {
+		return fmt.Errorf("platform %s: %w", d.Platform, err)
+	}
+	// From here on the device may take its configuration back. A while longer, and it is
+	// reached again.
+	back := time.NewTimer(x.RevertAfter)
+	defer back.Stop()
+	ctx, cancel := context.WithTimeout(ctx, x.RevertAfter+x.RevertAfter/4)
 	defer cancel()
 	// What cuts us off may have been carried out: that is what the confirmation is for.
 	if _, err := s.pinned.Do(ctx, t, said); err != nil && !errors.Is(err, ssh.ErrLost) {
 		return err
 	}
-	confirm, _, err := s.filled(d, l, &rack.Exchange{}, x.Confirm)
-	if err != nil {
-		return fmt.Errorf("platform %s: %w", d.Platform, err)
-	}
 	again := time.NewTicker(confirmEvery)
 	defer again.Stop()
+	var cut error // the last time that nobody answered in time
 	for {
 		_, err := s.pinned.Do(ctx, t, confirm)
 		var e *ssh.Error
-		if err == nil {
+		switch {
+		case err == nil:
 			return nil
-		}
-		if !errors.As(err, &e) || !e.Retry() {
-			<-ctx.Done() // the device has its old configuration again before anything is tried anew
-			return err
+		case errors.As(err, &e) && e.Retry():
+			cut = err
+		default:
+			select {
+			case <-back.C: // it was reached again only then
+				cut = err
+			default:
+				select { // the device has its old configuration again before anything is tried anew
+				case <-back.C:
+				case <-ctx.Done():
+				}
+			}
+			if cut == nil {
+				return err
+			}
+			return fmt.Errorf("%s did not answer with its new configuration, and has put its old one back by itself: look at what the platform %s gives it: %w", d.Name, d.Platform, cut)
 		}
 		select {
 		case <-again.C:

@@ -104,7 +104,13 @@ func (w *onWire) talk(args ...string) *talking {
 // await waits for a line that holds all of some texts.
 func (c *talking) await(texts ...string) {
 	c.t.Helper()
-	late := time.NewTimer(nsSoon)
+	c.within(nsSoon, texts...)
+}
+
+// within does, for so long.
+func (c *talking) within(limit time.Duration, texts ...string) {
+	c.t.Helper()
+	late := time.NewTimer(limit)
 	defer late.Stop()
 	var seen []string
 	for {
@@ -122,7 +128,7 @@ func (c *talking) await(texts ...string) {
 				return
 			}
 		case <-late.C:
-			c.t.Fatalf("within %s there was no %q, only:\n%s\n%s", nsSoon, texts, strings.Join(seen, "\n"), c.said.String())
+			c.t.Fatalf("within %s there was no %q, only:\n%s\n%s", limit, texts, strings.Join(seen, "\n"), c.said.String())
 		}
 	}
 }

@@ -58,6 +58,7 @@ var rows = []struct {
 	{"u-boot", discover().str(60, "U-Boot.armv7"), Class{DeviceFirmware, rack.StagePXE, "U-Boot", "", "", "armv7", ""}},
 	{"u-boot", discover().str(60, "U-Boot.armv8").opt(93, 0, 22).opt(94, 1, 0, 0), Class{DeviceFirmware, rack.StagePXE, "U-Boot", "", "", "arm64-uboot", ""}},
 	{"u-boot", discover().str(60, "U-Boot"), Class{DeviceFirmware, rack.StagePXE, "U-Boot", "", "", "", ""}},
+	{"linux-switch", discover().str(60, "linux-switch"), Class{DeviceSwitch, rack.StageNOS, "Linux", "", "", "", ""}},
 	{"cumulus", discover().str(60, "cumulus-linux x86_64").opt(55, 1, 3, 239), Class{DeviceSwitch, rack.StageNOS, "Cumulus", "", "", "x86_64", ""}},
 	{"arista-eos", discover().str(60, "Arista;DCS-7050S-64;01.23;JPE12221671"), Class{DeviceSwitch, rack.StageNOS, "Arista", "DCS-7050S-64", "JPE12221671", "", ""}},
 	{"arista-eos", discover().str(60, "Arista;DCS-7050S-64"), Class{DeviceSwitch, rack.StageNOS, "Arista", "", "", "", ""}},

@@ -17,6 +17,8 @@ func TestRender(t *testing.T) {
 		{`{{join .DNS ","}} {{join .NTP ","}} {{.Syslog}}`, "192.0.2.53 192.0.2.123 192.0.2.14", ""},
 		{"{{range .Ports}}{{.Name}} {{.Network}} {{.Peer}};{{end}}", "48 agent agent;1 management server-01;11 data server-01;53 trunk external:datacenter;", ""},
 		{`{{range .On "data"}}{{.Name}}{{end}} {{.Agent}}`, "11 48", ""},
+		{`{{range .For "bmc"}}{{.Name}} {{.Untagged}} {{.Tagged}}{{end}} {{.VLAN}} {{.VLANs}}`, "1 100 [] 100 [{provisioning 100} {tenants 200}]", ""},
+		{`{{range .For "server"}}{{.Name}} {{.Untagged}} {{.Tagged}}{{end}}`, "11 100 [200]", ""},
 		{"{{json .DNS}}", "[\n  \"192.0.2.53\"\n]", ""},
 		{"{{.Receipt}}", "rackreach-receipt: rack=r1 device=switch-1 run=RUN ticket=r1/switch-1/1 image=sha256:" + strings.Repeat("0", 64), ""},
 		{"{{.Password}}", "", "Password"},

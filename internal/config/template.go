@@ -62,6 +62,10 @@ func Sample() *Values {
 	r := &rack.Rack{Name: "r1", Number: 1, Management: netip.MustParsePrefix("192.168.100.0/24"), Data: netip.MustParsePrefix("10.0.1.0/24"),
 		ManagementRouter: at([4]byte{192, 168, 100, 253}), DataRouter: at([4]byte{10, 0, 1, 253}),
 		Services: rack.Services{DNS: []netip.Addr{at([4]byte{192, 0, 2, 53})}, NTP: []netip.Addr{at([4]byte{192, 0, 2, 123})}, Syslog: at([4]byte{192, 0, 2, 14}), Domain: "r1.example.net"}}
+	r.VLANs = []rack.VLAN{
+		{Name: "provisioning", ID: 100, Untagged: []rack.PortRole{rack.AgentPort, rack.BMCPort, rack.ManagementPort, rack.UplinkPort, rack.ServerPort}},
+		{Name: "tenants", ID: 200, Tagged: []rack.PortRole{rack.UplinkPort, rack.ServerPort, rack.OutsidePort}},
+	}
 	r.Agent.Cable = rack.Port{Device: "switch-1", Name: "48"}
 	r.Devices = []rack.Device{
 		{Name: "switch-1", Role: rack.ManagementSwitch, Address: at([4]byte{192, 168, 100, 1})},

@@ -28,9 +28,17 @@ type Values struct {
 	DNS, NTP           []string
 	Syslog             string // empty: none
 	Ports              []Port
+	VLAN               int    // that the agent is in, and the address of the device with it; 0: there are none
+	VLANs              []VLAN // of the rack
 	Run, Ticket        string
 	Image, Digest      string
 	Receipt            string // the line that the device must keep, and show again
+}
+
+// VLAN is one that the rack file names.
+type VLAN struct {
+	Name string `json:"name"`
+	ID   int    `json:"id"`
 }
 
 // New is what a device of a validated rack is configured with.
@@ -56,6 +64,12 @@ func New(r *rack.Rack, device string, l Life) (*Values, error) {
 	if d.Role.IsSwitch() {
 		v.Ports = Ports(r, d.Name)
 	}
+	for _, x := range r.VLANs {
+		v.VLANs = append(v.VLANs, VLAN{x.Name, x.ID})
+	}
+	if home := r.HomeVLAN(); home != nil {
+		v.VLAN = home.ID
+	}
 	if r.Agent.Cable.Device == d.Name {
 		v.Agent = r.Agent.Cable.Name
 	}
@@ -66,6 +80,16 @@ func texts(in []netip.Addr) []string {
 	out := make([]string, len(in))
 	for i, a := range in {
 		out[i] = a.String()
+	}
+	return out
+}
+
+// For are the ports of one role, for templates.
+func (v *Values) For(role string) (out []Port) {
+	for _, p := range v.Ports {
+		if p.Role == role {
+			out = append(out, p)
+		}
 	}
 	return out
 }

@@ -25,6 +25,7 @@ type Cabling struct {
 	ends   map[string][]Cable  // parts of cables
 	byNear []int32             // indices of cables, sorted by their near ends; of equal ones the first stands first
 	paths  map[string][]string // of a switch on the data network: the switches to it, itself included
+	spare  map[Port]string     // Rack.Spare
 }
 
 // NewCabling builds the graph. The routes are the shortest by number of
@@ -57,7 +58,7 @@ func NewCabling(r *Rack) *Cabling {
 		c.byNear[i] = int32(i)
 	}
 	slices.SortStableFunc(c.byNear, func(a, b int32) int { return comparePorts(c.cables[a].Near, c.cables[b].Near) })
-	c.paths = dataPaths(r, c.mgmt)
+	c.paths, c.spare = dataPaths(r, c.mgmt), r.Spare()
 	return c
 }
 
@@ -127,6 +128,10 @@ func (c *Cabling) index(near Port) int {
 	}
 	return int(c.byNear[at])
 }
+
+// Spare reports whether a port may be one that does not forward: what comes from behind
+// it may have come another way.
+func (c *Cabling) Spare(near Port) bool { return c.spare[near] != "" }
 
 // Route lists the switches between the agent and the device at the cable's
 // end, in order, the near one last; false when no route can exist.

@@ -96,7 +96,7 @@ func (r *Run) LinksOpenedBy(o *Observation) []Port {
 	route, _ := r.Cabling.Route(c)
 	for i := 1; i < len(route); i++ {
 		for _, x := range r.Cabling.Ends(route[i]) {
-			if x.Network == c.Network && x.Near.Device == route[i-1] && r.links.of(x.Near) == LinkIsReady && r.only(x) {
+			if x.Network == c.Network && x.Near.Device == route[i-1] && r.links.of(x.Near) == LinkIsReady && r.only(x) && !r.Cabling.Spare(x.Near) {
 				out = append(out, x.Near)
 			}
 		}

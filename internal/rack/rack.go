@@ -168,6 +168,7 @@ type Rack struct {
 	DataRouter       netip.Addr `json:",omitzero"`
 	Services         Services   `json:",omitzero"`
 	DHCP             DHCP       `json:",omitzero"`
+	VLANs            []VLAN     `json:",omitempty"` // none: switches keep nothing apart
 
 	Devices []Device
 	Links   []Link

@@ -12,8 +12,8 @@ import (
 
 // Ref says where in an expanded rack something stands.
 type Ref struct {
-	List  string // "" for the top level, else "devices" or "links"
-	Index int    // in Rack.Devices or Rack.Links; 0 at the top level
+	List  string // "" for the top level, else "devices", "links" or "vlans"
+	Index int    // in Rack.Devices, Rack.Links or Rack.VLANs; 0 at the top level
 	Field string // in the rack file's words: "address", "bmc.address", "data[1]", "macs[0]", "a"; "" for the whole entry
 }
 
@@ -37,7 +37,7 @@ const (
 const InterRackNumber = 2
 
 // Validate names every problem of a rack at once, sorted by where it stands:
-// the top level, then devices, then links, in their order. A rack without
+// the top level, then devices, then links, then VLANs, in their order. A rack without
 // problems may be planned and imaged. What follows only from a problem that is
 // named already is left out.
 func Validate(r *Rack, platforms map[string]Platform) []Problem {
@@ -56,6 +56,7 @@ func Validate(r *Rack, platforms map[string]Platform) []Problem {
 	c.services()
 	c.domain()
 	c.bandwidth()
+	c.vlans()
 	c.cables()
 	c.links()
 	c.routes()

@@ -15,6 +15,7 @@ type file struct {
 	top     *place
 	devices []*place // by index in rack.Devices; shared by the devices of one entry
 	links   []*place // by index in rack.Links
+	vlans   []*place // by index in rack.VLANs
 
 	inventory     string // as the rack file writes it; "" for none
 	inventoryPath string // joined with the folder of the rack file
@@ -25,7 +26,7 @@ type file struct {
 }
 
 var (
-	topKeys     = []string{"apiVersion", "kind", "name", "number", "agent", "networks", "services", "dhcp", "devices", "links", "inventory"}
+	topKeys     = []string{"apiVersion", "kind", "name", "number", "agent", "networks", "services", "dhcp", "vlans", "devices", "links", "inventory"}
 	agentKeys   = []string{"cable", "bmcCable", "interface"}
 	networkKeys = []string{"management", "data"}
 )
@@ -54,6 +55,9 @@ func (r *reader) rack(root *yaml.Node) *file {
 		if d := r.mapping(n, f.top, "dhcp.", "dhcp", "authoritative"); d != nil {
 			f.rack.DHCP.Authoritative = r.boolean(d, f.top, "dhcp.", "authoritative")
 		}
+	}
+	if n, ok := m["vlans"]; ok {
+		r.vlans(n, f)
 	}
 	if n, ok := m["devices"]; ok {
 		r.devices(n, f)
@@ -178,6 +182,8 @@ func (f *file) validate(r *reader, platforms map[string]rack.Platform) {
 			at = f.devices[p.Where.Index]
 		case "links":
 			at = f.links[p.Where.Index]
+		case "vlans":
+			at = f.vlans[p.Where.Index]
 		}
 		if at.isBroken(p.Where.Field) {
 			continue

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -34,19 +35,27 @@ type receipt struct {
 
 // configuration is what the agent pushes.
 type configuration struct {
-	Rack   string `json:"rack"`
-	Device string `json:"device"`
-	Run    string `json:"run"`
-	Ticket string `json:"ticket"`
-	VLAN   int    `json:"vlan"` // that the system is managed in; any but homeVLAN and 0 cuts it off
-	Ports  []struct {
-		Name string `json:"name"`
-	} `json:"ports"`
+	Rack   string       `json:"rack"`
+	Device string       `json:"device"`
+	Run    string       `json:"run"`
+	Ticket string       `json:"ticket"`
+	VLAN   int          `json:"vlan"` // that the system is managed in; any but homeVLAN and 0 cuts it off
+	Ports  []configPort `json:"ports"`
 }
+
+// configPort is one between which a switch forwards.
+type configPort struct {
+	Name string `json:"name"`
+}
+
+// cutsOff reports whether nobody reaches a system that has the configuration.
+func (c *configuration) cutsOff() bool { return c.VLAN != 0 && c.VLAN != homeVLAN }
 
 func parseConfig(b []byte) (configuration, error) {
 	var c configuration
-	if err := json.Unmarshal(b, &c); err != nil {
+	if text, ok := bytes.CutPrefix(b, []byte("#!/bin/sh\n")); ok {
+		c = parseSwitch(string(text))
+	} else if err := json.Unmarshal(b, &c); err != nil {
 		return c, fmt.Errorf("the configuration is not JSON: %w", err)
 	}
 	if c.Device == "" || c.Rack == "" {

@@ -38,6 +38,8 @@ const (
 //	confirm-config                  confirms it
 //	boot-installer                  reboots into ONIE, for one boot
 //	sh -c '…' NAME TEMP PATH N MODE takes in a file of N bytes from its standard input
+//	sh PATH apply SECONDS, confirm, show
+//	                                what the script of a management switch does (switch_script.go)
 type shell struct {
 	*system
 	address netip.Addr
@@ -183,6 +185,9 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 	if m := applying.FindStringSubmatch(command); m != nil {
 		return h.take(m[1], m[2])
 	}
+	if m := switchCommand.FindStringSubmatch(command); m != nil {
+		return h.onSwitch(m[1], m[2], m[3], c)
+	}
 	switch command {
 	case "show-config":
 		_, err := c.Write(h.host.readDisk().config)
@@ -231,7 +236,7 @@ func (h *shell) take(path, seconds string) error {
 	if err := h.commit(h.ctx, content, h.address, h.id); err != nil {
 		return err
 	}
-	if c, err := parseConfig(content); err == nil && c.VLAN != 0 && c.VLAN != homeVLAN {
+	if c, err := parseConfig(content); err == nil && c.cutsOff() {
 		h.host.dev.sim.fabric.offer(h.end, netip.AddrPort{}, netip.AddrPort{}) // nobody reaches it
 	}
 	if seconds == "" {
