@@ -229,7 +229,7 @@ func (r *labRack) judgeSystems() {
 // login runs a command on a device, by its own network.
 func (r *labRack) login(name, command string) (said string, hostKey []byte, err error) {
 	var conn net.Conn
-	r.agent.Do(func() { conn, err = net.DialTimeout("tcp", addresses[name]+":22", 20*time.Second) })
+	r.agent.Do(func() { conn, err = net.DialTimeout("tcp", addresses[name]+":22", 5*time.Second) })
 	if err != nil {
 		return "", nil, err
 	}

@@ -337,8 +337,28 @@ func TestRack(t *testing.T) {
 	if code := run.end(rackLimit); code != 0 {
 		t.Errorf("it ended with %d and said:\n%s", code, run)
 	}
+	seconds := time.Since(r.began).Seconds()
 	r.judge()
-	fmt.Printf("RESULT lab_happy_seconds %.0f\n", time.Since(r.began).Seconds())
+	r.restart()
+	fmt.Printf("RESULT lab_happy_seconds %.0f\n", seconds)
+}
+
+// restart takes the management switch's power away for a moment: it starts with the
+// configuration that was confirmed, and what is behind it is reachable again.
+func (r *labRack) restart() {
+	r.t.Helper()
+	r.nodes["mgmt-1"].reset()
+	if _, _, err := r.login("server-01", "true"); err == nil {
+		r.t.Error("server-01 is reached although the management switch starts")
+	}
+	await(r.t, rackLimit, "server-01 is reached again", func() bool {
+		_, _, err := r.login("server-01", "true")
+		return err == nil
+	})
+	said, _, err := r.login("mgmt-1", "sh /etc/rackreach/switch show")
+	if err != nil || !strings.Contains(said, "everything is in force") {
+		r.t.Errorf("the management switch says %q, %v", said, err)
+	}
 }
 
 // powerUp gives the ToR switches power: they have no board controller.
