@@ -206,7 +206,7 @@ func (r *labRack) judgeSystems() {
 	}
 	ids := map[string]string{}
 	for _, name := range slices.Concat(switchNames, serverNames) {
-		said, key, err := r.login(name, "hostname; cat /etc/machine-id; grep -c '^/dev/vda2 /etc ' /proc/mounts; cat /etc/rackreach-receipt")
+		said, key, err := r.login(name, "hostname; cat /etc/machine-id; grep -c '^/dev/vda2 /etc ' /proc/mounts; cat /etc/rackreach-receipt 2>/dev/null || sh /etc/rackreach/switch show | head -n 1")
 		if err != nil {
 			r.t.Errorf("%s: %v", name, err)
 			continue
