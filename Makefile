@@ -98,7 +98,9 @@ lab-installer: ## machines in QEMU are installed and boot what was written; bloc
 LAB_RACK = ./lab/testdata/rack/install.sh && $(GO) test -tags lab -count=1 -v
 .PHONY: lab
 lab: ## a whole rack of machines in QEMU, from power-off to ready, with real firmware, BMCs and disks (needs root; 3 to 10 minutes)
-	$(LAB_RACK) -run 'TestRack$$' -timeout 30m ./lab
+	@mkdir -p dist && rm -f dist/lab-result
+	LAB_RESULT=$(CURDIR)/dist/lab-result; export LAB_RESULT; $(LAB_RACK) -run 'TestRack$$' -timeout 30m ./lab
+	@cat dist/lab-result
 
 .PHONY: lab-faults
 lab-faults: ## the same rack with faults: a failing installer, a dead BMC, wrong disks, a killed agent, a second DHCP server (35 minutes at most)

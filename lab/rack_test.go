@@ -340,7 +340,12 @@ func TestRack(t *testing.T) {
 	seconds := time.Since(r.began).Seconds()
 	r.judge()
 	r.restart()
-	fmt.Printf("RESULT lab_happy_seconds %.0f\n", seconds)
+	if file := os.Getenv("LAB_RESULT"); file != "" && !t.Failed() { // what make prints last
+		if err := os.WriteFile(file, fmt.Appendf(nil, "RESULT lab_happy_seconds %.0f\n", seconds), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("all are ready after %.0f s", seconds)
 }
 
 // restart takes the management switch's power away for a moment: it starts with the
