@@ -22,6 +22,9 @@ import (
 // frames that wait in a socket. The kernel's default of 10 is less than one window of TCP.
 const socketQueue = "2000"
 
+// keepUp is how long a frame waits for its machine to take the ones before it.
+const keepUp = 2 * time.Second
+
 // longCable plugs an interface of a host into a machine's port: it carries frames
 // between a tap and the sockets until the test ends.
 func longCable(t *testing.T, h *nstest.Host, nic, own, other string) {
@@ -47,8 +50,10 @@ func longCable(t *testing.T, h *nstest.Host, nic, own, other string) {
 				ended <- err
 				return
 			}
-			_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
-			_, _ = conn.WriteToUnix(b[:n], to) // the other end is off, or does not keep up
+			// A machine that does not keep up is waited for, as machines wait for each other: what
+			// is lost here costs iPXE seconds. One that is off refuses at once.
+			_ = conn.SetWriteDeadline(time.Now().Add(keepUp))
+			_, _ = conn.WriteToUnix(b[:n], to)
 		}
 	}()
 	go func() {
