@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,7 +129,7 @@ func TestRackFaultServers(t *testing.T) {
 	f, err := os.OpenFile(r.nodes["server-02"].disk, os.O_WRONLY, 0)
 	if err == nil {
 		_, err = f.WriteAt(foreign, 50*mib)
-		err = firstError(err, f.Close())
+		err = errors.Join(err, f.Close())
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -174,15 +175,6 @@ func TestRackFaultServers(t *testing.T) {
 			t.Errorf("%s was started anew, too", name)
 		}
 	}
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // TestRackFaultSecondServer: where another DHCP server answers, nothing is begun.

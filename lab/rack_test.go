@@ -309,20 +309,6 @@ func (l *life) end(limit time.Duration) int {
 // rackLimit bounds each stage, several times over what it takes alone on two cores.
 const rackLimit = 6 * time.Minute
 
-// TestRackManagementSwitch: the management switch is imaged through its BMC, from
-// power-off to ready.
-func TestRackManagementSwitch(t *testing.T) {
-	r := newLabRack(t)
-	run := r.apply(r.stock.bundle, "--only", "mgmt-1")
-	run.await(rackLimit, `"step-completed"`, "bmc-login")
-	run.await(rackLimit, `"step-completed"`, "network-boot")
-	run.await(rackLimit, `"step-completed"`, "write")
-	run.await(rackLimit, `"step-completed"`, "first-boot")
-	if code := run.end(rackLimit); code != 0 {
-		t.Errorf("it ended with %d and said:\n%s", code, run)
-	}
-}
-
 // TestRack: a whole rack, from power-off to ready.
 func TestRack(t *testing.T) {
 	r := newLabRack(t)
