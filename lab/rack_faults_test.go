@@ -125,7 +125,7 @@ func TestRackFaultAgentKilled(t *testing.T) {
 func TestRackFaultServers(t *testing.T) {
 	r := newLabRack(t)
 	r.blank(r.nodes["server-01"], 64*mib)
-	foreign := bytes.Repeat([]byte("the books of last year\n"), 4000)
+	foreign := bytes.Repeat([]byte("the books of last year\n"), 4*mib/23)
 	f, err := os.OpenFile(r.nodes["server-02"].disk, os.O_WRONLY, 0)
 	if err == nil {
 		_, err = f.WriteAt(foreign, 50*mib)
