@@ -39,8 +39,6 @@ const (
 //	confirm-config                  confirms it
 //	boot-installer                  reboots into ONIE, for one boot
 //	sh -c '…' NAME TEMP PATH N MODE takes in a file of N bytes from its standard input
-//	sh PATH apply SECONDS, confirm, show
-//	                                what the script of a management switch does (switch_script.go)
 type shell struct {
 	*system
 	address netip.Addr
@@ -196,9 +194,6 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 	}
 	if m := applying.FindStringSubmatch(command); m != nil {
 		return h.take(m[1], m[2])
-	}
-	if m := switchCommand.FindStringSubmatch(command); m != nil {
-		return h.onSwitch(m[1], m[2], m[3], c)
 	}
 	switch command {
 	case "show-config":
