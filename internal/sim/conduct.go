@@ -36,11 +36,11 @@ type conduct struct {
 // conducts are the kinds of devices, by the name of the platform that images them. Each
 // stands in a file of its own.
 var conducts = map[string]*conduct{
+	"linux-switch": managementLinux,
 	"onie":         linuxSwitch,
 	"sonic":        sonicSwitch,
 	"cumulus":      cumulusSwitch,
 	"eos":          eosSwitch,
-	"linux-switch": bridgingSwitch,
 }
 
 // Conducts lists the platforms whose devices conduct themselves in a way of their own.

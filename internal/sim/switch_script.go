@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// bridgingSwitch is a management switch whose system is Linux as a distribution has it:
-// the simulated device of platform linux-switch.
-var bridgingSwitch = &conduct{
+// managementLinux is a management switch with Linux, whose configuration is one script.
+var managementLinux = &conduct{
 	identity: func(*device) identity {
 		return identity{vendorClass("linux-switch"), requests(1, 3, 6, 12, 15, 28, 42)}
 	},
