@@ -39,6 +39,9 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 	}
 	if o.Source == rack.FromSyslog || o.Source == rack.FromInstaller {
 		a.listen(o)
+		if dev, ok := a.o.Rack.Device(o.Device); ok && a.awaits(dev, o) && a.facts.isNew(o, "") {
+			a.observed(dev, o)
+		}
 		return
 	}
 	if m.GetUnbound() == "" && o.Device == "" {

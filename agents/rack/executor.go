@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/ssh"
+	"github.com/rackreach/rackreach/internal/web"
 )
 
 // executor carries out the actions of steps, and the scans, over the wires.
@@ -29,6 +32,10 @@ type executor struct {
 	shell       *shell
 	publish     func(rack.Observation)
 	note        func(*actors.Note)
+	dial        func(ctx context.Context, network, address string) (net.Conn, error)
+	arp         func(ctx context.Context, address netip.Addr) error // nil: there is none
+	web         *web.Client
+	webAsking   *web.Client // pins nothing
 
 	mu      sync.Mutex
 	run     string            // id of the run
@@ -80,6 +87,12 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 			return x.shell.verify(ctx, d, x.life(d), job.Step.SSH)
 		}
 		return x.verify(ctx, d, job.Image)
+	case rack.AwaitPort:
+		return x.awaitPort(ctx, d, &job.Step)
+	case rack.AwaitARP:
+		return x.awaitARP(ctx, d, &job.Step)
+	case rack.Request:
+		return x.ask(ctx, d, &job.Step)
 	}
 	target, err := x.target(d)
 	if err != nil {

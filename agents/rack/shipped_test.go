@@ -3,6 +3,7 @@ package rackagent
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -30,8 +31,15 @@ import (
 // unplayed are platforms that have no simulated device, each with its reason. A platform
 // that is shipped is here, has status simulated, or is one of sim.Conducts.
 var unplayed = map[string]string{
-	"linux-server": "its commands over SSH are those of a real Linux: it was run in QEMU (lab)",
+	"anaconda-kickstart": byTheirOwn,
+	"debian-preseed":     byTheirOwn,
+	"esxi":               byTheirOwn,
+	"linux-server":       byTheirOwn,
+	"ubuntu-autoinstall": byTheirOwn,
 }
+
+// byTheirOwn: these need boot files and answers of their own.
+const byTheirOwn = "imaged, and broken at each step, in TestServersWithSystemsOfTheirMakers (cmd/rackreach)"
 
 // besides is what else the rack file says of a device of a platform, behind a comma, and
 // the images that this needs besides its own.
@@ -82,6 +90,9 @@ type shipped struct {
 	platform *platform.Definition
 	role     rack.Role
 	version  string // that its device is to show; empty: that of its image
+	// ends is asked of each event whether the agent ends there, once; another one goes on
+	// with its journal. Nil: it does not.
+	ends func(rack.Event) bool
 }
 
 // name of the device that is looked at.
@@ -140,7 +151,7 @@ func (s shipped) file(servers int, faults []sim.Fault) string {
 		fmt.Fprintf(&b, "  - {name: inter-rack-1, role: inter-rack-switch, %s, address: 192.168.100.2, management: \"mgmt-1:45\"}\n", with(rack.InterRackSwitch, platform.SimSpine))
 	}
 	for n := 1; s.role == rack.Server && n <= servers; n++ {
-		fmt.Fprintf(&b, "  - {name: server-%d, role: server, %s, address: 10.0.1.%d, management: \"mgmt-1:%d\", data: [\"tor-1:%d\"], bmc: {protocol: ipmi, address: 192.168.100.%d, credentials: %q}}\n",
+		fmt.Fprintf(&b, "  - {name: server-%d, role: server, %s, address: 10.0.1.%d, management: \"mgmt-1:%d\", data: [\"tor-1:swp%d\"], bmc: {protocol: ipmi, address: 192.168.100.%d, credentials: %q}}\n",
 			n, with(rack.Server, platform.SimServer), 10+n, n, n, 100+n, bmc(fmt.Sprintf("server-%d", n)))
 	}
 	return b.String()
@@ -155,7 +166,7 @@ type outcome struct {
 	why               string // what failed, for the reader of a failed test
 }
 
-// image images a rack with faults. The steps that are to fail are not tried again, and
+// run images a rack with faults. The steps that are to fail are not tried again, and
 // are given up soon.
 func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[string]bool) (out outcome) {
 	t.Helper()
@@ -192,10 +203,6 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 	faults = slices.DeleteFunc(slices.Clone(faults), func(f sim.Fault) bool { return f.Kind == wrongPassword })
 	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: 600, Seed: 1, User: "admin", Password: "secret", Record: &record, Faults: faults})
 	check(err)
-	web, err := net.Listen("tcp", "127.0.0.1:0")
-	check(err)
-	tftp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	check(err)
 	out.failed = map[string]string{}
 	var mu sync.Mutex
 	// Who hangs in the middle of a transfer would be waited for at the end.
@@ -210,7 +217,9 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			t.Error(err)
 		}
 	})
-	a, err := New(Options{Rack: r, Platforms: platforms, Plan: plan, Images: images, Log: journal.NewMemory(), TFTP: tftp, HTTP: web, BaseURL: "http://" + sim.AgentHTTP,
+	stopped := s.ends == nil // it ends once
+	var stop context.CancelFunc
+	o := Options{Rack: r, Platforms: platforms, Plan: plan, Images: images, Log: journal.NewMemory(), Secret: []byte("secret"), RunID: "RUN1", BaseURL: "http://" + sim.AgentHTTP,
 		ListenDHCP: rig.ListenDHCP, ServerID: netip.MustParseAddr("127.0.0.1"), Dial: rig.Dial,
 		Credentials: func(reference string) (string, string, error) {
 			switch {
@@ -226,6 +235,10 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 		Announce: func(e rack.Event) {
 			mu.Lock()
 			defer mu.Unlock()
+			if !stopped && e.Device == s.device() && s.ends(e) {
+				stopped = true
+				stop()
+			}
 			switch e.Kind {
 			case rack.RackHalted:
 				out.halted = true
@@ -243,17 +256,43 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			case rack.DeviceFailed:
 				out.why += e.Device + ": " + e.Detail.Error + "\n"
 			}
-		}})
-	check(err)
-	rig.Connect(sim.Services{DHCP: rig.DHCPConn().LocalAddr(), TFTP: tftp.LocalAddr(), HTTP: web.Addr()})
-	rig.Start(t.Context())
-	check(a.Run(t.Context()))
+		}}
+	started := false
+	for ended := true; ended; {
+		ended = func() bool {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			mu.Lock()
+			stop = cancel
+			mu.Unlock()
+			var err error
+			o.HTTP, err = net.Listen("tcp", "127.0.0.1:0")
+			check(err)
+			o.TFTP, err = net.ListenPacket("udp", "127.0.0.1:0")
+			check(err)
+			a, err := New(o)
+			check(err)
+			rig.Connect(sim.Services{DHCP: rig.DHCPConn().LocalAddr(), TFTP: o.TFTP.LocalAddr(), HTTP: o.HTTP.Addr()})
+			if !started {
+				rig.Start(t.Context())
+				started = true
+			}
+			err = a.Run(ctx)
+			if err != nil && ctx.Err() == nil {
+				t.Fatal(err)
+			}
+			return err != nil
+		}()
+	}
 	over()
 	closing.Wait()
 	out.violations, err = ordercheck.Check(strings.NewReader(text), bytes.NewReader(record.Bytes()))
 	check(err)
 	mu.Lock()
 	defer mu.Unlock()
+	if !stopped {
+		t.Error("the agent never came to the event at which it was to end")
+	}
 	return out
 }
 
@@ -316,6 +355,35 @@ func TestAnotherVersion(t *testing.T) {
 	o := s.run(t, 0, nil, map[string]bool{"verify": true})
 	if !o.halted || o.failed["tor-1"] != "verify" || !strings.Contains(o.why, `does not show "2.7.2"`) {
 		t.Errorf("%+v", o)
+	}
+}
+
+// The agent ends while a switch provisions itself, and another one goes on: the switch is
+// installed all the same, and by no more than one image for each ticket.
+func TestProvisioningOutlivesTheAgent(t *testing.T) {
+	seen := func(p rack.Evidence) func(rack.Event) bool {
+		return func(e rack.Event) bool { return e.Detail.Seen != nil && e.Detail.Seen.Proves == p }
+	}
+	var turns sync.WaitGroup
+	defer turns.Wait()
+	for _, name := range []string{"sonic", "eos"} {
+		for at, ends := range map[string]func(rack.Event) bool{
+			"ticket":     func(e rack.Event) bool { return e.Kind == rack.TicketIssued },
+			"image":      seen(rack.FetchedImage),
+			"report":     seen(rack.ReportedInstalled),
+			"first boot": seen(rack.DHCPNOS),
+			"push":       func(e rack.Event) bool { return e.Kind == rack.StepStarted && e.Detail.Step == "push" },
+		} {
+			d, _ := platform.Default().Definition(name)
+			s := shipped{platform: d, role: rack.ToRSwitch, ends: ends}
+			turns.Go(func() {
+				t.Run(name+"/"+at, func(t *testing.T) {
+					if o := s.run(t, 0, nil, nil); !o.completed || !slices.Contains(o.ready, "tor-1") || len(o.violations) > 0 {
+						t.Errorf("%+v", o)
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func (r *reader) parse() {
 		return
 	}
 	r.root = root
-	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "ticketEnds", "provision", "steps"); r.keys == nil {
+	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "installer", "marksPorts", "ticketEnds", "provision", "steps"); r.keys == nil {
 		return
 	}
 	r.is("apiVersion", apiVersion)
@@ -93,6 +93,10 @@ func (r *reader) parse() {
 	r.d.Description = r.text("description", maxText, nil, "a line that says what it is for")
 	if n, ok := r.keys["image"]; ok {
 		r.d.Image = r.matching(n, "image", maxImage, imageName, "the name of an artifact, such as debian-13")
+	}
+	r.d.MarksPorts = r.truth(r.keys["marksPorts"], "marksPorts") // of the file itself only: a platform says it of its own configuration
+	if n, ok := r.keys["installer"]; ok {
+		r.d.Installer = oneOf(r, n, "an installer", rack.Installers())
 	}
 	r.status()
 	r.roles()
@@ -254,6 +258,9 @@ func (r *reader) inherit(read map[string]*reader, below map[string]*Definition, 
 	}
 	if r.d.Image == "" {
 		r.d.Image = base.Image
+	}
+	if r.d.Installer == "" {
+		r.d.Installer = base.Installer
 	}
 	if r.d.TicketEnds == rack.NoEvidence {
 		r.d.TicketEnds = base.TicketEnds

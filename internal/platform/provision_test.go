@@ -65,13 +65,17 @@ func TestProvision(t *testing.T) {
 // TestShippedTemplates holds that what our platforms give to devices is what its name
 // says, and the same as it was looked through (testdata), whatever the site has.
 func TestShippedTemplates(t *testing.T) {
-	full, bare := config.Sample(), config.Sample()
-	bare.NTP, bare.DNS, bare.Syslog, bare.Router, bare.Domain, bare.Ports = nil, nil, "", "", "", nil
+	full, flat, bare := config.Sample(), config.Sample(), config.Sample()
+	flat.VLAN, flat.VLANs = 0, nil
+	for i := range flat.Ports {
+		flat.Ports[i].Untagged, flat.Ports[i].Tagged = 0, nil
+	}
+	bare.VLAN, bare.VLANs, bare.NTP, bare.DNS, bare.Syslog, bare.Router, bare.Domain, bare.Ports = 0, nil, nil, nil, "", "", "", nil
 	for _, d := range Default().Definitions() {
 		if d.Status == Simulated {
 			continue
 		}
-		for kind, v := range map[string]*config.Values{"full": full, "bare": bare} {
+		for kind, v := range map[string]*config.Values{"full": full, "flat": flat, "bare": bare} {
 			var b strings.Builder
 			show := func(what, name, text string, v any) {
 				got, err := config.Render(name, text, v)

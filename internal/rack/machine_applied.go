@@ -51,7 +51,7 @@ func (m *Machine) Apply(e Event) bool {
 		}
 		m.mode, m.waited, m.ticketed, m.due = running, false, false, false
 		m.starts[m.step] = e.Detail.Attempt
-		if m.platform.Steps[m.step].Action != Wait {
+		if !m.platform.Steps[m.step].Action.Looks() {
 			m.base, m.since = e.Seq, e.Seq
 		}
 	case StepWaiting:

@@ -22,7 +22,7 @@ func (r *Run) enliven(d *DeviceState, name string) {
 	}
 	for _, s := range r.Platforms[dev.Platform].Steps {
 		if s.Name == d.Step && s.Phase == d.Phase {
-			d.Ticket.Live = s.Action == Wait && s.Phase == Installation
+			d.Ticket.Live = s.Action.Looks() && s.Phase == Installation
 		}
 	}
 }

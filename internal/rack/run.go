@@ -312,7 +312,7 @@ func (r *Run) DrainLimit(device string) time.Duration {
 	}
 	var sum time.Duration
 	for _, s := range r.Platforms[d.Platform].Steps {
-		if s.Phase == Installation && s.Action == Wait {
+		if s.Phase == Installation && s.Action.Looks() {
 			sum += 2 * s.Limit
 		}
 	}

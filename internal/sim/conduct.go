@@ -23,7 +23,7 @@ type conduct struct {
 	ships bool
 	// static: once it is provisioned it keeps the address that it was given then.
 	static bool
-	// identity is what it says of itself by DHCP.
+	// identity is what it says of itself by DHCP. Nil: as the simulation's own.
 	identity func(*device) identity
 	// firstBoot does what the system does with an answer to its DHCP request at its first
 	// boot; asked says that the answer named something. Nil: nothing.

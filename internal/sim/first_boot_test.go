@@ -30,12 +30,12 @@ func FuzzFirstBoot(f *testing.F) {
 		if err := h.loadConfigDB(data, false); err != nil && (h.readDisk().first != provisioned{}) {
 			t.Fatal("a part of a config_db was loaded")
 		}
-		for _, ports := range [][]string{readSession(string(data)).ports, must(members(data)), must(bridged(data))} {
+		for _, ports := range [][]string{readSession(string(data)).ports, must(members(data)), must(bridged(data, []string{"swp1"}))} {
 			if b, err := (&shell{system: &system{host: &host{dev: &device{sim: &Sim{rack: &rack.Rack{Name: "r1"}}, spec: h.dev.spec}}}}).configOf(ports); err == nil && !json.Valid(b) {
 				t.Fatalf("%q", b)
 			}
 		}
-		if name, _, err := nvueSets(data); err == nil && name == "" {
+		if name, _, err := nvueSets(data, []string{"swp1"}); err == nil && name == "" {
 			t.Fatal("NVUE was told nothing")
 		}
 		if strings.Contains(string(data), "curl") {

@@ -41,7 +41,7 @@ var cumulusSwitch = &conduct{
 			}
 			return true, nil
 		case "sudo nv config apply -y":
-			name, ports, err := nvueSets(h.host.readDisk().files["/tmp/rackreach-nvue.sh"])
+			name, ports, err := nvueSets(h.host.readDisk().files["/tmp/rackreach-nvue.sh"], h.host.dev.sim.sockets(h.host.dev.spec.Name))
 			if err != nil {
 				return true, err
 			}
@@ -60,8 +60,11 @@ var cumulusSwitch = &conduct{
 	},
 }
 
+// eachPort is a port in the loop over all ports, which are called swpN.
+const eachPort = `"${port##*/}"`
+
 // nvueSets are the host's name and the ports of the bridge in what NVUE was told.
-func nvueSets(text []byte) (name string, ports []string, err error) {
+func nvueSets(text []byte, sockets []string) (name string, ports []string, err error) {
 	ports = []string{}
 	for l := range strings.Lines(string(text)) {
 		words := strings.Fields(l)
@@ -71,12 +74,20 @@ func nvueSets(text []byte) (name string, ports []string, err error) {
 		switch {
 		case words[2] == "system" && words[3] == "hostname" && len(words) == 5:
 			name = words[4]
-		case words[2] == "interface" && len(words) == 7 && slices.Equal(words[4:], []string{"bridge", "domain", "br_default"}):
+		case words[2] != "interface" || len(words) < 7 || !slices.Equal(words[4:7], []string{"bridge", "domain", "br_default"}):
+		case words[3] != eachPort:
 			ports = append(ports, words[3])
+		default:
+			for _, p := range sockets {
+				if strings.HasPrefix(p, "swp") {
+					ports = append(ports, p)
+				}
+			}
 		}
 	}
 	if name == "" {
 		return "", nil, fmt.Errorf("nv config apply: nothing to apply")
 	}
-	return name, ports, nil
+	slices.Sort(ports)
+	return name, slices.Compact(ports), nil
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"regexp"
 	"strings"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // linuxSwitch is a system based on Linux that ONIE installs, with ifupdown2: the simulated
@@ -16,7 +18,7 @@ var linuxSwitch = &conduct{
 	run: func(h *shell, command string, c io.ReadWriter) (bool, error) {
 		switch {
 		case command == "ifreload -a":
-			ports, err := bridged(h.host.readDisk().files["/etc/network/interfaces.d/rackreach"])
+			ports, err := bridged(h.host.readDisk().files["/etc/network/interfaces.d/rackreach"], h.host.dev.sim.sockets(h.host.dev.spec.Name))
 			if err != nil {
 				return true, err
 			}
@@ -60,17 +62,54 @@ func linuxCommand(h *shell, command string, c io.ReadWriter) (bool, error) {
 	return false, nil
 }
 
-// bridged are the ports of the bridge in a file of ifupdown2.
-func bridged(interfaces []byte) ([]string, error) {
+// bridged are those of a switch's sockets that are ports of the bridge in a file of
+// ifupdown2, by name or by regular expression.
+func bridged(interfaces []byte, sockets []string) ([]string, error) {
 	ports, bridge := []string{}, false
 	for l := range strings.Lines(string(interfaces)) {
 		words := strings.Fields(l)
-		if len(words) > 0 && words[0] == "bridge-ports" {
-			bridge, ports = true, append(ports, words[1:]...)
+		if len(words) == 0 || words[0] != "bridge-ports" {
+			continue
+		}
+		bridge = true
+		if len(words) != 3 || words[1] != "regex" {
+			ports = append(ports, words[1:]...)
+			continue
+		}
+		is, err := regexp.Compile("^(?:" + words[2] + ")$")
+		if err != nil {
+			return nil, fmt.Errorf("ifreload: %w", err)
+		}
+		for _, p := range sockets {
+			if is.MatchString(p) {
+				ports = append(ports, p)
+			}
 		}
 	}
 	if !bridge {
 		return nil, errors.New("ifreload: no bridge is defined")
 	}
 	return ports, nil
+}
+
+// sockets are the ports of a switch that the rack file names.
+func (s *Sim) sockets(device string) []string {
+	out := []string{}
+	add := func(p rack.Port) {
+		if p.Device == device {
+			out = append(out, p.Name)
+		}
+	}
+	add(s.rack.Agent.Cable)
+	for i := range s.rack.Devices {
+		add(s.rack.Devices[i].Management)
+		for _, p := range s.rack.Devices[i].Data {
+			add(p)
+		}
+	}
+	for _, l := range s.rack.Links {
+		add(l.A)
+		add(l.B)
+	}
+	return out
 }

@@ -30,7 +30,7 @@ const (
 )
 
 // shell is the SSH server of a running system. It stands in for the shell of a network
-// operating system, and knows a few commands only:
+// operating system, and knows a few commands only (those of servers: persona.go):
 //
 //	cat PATH                        shows a file
 //	apply-config PATH               puts the configuration in a file in force
@@ -184,6 +184,9 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 		}
 		_, err = fmt.Fprintf(c, "in place: %d bytes\n", size)
 		return err
+	}
+	if x := h.host.readDisk(); x.system != "" {
+		return h.obey(x.system, command, c)
 	}
 	if m := showing.FindStringSubmatch(command); m != nil {
 		content, ok := h.host.readDisk().files[m[1]]

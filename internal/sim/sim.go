@@ -135,7 +135,7 @@ func (s *Sim) build(platforms map[string]rack.Platform, holds map[string]string)
 		if !ok {
 			return fmt.Errorf("%s has platform %q, which is not in the table of platforms", spec.Name, spec.Platform)
 		}
-		d := &device{sim: s, spec: spec, onie: isONIE(p), serial: spec.Serial,
+		d := &device{sim: s, spec: spec, onie: isONIE(p), mimic: p.Simulated() != nil || len(p.Steps) == 0, serial: spec.Serial,
 			guid: derivedGUID(s.rack.Name, spec.Name), stage: rack.Discovery}
 		if len(p.Match.Machines) > 0 {
 			d.machine = p.Match.Machines[0]
