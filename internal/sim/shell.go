@@ -42,8 +42,6 @@ const (
 //	                                and EOS are asked (shell_ports.go)
 //	boot-installer                  reboots into ONIE, for one boot
 //	sh -c '…' NAME TEMP PATH N MODE takes in a file of N bytes from its standard input
-//	sh PATH apply SECONDS, confirm, show
-//	                                what the script of a management switch does (switch_script.go)
 type shell struct {
 	*system
 	address netip.Addr
