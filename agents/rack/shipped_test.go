@@ -169,14 +169,14 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			t.Fatal(err)
 		}
 	}
-	platforms := platform.Scaled(platform.All(), 600, 10*time.Second)
+	platforms := platform.Scaled(platform.All(), 600, 30*time.Second)
 	p := platforms[s.platform.Name]
 	for i := range p.Steps {
 		if fails[p.Steps[i].Name] {
 			p.Steps[i].Retries = 0
 			p.Steps[i].Limit = 2 * time.Second
 			if servers > 1 { // the others need the time
-				p.Steps[i].Limit = 6 * time.Second
+				p.Steps[i].Limit = 8 * time.Second
 			}
 		}
 	}
@@ -210,6 +210,10 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			t.Error(err)
 		}
 	})
+	discovery := 30 * time.Second
+	if slices.ContainsFunc(faults, func(f sim.Fault) bool { return f.Phase == rack.Discovery && f.Kind == sim.FaultNoDHCP }) {
+		discovery = 5 * time.Second
+	}
 	stopped := s.ends == nil // it ends once
 	var stop context.CancelFunc
 	o := Options{Rack: r, Platforms: platforms, Plan: plan, Images: images, Log: journal.NewMemory(), Secret: []byte("secret"), RunID: "RUN1", BaseURL: "http://" + sim.AgentHTTP,
@@ -224,7 +228,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			return "admin", "secret", nil
 		},
 		Key:            func(string) ([]byte, error) { return key, nil },
-		DiscoveryLimit: 5 * time.Second, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond, Gap: 20 * time.Millisecond},
+		DiscoveryLimit: discovery, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond, Gap: 20 * time.Millisecond},
 		Announce: func(e rack.Event) {
 			mu.Lock()
 			defer mu.Unlock()
