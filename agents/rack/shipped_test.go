@@ -28,6 +28,10 @@ import (
 	"github.com/rackreach/rackreach/internal/simimage"
 )
 
+// shippedSpeed leaves three seconds to confirm a configuration that is taken back after
+// five minutes.
+const shippedSpeed = 100
+
 // unplayed are platforms that have no simulated device, each with its reason. A platform
 // that is shipped is here, has status simulated, or is one of sim.Conducts.
 var unplayed = map[string]string{
@@ -169,7 +173,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			t.Fatal(err)
 		}
 	}
-	platforms := platform.Scaled(platform.All(), 600, 30*time.Second)
+	platforms := platform.Scaled(platform.All(), shippedSpeed, time.Minute)
 	p := platforms[s.platform.Name]
 	for i := range p.Steps {
 		if fails[p.Steps[i].Name] {
@@ -194,7 +198,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 	key := pem.EncodeToMemory(block)
 	var record bytes.Buffer
 	faults = slices.DeleteFunc(slices.Clone(faults), func(f sim.Fault) bool { return f.Kind == wrongPassword })
-	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: 600, Seed: 1, User: "admin", Password: "secret", Record: &record, Faults: faults})
+	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: shippedSpeed, Seed: 1, User: "admin", Password: "secret", Record: &record, Faults: faults})
 	check(err)
 	out.failed = map[string]string{}
 	var mu sync.Mutex
@@ -299,7 +303,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 func TestShippedPlatforms(t *testing.T) {
 	var turns sync.WaitGroup
 	defer turns.Wait()
-	room := make(chan struct{}, 12) // most of a run is waiting
+	room := make(chan struct{}, 16) // most of a run is waiting
 	inTurn := func(name string, f func(t *testing.T)) {
 		turns.Go(func() {
 			room <- struct{}{}
