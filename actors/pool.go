@@ -122,7 +122,7 @@ func (p *pool) do(ctx context.Context, job Job) (err error) {
 	err = p.exec.Do(ctx, job)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		// What the adapter was doing when its time was up says less than this.
-		return fmt.Errorf("no answer to %s within %s", job.Step.Action, job.Step.Limit)
+		return fmt.Errorf("no %s within %s", job.Step.Wanted(), job.Step.Limit)
 	}
 	return err
 }

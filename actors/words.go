@@ -1,6 +1,10 @@
 package actors
 
-import "github.com/rackreach/rackreach/internal/rack"
+import (
+	"slices"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
 
 // linesPerStep bounds what is journalled of a device's log between two of its
 // steps: a full journal would end the agent, a short one loses words only.
@@ -38,7 +42,8 @@ func (w words) apply(e rack.Event) {
 	}
 }
 
-// listen journals a line of a device's log. Nothing is decided by it.
+// listen journals a line of a device's log. Nothing is decided by it: a line that a step
+// waits for is an observation besides.
 func (a *Agent) listen(o *rack.Observation) {
 	dev, ok := a.o.Rack.Device(o.Device)
 	if !ok || o.Message == "" {
@@ -53,4 +58,12 @@ func (a *Agent) listen(o *rack.Observation) {
 		d.Reason = "what it says from here on is not kept until its next step"
 	}
 	a.journal(rack.Event{Rack: a.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.DeviceSaid, Detail: d})
+}
+
+// awaits reports whether a line of a device's log is one that a step of its platform waits
+// for. Nobody is discovered by a line: an address can be forged.
+func (a *Agent) awaits(dev *rack.Device, o *rack.Observation) bool {
+	text, ok := o.Proves.Line()
+	p := a.o.Platforms[dev.Platform]
+	return ok && o.Source == rack.FromSyslog && a.run.Device(dev.Name).Seen && slices.Contains(p.Lines(), text)
 }

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,4 +78,49 @@ func TestWordsAreForgottenWithTheStep(t *testing.T) {
 	if is, _ := w.isNew("d", "y"); is {
 		t.Error("what the journal says is news")
 	}
+}
+
+// A line that a step waits for completes it: from syslog only, and of a device that was
+// discovered by something else.
+func TestAwaitedLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
+		p := w.platforms[platform.SimToR]
+		p.Steps = append(slices.Clone(p.Steps), rack.Step{Name: "line", Phase: rack.Configuration, Until: rack.Said("system ready"), Limit: time.Minute})
+		w.platforms[platform.SimToR] = p
+		w.breaks["mgmt-1 bmc"] = forever
+		w.start()
+		synctest.Wait()
+		says := func(source rack.Source, device, proves string) {
+			w.system.EventStream.Publish(&messages.DeviceSeen{Observation: &messages.Observation{Source: string(source), Device: device, Address: "192.168.100.2", Message: "system ready", Proves: proves}})
+			synctest.Wait()
+		}
+		says(rack.FromSyslog, "tor-1", "syslog:system ready")
+		if len(w.find(rack.DeviceDiscovered, "tor-1")) != 0 {
+			t.Error("tor-1 was discovered by a line that anybody could have sent")
+		}
+		w.system.EventStream.Publish(&messages.DeviceSeen{Observation: &messages.Observation{Source: "dhcp", Device: "tor-1", Stage: "onie", Proves: "dhcp:onie"}})
+		synctest.Wait()
+		for _, x := range [][3]string{{"installer", "tor-1", "syslog:system ready"}, {"syslog", "tor-1", "syslog:other"}, {"syslog", "tor-1", "dhcp:nos"}, {"syslog", "server-01", "syslog:system ready"}} {
+			says(rack.Source(x[0]), x[1], x[2])
+		}
+		count := func() (n int) {
+			for _, e := range w.find(rack.Observed, "") {
+				if e.Detail.Seen.Source == rack.FromSyslog || e.Detail.Seen.Source == rack.FromInstaller {
+					n++
+				}
+			}
+			return n
+		}
+		if count() != 0 {
+			t.Errorf("%d lines counted that nobody waits for", count())
+		}
+		says(rack.FromSyslog, "tor-1", "syslog:system ready")
+		says(rack.FromSyslog, "tor-1", "syslog:system ready")
+		if count() != 1 {
+			t.Errorf("%d of one line", count())
+		}
+		w.finish()
+		time.Sleep(settle)
+	})
 }

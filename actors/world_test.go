@@ -26,14 +26,15 @@ import (
 // agent with the observations that real devices would cause. It stands in for
 // sockets, which cannot live in a synctest bubble; internal/sim has the wires.
 type world struct {
-	t      *testing.T
-	system *actor.ActorSystem
-	agent  *Agent
-	pid    *actor.PID
-	rack   *rack.Rack
-	log    *journal.Memory
-	ctx    context.Context
-	cancel context.CancelFunc
+	t         *testing.T
+	system    *actor.ActorSystem
+	agent     *Agent
+	pid       *actor.PID
+	platforms map[string]rack.Platform
+	rack      *rack.Rack
+	log       *journal.Memory
+	ctx       context.Context
+	cancel    context.CancelFunc
 
 	mu        sync.Mutex
 	events    []rack.Event
@@ -106,7 +107,7 @@ func testRack(name string, tors, spines, servers int) *rack.Rack {
 }
 
 func newWorld(t *testing.T, system *actor.ActorSystem, r *rack.Rack) *world {
-	w := &world{t: t, system: system, rack: r, log: journal.NewMemory(), tickets: map[string]bool{}, delivered: map[string]bool{}, mute: map[string]bool{},
+	w := &world{t: t, system: system, rack: r, platforms: platform.All(), log: journal.NewMemory(), tickets: map[string]bool{}, delivered: map[string]bool{}, mute: map[string]bool{},
 		breaks: map[string]int{}, imaged: map[string]bool{}, strategy: DefaultSupervision(),
 		writing: map[string]bool{}, running: map[string]bool{}, boots: map[string]int{}, open: map[string]bool{}, hears: map[rack.Port]string{}, asked: map[string]int{}}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
@@ -125,7 +126,7 @@ func (w *world) start() {
 	w.ended, w.events, w.up = ended, nil, make(chan struct{})
 	w.alive, w.die = context.WithCancel(w.ctx)
 	o := Options{
-		Log: w.log, Rack: w.rack, Platforms: platform.All(), Images: images, PlanHash: "test", RunID: "run-1",
+		Log: w.log, Rack: w.rack, Platforms: w.platforms, Images: images, PlanHash: "test", RunID: "run-1",
 		Executor: w, Scanner: w,
 		Offer:    func(o Offer) { w.offer(life, o) },
 		Announce: func(e rack.Event) { w.announce(life, e) },

@@ -330,6 +330,9 @@ func (a *answer) report(s *Seen) {
 	case a.mode != Addresses: // the address is another server's
 	case a.outcome == Offered:
 		s.Offered = a.address.String()
+		if !a.pooled() {
+			s.Observation.Proves = question(a.class.Stage)
+		}
 	case a.outcome == Acknowledged && a.request.kind != dhcpv4.MessageTypeInform:
 		s.Address = a.address.String()
 		fallthrough

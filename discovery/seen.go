@@ -87,13 +87,23 @@ func messageName(t dhcpv4.MessageType) string {
 	return noMessage
 }
 
-// proof is the evidence of an acknowledgement to a device in that stage. UEFI
-// HTTP boot has none: no platform waits for it.
+// question is the evidence of an offer to a device in that stage. UEFI firmware that boots
+// from the network asks again and again, and requests no address from a server that names
+// nothing to boot (edk2: HttpBootDhcp4.c; PXE of OVMF 2022.11, measured): that it asks is
+// all that it shows before there is a ticket.
+func question(s rack.Stage) rack.Evidence {
+	if s == rack.StageHTTPBoot || s == rack.StagePXE {
+		return rack.DHCPPXE
+	}
+	return rack.NoEvidence
+}
+
+// proof is the evidence of an acknowledgement to a device in that stage.
 func proof(s rack.Stage) rack.Evidence {
 	switch s {
 	case rack.StageBMC:
 		return rack.DHCPBMC
-	case rack.StagePXE, rack.StageIPXE:
+	case rack.StagePXE, rack.StageIPXE, rack.StageHTTPBoot:
 		return rack.DHCPPXE
 	case rack.StageONIE:
 		return rack.DHCPONIE

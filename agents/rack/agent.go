@@ -30,6 +30,8 @@ import (
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/snmp"
+	"github.com/rackreach/rackreach/internal/web"
 	"github.com/rackreach/rackreach/messages"
 )
 
@@ -78,6 +80,9 @@ type Options struct {
 	// in its network, if there is one. Empty: ServerID and BaseURL are for everybody.
 	Own  []netip.Prefix
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// ARP asks once whether an address is answered for on the segment of the rack; its
+	// error says that it is not. Nil: there is no such segment.
+	ARP func(ctx context.Context, address netip.Addr) error
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
 	// Key resolves a reference of the rack file to a private key. Nil: none is read.
@@ -171,11 +176,13 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to BMCs: %w", err)
 	}
-	shell, err := newShell(&o, a.images(), hostKeys(o.HostKeys))
+	keys := hostKeys(o.HostKeys)
+	shell, err := newShell(&o, a.images(), keys)
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to devices: %w", err)
 	}
-	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, publish: a.publish, note: a.note}
+	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, snmp: snmp.New(o.Dial), ports: dhcprelay.NewPorts(o.Rack), logger: o.Logger, publish: a.publish, note: a.note,
+		dial: o.Dial, arp: o.ARP, web: web.New(web.Options{Dial: o.Dial, Keys: keys, Logger: o.Logger}), webAsking: web.New(web.Options{Dial: o.Dial, Keys: unpinned{keys}, Logger: o.Logger})}
 	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, o.Own, nil, services))
 	a.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		// The library logs every restart and dead letter; what matters of

@@ -176,6 +176,7 @@ func (l *Line) Plug(o *Options) error {
 	o.Wire, o.HTTP, o.TFTP = l.open, web, tftp
 	o.ServerID, o.Own, o.BaseURL = l.own, l.link.Addresses, base(l.own)
 	o.Dial = l.dialer()
+	o.ARP = arpOn(l.link.Name, l.link.Addresses, wire.Resolve)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/rackreach/rackreach/discovery/lease"
 	"github.com/rackreach/rackreach/internal/boot"
@@ -23,9 +24,10 @@ func (a *Agent) listenToLogs(ctx context.Context) <-chan error {
 	r := syslog.New(syslog.Options{
 		Device: a.deviceAt,
 		Line: func(device string, from netip.Addr, l syslog.Line) {
-			a.publish(rack.Observation{Source: rack.FromSyslog, Device: device, Address: from.String(), Message: l.String()})
+			a.publish(rack.Observation{Source: rack.FromSyslog, Device: device, Address: from.String(), Message: l.String(), Proves: a.awaited(device, l)})
 		},
-		Count: func(o syslog.Outcome) { a.metrics.lines.WithLabelValues(a.o.Rack.Name, string(o)).Inc() },
+		Awaited: func(device string, l syslog.Line) bool { return a.awaited(device, l) != rack.NoEvidence },
+		Count:   func(o syslog.Outcome) { a.metrics.lines.WithLabelValues(a.o.Rack.Name, string(o)).Inc() },
 	})
 	go func() {
 		err := r.Serve(ctx, a.o.Syslog)
@@ -36,6 +38,21 @@ func (a *Agent) listenToLogs(ctx context.Context) <-chan error {
 		ended <- err
 	}()
 	return ended
+}
+
+// awaited is the evidence that a line is, if a step of the device's platform waits for it.
+func (a *Agent) awaited(device string, l syslog.Line) rack.Evidence {
+	d, ok := a.o.Rack.Device(device)
+	if !ok {
+		return rack.NoEvidence
+	}
+	p := a.o.Platforms[d.Platform]
+	for _, text := range p.Lines() {
+		if strings.Contains(l.String(), text) {
+			return rack.Said(text)
+		}
+	}
+	return rack.NoEvidence
 }
 
 // installerSaid journals a line of rackreach's own installer, as those of logs.

@@ -39,8 +39,9 @@ type Check struct {
 // PreflightOptions are what is looked at.
 type PreflightOptions struct {
 	Rack        *rack.Rack // validated
-	Allow       []string   // as in DiscoverOptions
-	State       string     // the state directory; it need not exist yet
+	Platforms   map[string]rack.Platform
+	Allow       []string // as in DiscoverOptions
+	State       string   // the state directory; it need not exist yet
 	Hear        time.Duration
 	Credentials func(reference string) (user, password string, err error)
 	Power       power.Options
@@ -77,6 +78,9 @@ func Preflight(ctx context.Context, o PreflightOptions, tell func(Check)) {
 		p.foreign(ctx, link)
 	}
 	p.bmc(ctx)
+	for _, s := range rack.Unmarked(p.o.Rack, p.o.Platforms) {
+		p.say(CheckNote, "option 82", "configure DHCP relay or snooping with option 82 on these switches, as docs/dhcp.md lists the spellings, or use a platform that does", "%s", s)
+	}
 }
 
 type preflight struct {

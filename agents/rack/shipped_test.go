@@ -35,8 +35,15 @@ const shippedSpeed = 100
 // unplayed are platforms that have no simulated device, each with its reason. A platform
 // that is shipped is here, has status simulated, or is one of sim.Conducts.
 var unplayed = map[string]string{
-	"linux-server": "its commands over SSH are those of a real Linux: it was run in QEMU (lab)",
+	"anaconda-kickstart": byTheirOwn,
+	"debian-preseed":     byTheirOwn,
+	"esxi":               byTheirOwn,
+	"linux-server":       byTheirOwn,
+	"ubuntu-autoinstall": byTheirOwn,
 }
+
+// byTheirOwn: these need boot files and answers of their own.
+const byTheirOwn = "imaged, and broken at each step, in TestServersWithSystemsOfTheirMakers (cmd/rackreach)"
 
 // besides is what else the rack file says of a device of a platform, behind a comma, and
 // the images that this needs besides its own.

@@ -18,6 +18,7 @@ import (
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/lldp"
 	"github.com/rackreach/rackreach/discovery/wire"
+	"github.com/rackreach/rackreach/internal/answerfile"
 	"github.com/rackreach/rackreach/internal/boot"
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -44,6 +45,10 @@ type simulation interface {
 	ListenDHCP() (net.PacketConn, error)
 }
 
+// simHash stands in the answer files of simulated devices where nobody resolves the
+// references of the rack file. Nothing hashes to it.
+const simHash = "$6$simulated$" + "0000000000000000000000000000000000000000000000000000000000000000000000000000000000000."
+
 // agentServerID is what simulated devices take for their DHCP server.
 const agentServerID = "127.0.0.1"
 
@@ -51,6 +56,9 @@ const agentServerID = "127.0.0.1"
 func onSimulation(s simulation, speed float64, stepMin time.Duration, user, password string, connect func(context.Context, sim.Services) error) ground {
 	return ground{about: fmt.Sprintf("simulated at %gx", speed), speed: speed, stepMin: stepMin,
 		plug: func(o *rackagent.Options) error {
+			if err := canBeSimulated(o.Rack, o.Platforms); err != nil {
+				return err
+			}
 			web, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				return fmt.Errorf("open the HTTP service of the agent: %w", err)
@@ -62,6 +70,9 @@ func onSimulation(s simulation, speed float64, stepMin time.Duration, user, pass
 			o.ListenDHCP, o.Dial, o.TFTP, o.HTTP, o.BaseURL, o.ServerID = s.ListenDHCP, s.Dial, tftp, web, "http://"+sim.AgentHTTP, netip.MustParseAddr(agentServerID)
 			o.Credentials = func(string) (string, string, error) { return user, password, nil }
 			o.Key = func(string) ([]byte, error) { return nil, nil }
+			if o.Hash == nil {
+				o.Hash = func(string) (answerfile.Secret, error) { return answerfile.ParseHash(simHash) }
+			}
 			// Simulated BMCs answer at once and need no pause between two looks.
 			o.Power = power.Options{Poll: scaled(power.DefaultPoll, speed, pollFloor), Gap: scaled(power.DefaultGap, speed, pollFloor), Idle: scaled(power.DefaultIdle, speed, pollFloor),
 				Soft: scaled(power.DefaultSoft, speed, pollFloor), Settle: scaled(power.DefaultSettle, speed, settleFloor)}
@@ -70,6 +81,18 @@ func onSimulation(s simulation, speed float64, stepMin time.Duration, user, pass
 		connected: func(ctx context.Context, o *rackagent.Options) error {
 			return connect(ctx, sim.Services{TFTP: o.TFTP.LocalAddr(), HTTP: o.HTTP.Addr()})
 		}}
+}
+
+// canBeSimulated refuses a rack with a step that no simulated device could complete.
+func canBeSimulated(r *rack.Rack, platforms map[string]rack.Platform) error {
+	for i := range r.Devices {
+		d := &r.Devices[i]
+		p := platforms[d.Platform]
+		if s := p.OnWire(); s != nil {
+			return badInput(fmt.Errorf("platform %s of %s waits at step %s for %s, and a simulated rack stands on loopback, where there is neither ARP nor syslog: use a platform without that step, or image the rack itself", d.Platform, d.Name, s.Name, s.Wanted()))
+		}
+	}
+	return nil
 }
 
 // lineFlags are what the flags say of the place where a real rack stands.

@@ -64,10 +64,10 @@ func (s *imaging) build(ctx context.Context, g ground, o rackagent.Options, regi
 			return fmt.Errorf("register the metrics: %w", err)
 		}
 	}
+	o.Rack, o.Platforms, o.Plan, o.Log, o.Salvaged = s.rack, s.platforms, s.plan, s.log, s.salvaged
 	if err := g.plug(&o); err != nil {
 		return err
 	}
-	o.Rack, o.Platforms, o.Plan, o.Log, o.Salvaged = s.rack, s.platforms, s.plan, s.log, s.salvaged
 	s.speed, o.Speed = g.speed, g.speed
 	o.DiscoveryLimit, o.ScanEvery = scaled(discoveryLimit, g.speed, g.stepMin), scaled(scanEvery, g.speed, scanFloor)
 	o.Registry, o.Logger = registry, logger(notes)

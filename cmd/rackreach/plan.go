@@ -80,6 +80,9 @@ image with its digest. The hash names exactly this plan.`,
 				enc.SetIndent("", "  ")
 				return enc.Encode(shown)
 			}
+			if err := noteUnmarked(cmd.ErrOrStderr(), r, known); err != nil {
+				return err
+			}
 			return printPlan(cmd.OutOrStdout(), shown, given[0])
 		},
 	}

@@ -131,10 +131,30 @@ func trialRack(role rack.Role, d *platform.Definition) *rack.Rack {
 	for i := range r.Devices {
 		if r.Devices[i].Role == role {
 			r.Devices[i].Platform = d.Name
-			if d.SpeaksSSH() {
+			r.Devices[i].Image, r.Devices[i].Install = "trial", trialInstall(d.Installer)
+			if d.LogsIn() {
 				r.Devices[i].Access = &rack.Access{Credentials: "env:TRIAL", Key: "env:TRIAL"}
 			}
 		}
 	}
 	return r
+}
+
+// trialInstall is how a device is installed by an installer, as short as it may be said.
+func trialInstall(i rack.Installer) *rack.Install {
+	x := &rack.Install{Installer: i, PasswordHash: "env:TRIAL"}
+	switch i {
+	case "":
+		return nil
+	case rack.ESXi:
+		x.Disk.Path = "/dev/disks/trial"
+	case rack.Kickstart, rack.Autoinstall:
+		x.Source = "http://192.0.2.1/trial"
+		fallthrough
+	case rack.Preseed:
+		x.Kernel = "trial"
+	case rack.DiskImage:
+		x.PasswordHash = ""
+	}
+	return x
 }

@@ -65,7 +65,7 @@ func (p *preflight) run(ctx context.Context, out io.Writer) error {
 	if p.hear < minHear {
 		return badInput(fmt.Errorf("--hear %s is too short to hear another server: write %s or more", p.hear, minHear))
 	}
-	r, _, err := loadKnown(p.file, p.env)
+	r, known, err := loadKnown(p.file, p.env)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (p *preflight) run(ctx context.Context, out io.Writer) error {
 	problems := 0
 	say := &printer{w: out}
 	rackagent.Preflight(ctx, rackagent.PreflightOptions{
-		Rack: r, Allow: p.allow, State: string(home), Hear: p.hear, Credentials: credentials(p.env), TryDefaults: p.tries,
+		Rack: r, Platforms: known, Allow: p.allow, State: string(home), Hear: p.hear, Credentials: credentials(p.env), TryDefaults: p.tries,
 		Power: power.Options{Dial: (&net.Dialer{}).DialContext, Retries: 2},
 	}, func(c rackagent.Check) {
 		checks = append(checks, c)

@@ -32,6 +32,9 @@ once: file and line, what is wrong, and what to write instead. Nothing is touche
 			if f != nil {
 				return validFleet(cmd.OutOrStdout(), given[0], f)
 			}
+			if err := noteUnmarked(cmd.ErrOrStderr(), r, set.Platforms()); err != nil {
+				return err
+			}
 			count := map[rack.Role]int{}
 			for i := range r.Devices {
 				count[r.Devices[i].Role]++
@@ -41,6 +44,17 @@ once: file and line, what is wrong, and what to write instead. Nothing is touche
 			return err
 		},
 	}
+}
+
+// noteUnmarked tells of servers that would be held, because their switches do not say
+// through which port they are heard.
+func noteUnmarked(w io.Writer, r *rack.Rack, known map[string]rack.Platform) error {
+	for _, s := range rack.Unmarked(r, known) {
+		if _, err := fmt.Fprintf(w, "note: %s; configure it on these switches by hand (docs/platforms.md), or use a platform that does\n", s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func validFleet(w io.Writer, path string, f *rackfile.Fleet) error {

@@ -133,6 +133,8 @@ type values struct {
 	PasswordHash                     Secret
 	HasPassword                      bool
 	Keys                             []string
+	Syslog                           string // URL of the site's log server, as ESXi writes it; empty: none
+	LogsIn                           bool   // rackreach logs in to the installed system
 	Base                             string
 	Report, Installed                string // URLs: of all reports, of that of success
 	Failed, Refused                  string
@@ -173,6 +175,10 @@ func (j *Job) values() (*values, *rack.Install, error) {
 	}
 	if v.Domain != "" {
 		v.FQDN += "." + v.Domain
+	}
+	v.LogsIn = d.Access != nil
+	if s := j.Rack.Services.Syslog; s.IsValid() {
+		v.Syslog = "udp://" + s.String() + ":514"
 	}
 	if x.Disk.Path != "" {
 		v.DiskName = path.Base(x.Disk.Path)

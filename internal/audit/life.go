@@ -113,7 +113,7 @@ func (d *life) enterStep(e rack.Event) {
 			return
 		}
 		d.step = i
-		if d.platform.Steps[i].Action != rack.Wait {
+		if !d.platform.Steps[i].Action.Looks() {
 			clear(d.fresh)
 		} else if e.Phase == rack.Installation && d.ticket.open {
 			d.ticket.writing = true

@@ -26,6 +26,7 @@ const (
 var (
 	templateName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$`)
 	fileMode     = regexp.MustCompile(`^0[0-7]{3}$`)
+	mediaType    = regexp.MustCompile(`^[a-z]+/[a-z0-9.+-]+$`) // RFC 9110 §8.3.1, without parameters
 )
 
 // exchange reads what a step says to a device over SSH.

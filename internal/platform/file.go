@@ -9,6 +9,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/rackreach/rackreach/internal/adjacency"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/strictyaml"
 )
@@ -83,7 +84,7 @@ func (r *reader) parse() {
 		return
 	}
 	r.root = root
-	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "ticketEnds", "provision", "steps"); r.keys == nil {
+	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "installer", "marksPorts", "ticketEnds", "provision", "neighbours", "macs", "steps"); r.keys == nil {
 		return
 	}
 	r.is("apiVersion", apiVersion)
@@ -94,10 +95,16 @@ func (r *reader) parse() {
 	if n, ok := r.keys["image"]; ok {
 		r.d.Image = r.matching(n, "image", maxImage, imageName, "the name of an artifact, such as debian-13")
 	}
+	r.d.MarksPorts = r.truth(r.keys["marksPorts"], "marksPorts") // of the file itself only: a platform says it of its own configuration
+	if n, ok := r.keys["installer"]; ok {
+		r.d.Installer = oneOf(r, n, "an installer", rack.Installers())
+	}
 	r.status()
 	r.roles()
 	r.match()
 	r.d.TicketEnds = r.evidence(r.keys["ticketEnds"], "ticketEnds")
+	r.d.Neighbours = r.ask("neighbours", strs(adjacency.NeighbourFormats()))
+	r.d.MACs = r.ask("macs", strs(adjacency.StationFormats()))
 	r.provision()
 	r.phases()
 }
@@ -255,11 +262,20 @@ func (r *reader) inherit(read map[string]*reader, below map[string]*Definition, 
 	if r.d.Image == "" {
 		r.d.Image = base.Image
 	}
+	if r.d.Installer == "" {
+		r.d.Installer = base.Installer
+	}
 	if r.d.TicketEnds == rack.NoEvidence {
 		r.d.TicketEnds = base.TicketEnds
 	}
 	if _, ok := r.keys["provision"]; !ok {
 		r.d.Provision = base.Provision
+	}
+	if r.d.Neighbours == nil {
+		r.d.Neighbours = base.Neighbours
+	}
+	if r.d.MACs == nil {
+		r.d.MACs = base.MACs
 	}
 	r.join(base.Steps)
 }

@@ -28,6 +28,44 @@ steps:
     - {name: burn, wait: dhcp:nos, unless: [dhcp:onie], limit: 45m, retries: 1, backoff: 10s, weight: 50, destructive: true, retryFrom: ticket}
 `
 
+// looking is a platform with every way to wait and to ask.
+const looking = `apiVersion: rackreach/v1
+kind: Platform
+name: looking
+like: sonic
+description: waits for everything
+steps:
+  configuration:
+    - {name: arp, wait: arp, limit: 1m}
+    - {name: line, wait: {syslog: "system ready"}, limit: 1m}
+    - {name: port, wait: {tcp: 443}, limit: 1m, retries: 1, backoff: 1s}
+    - {name: license, http: {method: POST, path: "/api/{{.Device}}", template: license.json, type: application/json, status: [200, 204], expect: [licensed], login: true}, limit: 1m}
+    - {name: state, http: {scheme: http, port: 8080, path: /state}, limit: 1m}
+    - {name: verify, verify: {ssh: {run: [cat /etc/receipt], expect: ["{{.Receipt}}"]}}, limit: 2m}
+`
+
+func TestWaysToWaitAndToAsk(t *testing.T) {
+	s, err := Load(folder(t, map[string]string{"looking.yaml": looking, "license.json": `{"device": "{{.Device}}"}`}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, _ := s.Definition("looking")
+	var does []string
+	for i := range d.Steps {
+		if d.Steps[i].Phase == rack.Configuration {
+			does = append(does, Does(&d.Steps[i]))
+		}
+	}
+	want := `wait: arp, wait: syslog "system ready", wait: tcp 443, http: POST https /api/{{.Device}}, http: GET http /state, verify: ssh`
+	if got := strings.Join(does, ", "); got != want {
+		t.Errorf("%s\nwant %s", got, want)
+	}
+	x := d.Steps[len(d.Steps)-3].HTTP
+	if x.Body != `{"device": "{{.Device}}"}` || !x.Login || x.Unchecked || fmt.Sprint(x.Status) != "[200 204]" || !d.LogsIn() || d.OnWire() == nil {
+		t.Errorf("%+v", x)
+	}
+}
+
 // folder is a folder with files, by their names.
 func folder(t testing.TB, files map[string]string) string {
 	t.Helper()
@@ -150,6 +188,32 @@ func TestProblemsOfFiles(t *testing.T) {
 		{step(`{name: a, configure: {ssh: {files: [{to: /x, template: ../nope}], run: [x]}}, limit: 2m}`), "7", `"../nope" is not the name of a template`},
 		{step(`{name: a, configure: {ssh: {files: [{to: /x, template: nope}], run: [x]}}, limit: 2m}`), "7", "template nope: "},
 		{step(`{name: a, configure: {ssh: {run: ["{{.Password}}"]}}, limit: 2m}`), "7", "can't evaluate field Password"},
+		// What is waited for on the network, and asked over HTTP.
+		{step("{name: a, wait: {}, limit: 1m}"), "7", "step a waits for 0 things"},
+		{step("{name: a, wait: {tcp: 22, syslog: done}, limit: 1m}"), "7", "step a waits for 2 things"},
+		{step("{name: a, wait: {icmp: 1}, limit: 1m}"), "7", `unknown key "icmp"`},
+		{step("{name: a, wait: {tcp: 0}, limit: 1m}"), "7", `tcp of step a is "0"`},
+		{step("{name: a, wait: {tcp: 65536}, limit: 1m}"), "7", `tcp of step a is "65536"`},
+		{step("{name: a, wait: {syslog: x}, limit: 1m}"), "7", `"x" is not a text of a line`},
+		{step(`{name: a, wait: {syslog: "two  spaces"}, limit: 1m}`), "7", "is not a text of a line"},
+		{step(`{name: a, wait: {syslog: "red \e[31m"}, limit: 1m}`), "7", "is not a text of a line"},
+		{step("{name: a, wait: arp, limit: 1m}\n    - {name: v, verify: simulated, limit: 1m}"), "7", "step a waits for answer to ARP for its address, and a simulated rack stands on loopback"},
+		{step("{name: a, wait: {syslog: done}, limit: 1m}\n    - {name: v, verify: simulated, limit: 1m}"), "7", `step a waits for line with "done" in its log, and a simulated rack stands on loopback`},
+		{head + "like: sim-tor\nticketEnds: syslog:done\n", "5", `"syslog:done" is not ticketEnds`},
+		{install("{name: a, wait: fetched:image, limit: 1m, destructive: true}\n    - {name: b, wait: {tcp: 22}, limit: 1m, retries: 1, backoff: 1s, retryFrom: ticket}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "9", "step b is tried again, with a new ticket, while the device may be writing"},
+		{install("{name: a, wait: fetched:image, limit: 1m, destructive: true}\n    - {name: b, wait: {syslog: done}, limit: 1m}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "9", "step b waits for a device that may be writing, and does not say so"},
+		{install("{name: a, http: {method: POST, path: /x}, limit: 1m}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "8", "step a changes a device that is not installed yet"},
+		{step("{name: a, http: {}, limit: 1m}"), "7", "step a has no path"},
+		{step("{name: a, http: {path: x}, limit: 1m}"), "7", `"x" is not a path`},
+		{step(`{name: a, http: {path: "/{{.Password}}"}, limit: 1m}`), "7", "can't evaluate field Password"},
+		{step("{name: a, http: {path: /, method: TRACE}, limit: 1m}"), "7", `"TRACE" is not a method`},
+		{step("{name: a, http: {path: /, scheme: ftp}, limit: 1m}"), "7", `"ftp" is not a scheme`},
+		{step("{name: a, http: {path: /, status: [99]}, limit: 1m}"), "7", `"99" is not a status of HTTP`},
+		{step("{name: a, http: {path: /, scheme: http, login: true}, limit: 1m}"), "7", "step a would send a password for everybody on the network to read"},
+		{step("{name: a, http: {path: /, scheme: http, certificate: pinned}, limit: 1m}"), "7", "step a speaks without TLS"},
+		{step("{name: a, http: {path: /, certificate: trusted}, limit: 1m}"), "7", `"trusted" is not what is believed of a certificate`},
+		{step("{name: a, http: {path: /, method: PUT, type: text/plain}, limit: 1m}"), "7", "step a has one of type and template"},
+		{step("{name: a, http: {path: /, method: PUT, type: text/plain, template: nope}, limit: 1m}"), "7", "template nope: "},
 	} {
 		_, err := Load(folder(t, map[string]string{"x.yaml": tt.text}))
 		problems, ok := err.(strictyaml.Problems)
@@ -199,6 +263,7 @@ func FuzzFile(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte("a: &a [*a]"))
+	f.Add([]byte(looking))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := build([]file{{"f.yaml", data, func(string) ([]byte, error) { return []byte("{{.Device}}"), nil }}}, Default())
 		if err != nil {

@@ -34,9 +34,13 @@ func (r *reader) sound() {
 	}
 	r.order()
 	r.provisioned()
+	r.onWire()
 	for _, role := range d.Roles {
 		if role == rack.Server {
 			r.gated()
+			if d.Neighbours != nil || d.MACs != nil {
+				r.Say(r.line("name"), "neighbours and macs at platforms of switches", "%s is of servers, and is asked for its ports", d.Name)
+			}
 		}
 	}
 	if last := d.Steps[len(d.Steps)-1]; last.Action != rack.VerifyDevice {
@@ -57,6 +61,14 @@ func (r *reader) simulated() {
 	}
 }
 
+// onWire holds that a simulated platform waits for nothing that a simulated rack does not
+// have.
+func (r *reader) onWire() {
+	if s := r.d.OnWire(); s != nil && r.d.Status == Simulated {
+		r.Say(r.at(*s), "a step that a simulated device can complete: evidence of DHCP, a report, or tcp", "step %s waits for %s, and a simulated rack stands on loopback, where there is neither ARP nor syslog", s.Name, s.Wanted())
+	}
+}
+
 // at is the line of a step, or of what it was inherited by.
 func (r *reader) at(s rack.Step) int {
 	if l := r.lines[s.Name]; l != 0 {
@@ -68,7 +80,7 @@ func (r *reader) at(s rack.Step) int {
 // order checks the steps one after the other.
 func (r *reader) order() {
 	d := &r.d
-	seen, ticket, stages, ends := map[string]rack.Phase{}, "", map[rack.Phase]bool{}, false
+	seen, ticket, stages, ends, writing := map[string]rack.Phase{}, "", map[rack.Phase]bool{}, false, false
 	for _, s := range d.Steps {
 		stages[s.Phase] = true
 		line := r.at(s)
@@ -104,7 +116,20 @@ func (r *reader) order() {
 			r.Say(line, "destructive: true", "step %s waits for a device that is writing, and does not say so: it might be power-cycled", s.Name)
 		}
 		if s.Destructive && s.Action != rack.Wait {
-			r.Say(line, "destructive only at steps that wait for a device that may be writing", "step %s acts itself", s.Name)
+			r.Say(line, "destructive only at steps that wait for evidence of a device that may be writing", "step %s acts itself", s.Name)
+		}
+		writing = writing && s.Phase == rack.Installation
+		switch {
+		case !writing || s.Destructive:
+		case s.Action == rack.Wait:
+			r.Say(line, "destructive: true", "step %s waits for a device that may be writing, and does not say so: it might be power-cycled", s.Name)
+		case s.Retries > 0:
+			r.Say(line, "no retries at that step", "step %s is tried again, with a new ticket, while the device may be writing", s.Name)
+		}
+		writing = writing || s.Destructive
+		writing = writing && s.Until != d.TicketEnds
+		if s.Action == rack.Request && s.Phase != rack.Configuration && !s.HTTP.Asks() {
+			r.Say(line, "method: GET, or the step in configuration", "step %s changes a device that is not installed yet", s.Name)
 		}
 		if s.OnRetry && s.RetryFrom == "" {
 			r.Say(line, "retryFrom: and the step that a retry begins with", "step %s is for retries, but not after any", s.Name)

@@ -42,6 +42,9 @@ func checkSound(t *testing.T, p *rack.Platform) {
 		if s.Retries > 0 && s.Backoff <= 0 {
 			t.Errorf("%s: step %s is retried without a pause", name, s.Name)
 		}
+		if (s.Action == rack.AwaitPort) != (s.Port != 0) || (s.Action == rack.Request) != (s.HTTP != nil) {
+			t.Errorf("%s: step %s looks for nothing, or asks nothing", name, s.Name)
+		}
 		if (s.Action == rack.Wait) != (s.Until != rack.NoEvidence) {
 			t.Errorf("%s: step %s must either act or wait", name, s.Name)
 		}

@@ -22,7 +22,7 @@ var kinds = map[string]map[string]rack.Action{
 }
 
 // kindNames are the kinds in the order in which people are told of them.
-var kindNames = []string{"power", "boot-device", "serve", "wait", "configure", "verify"}
+var kindNames = []string{"power", "boot-device", "serve", "wait", "http", "configure", "verify"}
 
 var stepKeys = append([]string{"name", "needs", "unless", "limit", "retries", "backoff", "weight", "destructive", "uninterruptible", "retryFrom", "onRetry", "onReimage"}, kindNames...)
 
@@ -108,8 +108,12 @@ func (r *reader) kind(n *yaml.Node, m map[string]*yaml.Node, at string, s *rack.
 		return
 	}
 	k := given[0]
-	if k == "wait" {
-		s.Until = r.evidence(m[k], "evidence")
+	switch k {
+	case "wait":
+		r.wait(m[k], at, s)
+		return
+	case "http":
+		s.Action, s.HTTP = rack.Request, r.request(m[k], at)
 		return
 	}
 	if (k == "configure" || k == "verify" || k == "boot-device") && m[k].Kind == yaml.MappingNode {
@@ -184,8 +188,17 @@ func (r *reader) truth(n *yaml.Node, what string) bool {
 
 // Does is what a step does, in the words of a platform file.
 func Does(s *rack.Step) string {
-	if s.Action == rack.Wait {
+	switch text, said := s.Until.Line(); {
+	case said:
+		return "wait: syslog " + strconv.Quote(text)
+	case s.Action == rack.Wait:
 		return "wait: " + string(s.Until)
+	case s.Action == rack.AwaitPort:
+		return "wait: tcp " + strconv.Itoa(int(s.Port))
+	case s.Action == rack.AwaitARP:
+		return "wait: arp"
+	case s.Action == rack.Request:
+		return "http: " + s.HTTP.Method + " " + s.HTTP.Scheme + " " + s.HTTP.Path
 	}
 	for kind, words := range kinds {
 		for word, action := range words {

@@ -41,12 +41,12 @@ func (c *checker) reference(i int, field, text, holds string) {
 func (c *checker) access(i int, d *Device) {
 	p, known := c.platforms[d.Platform]
 	if d.Access == nil {
-		if known && p.SpeaksSSH() {
-			c.say("devices", i, "access", `access: {credentials: "env:NAME"}`, "no access: platform %s configures the device over SSH", shown(d.Platform))
+		if known && p.LogsIn() {
+			c.say("devices", i, "access", `access: {credentials: "env:NAME"}`, "no access: platform %s configures the device over %s", shown(d.Platform), map[bool]string{true: "SSH", false: "HTTP"}[p.SpeaksSSH()])
 		}
 		return
 	}
-	if known && !p.SpeaksSSH() {
+	if known && !p.LogsIn() {
 		c.say("devices", i, "access", "no access here", "platform %s does not log in to the device", shown(d.Platform))
 	}
 	if known && p.Provision != nil && p.Provision.Key && d.Access.Key == "" {
@@ -58,7 +58,17 @@ func (c *checker) access(i int, d *Device) {
 	}
 }
 
-// SpeaksSSH reports whether a step of the platform logs in to the device.
+// LogsIn reports whether a step of the platform logs in to the device.
+func (p *Platform) LogsIn() bool {
+	for i := range p.Steps {
+		if x := p.Steps[i].HTTP; x != nil && x.Login {
+			return true
+		}
+	}
+	return p.SpeaksSSH()
+}
+
+// SpeaksSSH reports whether a step of the platform logs in to the device over SSH.
 func (p *Platform) SpeaksSSH() bool {
 	for i := range p.Steps {
 		if p.Steps[i].SSH != nil {

@@ -38,3 +38,25 @@ type ExchangeFile struct {
 	Template string // its text
 	Mode     uint32 // permission bits
 }
+
+// WebRequest is what is asked of a device over HTTP in one step. Path and body are
+// templates, which are filled in for the device (internal/config).
+type WebRequest struct {
+	Method string // GET, POST, PUT, PATCH or DELETE
+	Scheme string // http or https
+	Port   uint16 // 0: that of the scheme
+	Path   string // from "/" on
+	Body   string `json:",omitzero"` // text of the template; empty: none
+	Name   string `json:",omitzero"` // of that template, for messages
+	Type   string `json:",omitzero"` // of the body, such as application/json
+	Status []int  // that mean that it was done
+	// Expect is what the body of the answer must show, each a text.
+	Expect []string `json:",omitzero"`
+	Login  bool     `json:",omitzero"` // as its access says (RFC 7617)
+	// Unchecked takes any certificate. Otherwise the key that the device showed first
+	// holds for as long as it lives by the same job.
+	Unchecked bool `json:",omitzero"`
+}
+
+// Asks reports whether the request is to change nothing (RFC 9110 §9.2.1).
+func (r *WebRequest) Asks() bool { return r.Method == "GET" }

@@ -111,6 +111,9 @@ func (c *checker) domain() {
 // install checks how a device is installed by its system's own installer.
 func (c *checker) install(i int, d *Device) {
 	x := d.Install
+	if p := c.platforms[d.Platform]; p.Installer != "" && (x == nil || x.Installer != p.Installer) {
+		c.say("devices", i, "install", fmt.Sprintf("install: {installer: %s, …}, as docs/images.md says", p.Installer), "platform %s is for devices that the installer %s installs", shown(d.Platform), p.Installer)
+	}
 	if x == nil {
 		return
 	}

@@ -107,8 +107,9 @@ type Machine struct {
 	gaveUp   bool   // it failed for good: an order to retry does not just go on
 
 	// Not journalled: lost in a crash and brought back by the shell.
-	gates map[Gate]bool
-	due   bool // the backoff of the current step is over
+	gates   map[Gate]bool
+	against map[Network]string // what speaks against its cables
+	due     bool               // the backoff of the current step is over
 }
 
 // NewMachine is a machine before its first event. The image is what the plan
@@ -206,7 +207,7 @@ func (m *Machine) advance() ([]Event, []Command) {
 		if m.finishedAfterAll() {
 			return m.takeUp()
 		}
-		if !m.due && m.held == "" {
+		if !m.due && m.held == "" && m.miscabled(s) == "" {
 			return nil, nil
 		}
 	}
@@ -253,6 +254,9 @@ func (m *Machine) start(s Step) ([]Event, []Command) {
 
 // missing names the first gate that does not hold, for people, or "".
 func (m *Machine) missing(s Step) string {
+	if why := m.miscabled(s); why != "" {
+		return why
+	}
 	for _, g := range s.Needs {
 		if m.gates[g] {
 			continue
@@ -288,6 +292,9 @@ func (m *Machine) watch(s Step) ([]Event, []Command) {
 		if m.evidence[e] > max(m.since, proved) {
 			return m.fail(m.refusal(e), e == ReportedRefused || e == ReceiptForeign, "")
 		}
+	}
+	if why := m.inVain(s); why != "" && proved == 0 {
+		return m.letGo(why)
 	}
 	switch {
 	case s.Action == IssueTicket && !m.ticketed:
@@ -337,20 +344,31 @@ func (m *Machine) complete() []Event {
 func (m *Machine) pass(s Step) ([]Event, []Command) {
 	if s.Destructive && !m.waited {
 		return m.events(m.event(StepWaiting, s.Phase, Detail{Step: s.Name, Attempt: m.starts[m.step],
-				Reason: fmt.Sprintf("no %s within %s; the device may be writing, so it is left alone", wanted(s), s.Limit)})),
+				Reason: fmt.Sprintf("no %s within %s; the device may be writing, so it is left alone", s.Wanted(), s.Limit)})),
 			[]Command{{Kind: ArmLimit, Step: s, Attempt: m.starts[m.step], After: s.Limit}}
 	}
 	limit := s.Limit
 	if s.Destructive {
 		limit *= 2
 	}
-	events, commands := m.fail(fmt.Sprintf("%sno %s within %s", m.silent(s), wanted(s), limit), s.Destructive, "")
+	events, commands := m.fail(fmt.Sprintf("%sno %s within %s", m.silent(s), s.Wanted(), limit), s.Destructive, "")
 	events[0].Detail.Writing = s.Destructive
 	return events, commands
 }
 
-// wanted puts what a step waits for into words.
-func wanted(s Step) string {
+// Wanted puts into words what a step needs to be completed.
+func (s *Step) Wanted() string {
+	if text, ok := s.Until.Line(); ok {
+		return fmt.Sprintf("line with %q in its log", text)
+	}
+	switch s.Action {
+	case AwaitPort:
+		return fmt.Sprintf("open TCP port %d at its address", s.Port)
+	case AwaitARP:
+		return "answer to ARP for its address"
+	case Request:
+		return fmt.Sprintf("answer to %s %s", s.HTTP.Method, s.HTTP.Path)
+	}
 	switch s.Until {
 	case NoEvidence:
 		return "answer to " + string(s.Action)
@@ -403,7 +421,7 @@ func (m *Machine) rearm() ([]Event, []Command) {
 	switch m.mode {
 	case running:
 		acts := s.Action != Wait && s.Action != IssueTicket
-		if acts && m.seenEffect() {
+		if acts && !s.Action.Looks() && m.seenEffect() {
 			return m.complete(), nil
 		}
 		cmds := []Command{{Kind: ArmLimit, Step: s, Attempt: attempt, After: s.Limit}}

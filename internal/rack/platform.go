@@ -1,6 +1,9 @@
 package rack
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Action is something that rackreach does to a device in a step.
 type Action string
@@ -18,7 +21,17 @@ const (
 	// BootInstaller sends an installed switch back into its installer
 	// environment (ONIE's onie-select), where its system answers.
 	BootInstaller Action = "boot-installer"
+	// AwaitPort and AwaitARP look at the device, again and again, until something
+	// listens at a port of its address, or its address is answered for by ARP. They
+	// change nothing.
+	AwaitPort Action = "port"
+	AwaitARP  Action = "arp"
+	Request   Action = "http" // one request to the device over HTTP (Step.HTTP)
 )
+
+// Looks reports whether an action changes nothing on the device: what was observed
+// before it counts after it.
+func (a Action) Looks() bool { return a == Wait || a == AwaitPort || a == AwaitARP }
 
 // Gate is a condition of the network that a step waits for before it starts.
 type Gate string
@@ -103,7 +116,41 @@ func Implying(e, ends Evidence) []Evidence {
 	case ReportedInstalled, DHCPNOS, DHCPOS:
 		return []Evidence{ReceiptFound}
 	}
+	if _, ok := e.Line(); ok {
+		return []Evidence{ReceiptFound}
+	}
 	return nil
+}
+
+// saidPrefix begins the evidence that a device logged a line with a text in it.
+const saidPrefix = "syslog:"
+
+// Said is the evidence that a device logged a line with a text in it.
+func Said(text string) Evidence { return Evidence(saidPrefix + text) }
+
+// Line is the text that a device is to log; false for any other evidence.
+func (e Evidence) Line() (text string, ok bool) { return strings.CutPrefix(string(e), saidPrefix) }
+
+// OnWire is the first step that needs more of the network than a simulated rack has:
+// ARP, and the logs of devices. Nil: there is none.
+func (p *Platform) OnWire() *Step {
+	for i := range p.Steps {
+		s := &p.Steps[i]
+		if _, said := s.Until.Line(); said || s.Action == AwaitARP {
+			return s
+		}
+	}
+	return nil
+}
+
+// Lines are the texts of which a step of the platform waits for one in the device's log.
+func (p *Platform) Lines() (out []string) {
+	for i := range p.Steps {
+		if text, ok := p.Steps[i].Until.Line(); ok {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // Step is one retryable unit of a phase.
@@ -117,6 +164,8 @@ type Step struct {
 	// SSH is what PushConfig and VerifyDevice say to the device; nil: they speak the
 	// management API of a simulated device.
 	SSH   *Exchange     `json:",omitzero"`
+	HTTP  *WebRequest   `json:",omitzero"` // of Request
+	Port  uint16        `json:",omitzero"` // of AwaitPort
 	Limit time.Duration // of one attempt; always set
 
 	Retries int           // attempts after the first
@@ -154,9 +203,19 @@ type Platform struct {
 	Match       Match
 	Image       string // default image name
 	// Provision is what its system asks for at its first boot; nil: nothing.
-	Provision  *Provision `json:",omitzero"`
-	TicketEnds Evidence   // evidence that the destructive job is over
+	Provision *Provision `json:",omitzero"`
+	// MarksPorts: a switch of the platform inserts DHCP option 82 once it is configured,
+	// so that it is known through which of its ports a server is heard. Nothing is decided
+	// by it: who does not is told of (Unmarked).
+	MarksPorts bool `json:"-"`
+	// Installer is what installs devices of the platform, as they must say themselves
+	// (Device.Install); empty: whichever they name.
+	Installer  Installer `json:",omitzero"`
+	TicketEnds Evidence  // evidence that the destructive job is over
 	Steps      []Step
+
+	Neighbours *Ask `json:",omitzero"` // nil: it is not asked whom it hears by LLDP
+	MACs       *Ask `json:",omitzero"` // nil: nor which stations it has heard
 }
 
 // Fits reports whether the platform may be used for a role.

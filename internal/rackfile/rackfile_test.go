@@ -300,9 +300,13 @@ func TestExamples(t *testing.T) {
 	if err != nil || len(files) < 3 {
 		t.Fatalf("%d examples, %v", len(files), err)
 	}
-	devices := map[string]string{}
+	devices, platforms := map[string]string{}, table()
+	for name, role := range map[string]rack.Role{"sim-leaf": rack.ToRSwitch, "esxi": rack.Server, "debian-preseed": rack.Server, "anaconda-kickstart": rack.Server,
+		"ubuntu-autoinstall": rack.Server, "linux-server": rack.Server} {
+		platforms[name] = rack.Platform{Name: name, Roles: []rack.Role{role}, Steps: []rack.Step{{Action: rack.VerifyDevice, SSH: &rack.Exchange{}}}}
+	}
 	for _, f := range files {
-		r, err := Read(f, table())
+		r, err := Read(f, platforms)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -315,7 +319,7 @@ func TestExamples(t *testing.T) {
 		}
 		devices[filepath.Base(f)] = fmt.Sprint(r.Name, " ", r.Number, " ", count[rack.ManagementSwitch], count[rack.ToRSwitch], count[rack.InterRackSwitch], count[rack.Server], " ", macs)
 	}
-	want := map[string]string{"rack-1.yaml": "r1 1 1 2 0 6 0", "rack-2.yaml": "r2 2 1 2 2 6 18", "rack-42u.yaml": "r42 2 1 2 2 37 0"}
+	want := map[string]string{"rack-1.yaml": "r1 1 1 2 0 6 0", "rack-2.yaml": "r2 2 1 2 2 6 18", "rack-42u.yaml": "r42 2 1 2 2 37 0", "rack-systems.yaml": "r3 3 1 1 0 5 0"}
 	if !reflect.DeepEqual(devices, want) {
 		t.Errorf("got %v, want %v", devices, want)
 	}

@@ -18,12 +18,14 @@ type lease struct {
 	file      string     // option 67, else the file field
 	installer string     // ONIE: option 125/42623 sub-option 1, else option 114
 	script    string     // SONiC, Cumulus: option 239
+	hostname  string     // option 12
 }
 
 // Why a client goes without an address.
 var (
 	errDeclined = errors.New("address declined")
 	errRefused  = errors.New("address refused by the server")
+	errUseless  = errors.New("the offer has nothing to boot from")
 )
 
 // retries is the time between transmissions: first, doubled each time, at most
@@ -45,6 +47,12 @@ func (r retries) wait(n int) time.Duration {
 // §3.1). decline makes it refuse what it is offered. It returns errNoAnswer,
 // errDeclined, errRefused or the error of ctx.
 func (s *Sim) acquire(ctx context.Context, e *end, id identity, r retries, decline func() bool) (*lease, error) {
+	return s.acquireOf(ctx, e, id, r, decline, func(*lease) bool { return true })
+}
+
+// acquireOf is acquire for a client that takes only offers that will do; errUseless says
+// that the first one does not.
+func (s *Sim) acquireOf(ctx context.Context, e *end, id identity, r retries, decline func() bool, will func(*lease) bool) (*lease, error) {
 	discover, err := packet(dhcpv4.MessageTypeDiscover, e, id)
 	if err != nil {
 		return nil, err
@@ -54,6 +62,9 @@ func (s *Sim) acquire(ctx context.Context, e *end, id identity, r retries, decli
 	offer, err := x.repeat(ctx, discover, r, dhcpv4.MessageTypeOffer)
 	if err != nil {
 		return nil, err
+	}
+	if !will(leaseOf(offer)) {
+		return nil, errUseless
 	}
 	offered := addrOf(offer.YourIPAddr)
 	chosen := append(identity{
@@ -129,7 +140,7 @@ func (x *exchange) repeat(ctx context.Context, p *dhcpv4.DHCPv4, r retries, want
 }
 
 func leaseOf(ack *dhcpv4.DHCPv4) *lease {
-	l := &lease{address: addrOf(ack.YourIPAddr), server: addrOf(ack.ServerIPAddr), file: ack.BootFileNameOption()}
+	l := &lease{hostname: ack.HostName(), address: addrOf(ack.YourIPAddr), server: addrOf(ack.ServerIPAddr), file: ack.BootFileNameOption()}
 	if !l.server.IsValid() || l.server.IsUnspecified() {
 		l.server = addrOf(ack.ServerIdentifier())
 	}

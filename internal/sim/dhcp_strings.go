@@ -53,6 +53,20 @@ func firmware(guid [16]byte) identity {
 	}
 }
 
+// httpBoot is UEFI firmware that boots over HTTP, as captured from EDK2 on x64; it sends
+// no client identifier.
+func httpBoot(guid [16]byte) identity {
+	return identity{
+		dhcpv4.WithBroadcast(true),
+		vendorClass("HTTPClient:Arch:00016:UNDI:003000"),
+		option(dhcpv4.OptionClientSystemArchitectureType, []byte{0, 16}),
+		option(dhcpv4.OptionClientNetworkInterfaceIdentifier, []byte{1, 3, 0}),
+		option(dhcpv4.OptionClientMachineIdentifier, append([]byte{0}, guid[:]...)),
+		option(dhcpv4.OptionMaximumDHCPMessageSize, []byte{0x05, 0xc0}), // 1472
+		requests(1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 67, 97, 235),
+	}
+}
+
 // onie is the Open Network Install Environment in its service discovery.
 func onie(machine, serial string) identity {
 	const class = "onie_dhcp_user_class"

@@ -19,6 +19,9 @@ type disk struct {
 	config   []byte             // as it was pushed; nil: none yet
 	files    map[string][]byte  // of the installed system; never changed in place
 	hostKey  ed25519.PrivateKey // of the installed system; nil: none yet
+	system   string             // which one was installed, of the kinds of persona.go; empty: the simulation's own
+	hostname string             // that its installer was told; empty: that of DHCP
+	console  bool               // ESXi: its %firstboot lets SSH in
 	foreign  string             // data that nobody here wrote; empty: none
 	version  string             // of the installed system, as its image says; empty: it does not
 	first    provisioned        // what became of its first boot

@@ -12,6 +12,7 @@ type device struct {
 	sim     *Sim
 	spec    *rack.Device
 	onie    bool     // installs by ONIE, else by PXE, unless its system is there before
+	mimic   bool     // its platform speaks to simulated devices only
 	machine string   // its hardware, as ONIE and its system name it
 	conduct *conduct // of its system; nil: the simulation's own
 	serial  string

@@ -81,7 +81,7 @@ func (h *host) runInstaller(ctx context.Context, e *end, url string, own *native
 	d.sim.record.add(kindInstallStarted, d.spec.Name, nil, started)
 	digest := ""
 	if err == nil {
-		digest, err = h.install(ctx, e, j)
+		digest, err = h.install(ctx, e, j, d.personaOf(own))
 	}
 	if ctx.Err() != nil {
 		d.sim.record.add(kindInstallFailed, d.spec.Name, nil, detail{"reason": "power was lost"})
@@ -105,7 +105,7 @@ func short(s string) string {
 }
 
 // install fetches the image, checks it against the job, and writes it.
-func (h *host) install(ctx context.Context, e *end, j *job) (digest string, err error) {
+func (h *host) install(ctx context.Context, e *end, j *job, p persona) (digest string, err error) {
 	d := h.dev
 	mine := receipt{Rack: j.Rack, Device: j.Device, Run: j.Run, Ticket: j.Ticket, Image: j.Image.Name, State: receiptWriting}
 	h.writeDisk(func(x *disk) { *x = disk{receipt: mine} }) // from here on nothing bootable is left
@@ -128,7 +128,10 @@ func (h *host) install(ctx context.Context, e *end, j *job) (digest string, err 
 		return digest, err
 	}
 	mine.Digest, mine.State = digest, receiptInstalled
-	h.writeDisk(func(x *disk) { *x = disk{bootable: true, receipt: mine} })
+	h.writeDisk(func(x *disk) {
+		*x = disk{bootable: true, receipt: mine, system: p.system, hostname: p.hostname}
+		x.files = p.files()
+	})
 	return digest, nil
 }
 

@@ -6,23 +6,28 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 )
 
 // native is the installer of an operating system's maker, as it is booted: a kernel,
 // and the URL of the file that answers it. It writes as ours does, fetches its answers
-// first, and reports in plain words. That of ESXi, which no script boots, is not
-// simulated.
+// first, and reports in plain words. That of ESXi, which no script boots, is in esxi.go.
 type native struct {
 	kernel string // URL
 	answer string // URL of the main answer file
 	base   string // URL below which its files are
+
+	hostname string // that the answers give it, once they were read
 }
 
 // answerArguments are how kernels are told where their answers are: Debian
 // (installation-guide, B.2.3), Anaconda (boot options, inst.ks), Ubuntu (cloud-init,
 // NoCloud).
 var answerArguments = []struct{ begins, file string }{{"url=", "preseed.cfg"}, {"inst.ks=", "ks.cfg"}, {"ds=nocloud-net;s=", "user-data"}}
+
+// fetching is how preseed.cfg names a script.
+var fetching = regexp.MustCompile(`preseed_fetch ([a-z]+\.sh) `)
 
 // nativeOf reads an iPXE script; nil: it boots no such installer.
 func nativeOf(script []byte) *native {
@@ -72,6 +77,18 @@ func (n *native) answers(ctx context.Context, d *device, e *end) (file string, e
 	}
 	if !strings.Contains(string(b), d.spec.Name) {
 		return "", fmt.Errorf("the answer file at %s does not know %s", n.answer, d.spec.Name)
+	}
+	n.hostname = hostnameOf(b)
+	// Debian's fetches the scripts that its answers name, from beside them (preseed_fetch,
+	// installation-guide B.2.5), and runs them: what comes of them is not played.
+	for _, m := range fetching.FindAllSubmatch(b, -1) {
+		script, err := d.request(ctx, e, http.MethodGet, n.base+"/"+string(m[1]), nil, http.StatusOK)
+		if err == nil && len(script) == 0 {
+			err = errors.New("it is empty")
+		}
+		if err != nil {
+			return "", fmt.Errorf("fetch the script %s: %w", m[1], err)
+		}
 	}
 	return n.answer[strings.LastIndexByte(n.answer, '/')+1:], nil
 }

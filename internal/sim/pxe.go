@@ -18,8 +18,11 @@ const jobArgument = "rackreach.job="
 // file, TFTP, the installer. It returns false when the installer halted, and
 // when ctx ended.
 func (h *host) bootNetwork(ctx context.Context) bool {
-	h.booted("pxe")
 	d := h.dev
+	if d.httpBoot() {
+		return h.bootHTTP(ctx)
+	}
+	h.booted("pxe")
 	if len(d.nics) == 0 {
 		return false
 	}
@@ -33,7 +36,7 @@ func (h *host) bootNetwork(ctx context.Context) bool {
 		}
 		e := d.nics[nic]
 		if d.phase() == rack.Discovery && d.take(rack.Discovery, FaultSilent) {
-			return h.fallSilent(ctx, e)
+			return h.fallSilent(ctx, e, firmware(d.guid))
 		}
 		l, err := s.acquire(ctx, e, firmware(d.guid), retries{first, most, 4}, d.declines)
 		switch {
@@ -54,10 +57,10 @@ func (h *host) bootNetwork(ctx context.Context) bool {
 }
 
 // fallSilent asks for an address and does nothing more, whatever it is offered.
-func (h *host) fallSilent(ctx context.Context, e *end) bool {
+func (h *host) fallSilent(ctx context.Context, e *end, id identity) bool {
 	s := h.dev.sim
 	first, most := s.tempo.scaled(pxeFirst, floorDHCP), s.tempo.scaled(pxeMost, floorDHCP)
-	if err := s.discover(ctx, e, firmware(h.dev.guid), retries{first, most, 4}); err != nil && !errors.Is(err, errNoAnswer) && ctx.Err() == nil {
+	if err := s.discover(ctx, e, id, retries{first, most, 4}); err != nil && !errors.Is(err, errNoAnswer) && ctx.Err() == nil {
 		s.fail(err)
 	}
 	return false

@@ -45,10 +45,14 @@ func (h *host) runSystem(ctx context.Context) {
 			d.sim.fabric.forward(d.spec.Name, ports)
 		}
 	}
+	if n := personas[h.readDisk().system]; n != nil {
+		id = n
+	}
 	e, l := y.addressed(id)
 	if l == nil {
 		return
 	}
+	h.christen(l.hostname)
 	if k != nil && k.firstBoot != nil && !h.readDisk().first.done {
 		if k.ships { // nobody is let in, and it restarts when it is done
 			y.provision(e, l, k)
@@ -130,6 +134,12 @@ func (y *system) serve(e *end, address netip.Addr, id identity) error {
 		}
 	}) {
 		return errors.Join(srv.Close(), ignoreClosed(l.Close()), ignoreClosed(console.Close()))
+	}
+	if x := y.host.readDisk(); x.system != "" { // there is no API of the simulation on it
+		at = netip.AddrPort{}
+		if x.system == systemESXi && !x.console {
+			shellAt = netip.AddrPort{}
+		}
 	}
 	s.fabric.offer(e, at, shellAt)
 	if !d.spec.Role.IsSwitch() {

@@ -18,6 +18,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/rackreach/rackreach/internal/rack"
@@ -50,7 +51,7 @@ const (
 var ErrUnknown = errors.New("no such image")
 
 // Spec is one image: its name, its size in bytes, all told, and whether it is
-// an ONIE installer.
+// an ONIE installer; or its text.
 type Spec struct {
 	Name string
 	Size int
@@ -58,7 +59,23 @@ type Spec struct {
 	// Version is what the image says that it installs; empty: nothing. An image that
 	// is no installer of ONIE says it like one of Arista's EOS.
 	Version string
+	Text    string
 }
+
+// ESXiFolder is where the boot files stand that look like those of ESXi.
+const ESXiFolder = "sim-esxi/"
+
+// bootCfg is a boot.cfg as an ISO of ESXi has it, of fewer modules.
+const bootCfg = `bootstate=0
+title=Loading a simulated ESXi installer
+timeout=5
+prefix=
+kernel=/b.b00
+kernelopt=runweasel cdromBoot
+modules=/k.b00 --- /s.v00
+build=8.0.3-0.0.simulated
+updated=0
+`
 
 // Specs are the images of the simulated platforms, and small ones that a rack
 // file may name instead (image:).
@@ -70,6 +87,14 @@ func Specs() []Spec {
 		{Name: "sim-nos-mgmt-small", Size: SmallSwitchSize},
 		{Name: "sim-nos-onie-small", Size: SmallSwitchSize, ONIE: true},
 		{Name: "sim-hypervisor-small", Size: SmallServerSize},
+		{Name: "sim-linux/linux", Size: SmallSwitchSize},
+		{Name: "sim-linux/initrd.gz", Size: SmallServerSize},
+		{Name: ESXiFolder + "boot.cfg", Size: len(bootCfg), Text: bootCfg},
+		{Name: ESXiFolder + "efi/boot/bootx64.efi", Size: SmallSwitchSize},
+		{Name: ESXiFolder + "efi/boot/crypto64.efi", Size: SmallSwitchSize},
+		{Name: ESXiFolder + "b.b00", Size: SmallSwitchSize},
+		{Name: ESXiFolder + "k.b00", Size: SmallServerSize},
+		{Name: ESXiFolder + "s.v00", Size: SmallServerSize},
 	}
 }
 
@@ -93,7 +118,7 @@ func New(specs []Spec) (*Store, error) {
 		if _, twice := s.images[x.Name]; x.Name == "" || twice {
 			return nil, fmt.Errorf("simulated image %q: its name is empty or given twice", x.Name)
 		}
-		if least := len(header(x.Version, nil)); x.Size < least || x.Size > maxSize {
+		if least := len(header(x.Version, nil)); x.Text == "" && x.Size < least || x.Size > maxSize {
 			return nil, fmt.Errorf("simulated image %s: %d bytes, must be %d to %d", x.Name, x.Size, least, maxSize)
 		}
 		s.names = append(s.names, x.Name)
@@ -105,6 +130,16 @@ func New(specs []Spec) (*Store, error) {
 
 // Names lists the images, sorted.
 func (s *Store) Names() []string { return slices.Clone(s.names) }
+
+// Below lists the images in a folder, by the rest of their names.
+func (s *Store) Below(folder string) (out []string) {
+	for _, n := range s.names {
+		if rest, ok := strings.CutPrefix(n, folder+"/"); ok {
+			out = append(out, rest)
+		}
+	}
+	return out
+}
 
 // Describe gives digest and size of an image. Error: ErrUnknown.
 func (s *Store) Describe(name string) (rack.Image, error) {
@@ -132,6 +167,10 @@ type reader struct{ *bytes.Reader }
 func (reader) Close() error { return nil }
 
 func generate(x Spec) made {
+	if x.Text != "" {
+		sum := sha256.Sum256([]byte(x.Text))
+		return made{data: []byte(x.Text), image: rack.Image{Name: x.Name, Digest: "sha256:" + hex.EncodeToString(sum[:]), Size: int64(len(x.Text))}}
+	}
 	data := make([]byte, x.Size)
 	payload := data
 	switch {

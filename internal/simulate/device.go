@@ -77,6 +77,7 @@ func (s *simulation) act(d *device, c rack.Command, elapsed time.Duration) {
 	case rack.Do:
 		s.command(d, c, elapsed)
 	case rack.ArmLimit:
+		s.await(d, c, elapsed)
 		in.Kind = rack.LimitPassed
 		s.after(c.After-elapsed, func() { s.drive(d, in) })
 	case rack.ArmRetry:

@@ -152,6 +152,9 @@ func newSpec(o *Options, i int, table durations) (*spec, error) {
 		if s.Action == rack.Wait {
 			of = string(s.Until)
 		}
+		if _, said := s.Until.Line(); said {
+			of = loggedLine
+		}
 		var err error
 		if d.takes[n], err = table.find(of, dev.Role, d.image.Size); err != nil {
 			return nil, fmt.Errorf("step %s: %w", s.Name, err)

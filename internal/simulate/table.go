@@ -33,6 +33,7 @@ type Duration struct {
 const (
 	bmcContact  = "first-contact:bmc"  // until the BMC of a reachable device speaks, or of the management switch from power on
 	onieContact = "first-contact:onie" // until ONIE of a reachable switch asks for an address
+	loggedLine  = "syslog"             // until a device logs what is waited for
 	oniePause   = "pause:onie"         // between two rounds of ONIE's discovery
 	pxeTimeout  = "timeout:pxe"        // of the firmware on a port without an answer
 )
@@ -65,6 +66,10 @@ func Durations() []Duration {
 			Source: "ironic allows 60 s per change of power; off is read back before on; a host that is on and does not shut itself down is waited for 30 s"},
 		{Of: string(rack.PushConfig), Takes: triangular(5*s, 15*s, 90*s), Mark: Estimate, Source: "nobody publishes it"},
 		{Of: string(rack.VerifyDevice), Takes: triangular(2*s, 5*s, 30*s), Mark: Estimate, Source: "nobody publishes it"},
+		{Of: string(rack.Request), Takes: triangular(1*s, 3*s, 30*s), Mark: Estimate, Source: "nobody publishes it: one request"},
+		{Of: string(rack.AwaitPort), Takes: triangular(5*s, 30*s, 90*s), Mark: Estimate, Source: "nobody publishes it: a system that has an address begins to listen"},
+		{Of: string(rack.AwaitARP), Takes: triangular(1*s, 5*s, 60*s), Mark: Estimate, Source: "nobody publishes it: as its first packet"},
+		{Of: loggedLine, Takes: triangular(5*s, 30*s, 120*s), Mark: Estimate, Source: "nobody publishes it: a milestone between two others"},
 
 		{Of: string(rack.BootInstaller), Takes: triangular(3*s, 10*s, 60*s), Mark: Estimate, Source: "nobody publishes it: one command to the installed system"},
 

@@ -218,10 +218,32 @@ func (s *simulation) shows(d *device, ticket string, e rack.Evidence) bool {
 			}
 		}
 		return true
-	default:
-		s.dhcp(d, e, rack.StageNOS, d.dev.Management)
+	}
+	if _, said := e.Line(); said {
+		s.observe(rack.Observation{Source: rack.FromSyslog, Device: name, Proves: e})
 		return true
 	}
+	s.dhcp(d, e, rack.StageNOS, d.dev.Management)
+	return true
+}
+
+// await lets a device give what a step waits for that is part of no boot: a line of its
+// log, or a restart with its configuration.
+func (s *simulation) await(d *device, c rack.Command, elapsed time.Duration) {
+	n, boot := d.step[c.Step.Name], d.boot
+	_, said := c.Step.Until.Line()
+	if c.Step.Action != rack.Wait || c.Step.Phase != rack.Configuration && !(said && c.Step.Phase == rack.Discovery) {
+		return
+	}
+	s.after(max(0, d.takes[n].Draw(s.rng)-elapsed), func() {
+		switch fault := s.strikes(d, n); {
+		case d.boot != boot || d.ended:
+		case fault == nil:
+			s.shows(d, "", c.Step.Until)
+		case fault.Kind == Refused:
+			s.deny(d, n, "", fault)
+		}
+	})
 }
 
 // deny lets a device contradict a step, in the first way that the step knows.

@@ -18,7 +18,8 @@
 // half of what busybox sends.
 //
 // A sender's address is not proof: who is on the segment can forge it. Lines are
-// shown, nothing is decided by them.
+// shown. A platform may wait for one, as a milestone between two others: nothing is
+// wiped, and no device is ready, by a line alone.
 //
 // # Concurrency
 //

@@ -16,6 +16,10 @@ const (
 	// perRack and rackBurst are the same for all devices together.
 	perRack   = 50
 	rackBurst = 500
+	// perAwaited is how many lines a second of one device are taken that somebody waits
+	// for, awaitedBurst how many at once: a device says them once for each attempt.
+	perAwaited   = 1
+	awaitedBurst = 5
 	// repeats is how many lines of a device are remembered, so that they are not
 	// told again.
 	repeats = 64

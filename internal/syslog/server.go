@@ -31,8 +31,11 @@ type Options struct {
 	// Device is the name of the device that has an address; ok is false for none.
 	Device func(netip.Addr) (name string, ok bool)
 	// Line is told of each line of a device. It must not block.
-	Line  func(device string, from netip.Addr, l Line)
-	Count func(Outcome) // nil: nobody counts
+	Line func(device string, from netip.Addr, l Line)
+	// Awaited reports whether somebody waits for a line: it is told although the device
+	// said it a moment ago, and although the device says too much. Nil: nobody does.
+	Awaited func(device string, l Line) bool
+	Count   func(Outcome) // nil: nobody counts
 }
 
 // Receiver receives lines. See the package comment.
@@ -44,14 +47,18 @@ type Receiver struct {
 
 // sender is what is kept of a device.
 type sender struct {
-	pace *rate.Limiter
-	said []Line // the last ones, the oldest first
+	pace    *rate.Limiter
+	awaited *rate.Limiter // of lines that somebody waits for
+	said    []Line        // the last ones, the oldest first
 }
 
 // New makes a receiver; nothing is received before Serve.
 func New(o Options) *Receiver {
 	if o.Count == nil {
 		o.Count = func(Outcome) {}
+	}
+	if o.Awaited == nil {
+		o.Awaited = func(string, Line) bool { return false }
 	}
 	return &Receiver{o: o, all: rate.NewLimiter(perRack, rackBurst), from: map[string]*sender{}}
 }
@@ -88,8 +95,15 @@ func (r *Receiver) take(from netip.Addr, p []byte) Outcome {
 	}
 	s := r.from[device]
 	if s == nil {
-		s = &sender{pace: rate.NewLimiter(perDevice, deviceBurst)}
+		s = &sender{pace: rate.NewLimiter(perDevice, deviceBurst), awaited: rate.NewLimiter(perAwaited, awaitedBurst)}
 		r.from[device] = s
+	}
+	if r.o.Awaited(device, l) {
+		if !s.awaited.Allow() {
+			return Dropped
+		}
+		r.o.Line(device, from, l)
+		return Taken
 	}
 	if slices.Contains(s.said, l) {
 		return Repeated

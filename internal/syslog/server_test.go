@@ -114,3 +114,31 @@ func TestRackBound(t *testing.T) {
 		}
 	})
 }
+
+// A line that somebody waits for is told although the device said it a moment ago, and
+// although it says too much; it has a bound of its own.
+func TestAwaitedLines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := map[string]int{}
+		r := New(Options{Device: rack, Line: func(_ string, _ netip.Addr, l Line) { told[l.Text]++ },
+			Awaited: func(device string, l Line) bool { return device == "tor-1" && l.Text == "done" }})
+		for n := range 10_000 {
+			r.take(here, fmt.Appendf(nil, "<134>onie: line %d", n))
+		}
+		for range 2 {
+			if got := r.take(here, []byte("<134>onie: done")); got != Taken {
+				t.Errorf("among many lines: %s", got)
+			}
+		}
+		for range 100 {
+			r.take(here, []byte("<134>onie: done"))
+		}
+		if told["done"] != awaitedBurst {
+			t.Errorf("told %d times", told["done"])
+		}
+		time.Sleep(time.Second)
+		if r.take(here, []byte("<134>onie: done")); told["done"] != awaitedBurst+perAwaited {
+			t.Errorf("told %d times after a second", told["done"])
+		}
+	})
+}

@@ -1,0 +1,123 @@
+package rackagent
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/syslog"
+	"github.com/rackreach/rackreach/internal/web"
+)
+
+// looker is an executor for one switch.
+func looker(t *testing.T) *executor {
+	t.Helper()
+	r := &rack.Rack{Name: "r1", Management: netip.MustParsePrefix("192.168.100.0/24"), Data: netip.MustParsePrefix("10.0.1.0/24"),
+		Devices: []rack.Device{{Name: "tor-1", Role: rack.ToRSwitch, Platform: "p", Address: netip.MustParseAddr("192.168.100.2"), Access: &rack.Access{Credentials: "env:X"}}}}
+	return &executor{rack: r, credentials: func(string) (string, string, error) { return "admin", "hunter2", nil }}
+}
+
+func do(t *testing.T, x *executor, s rack.Step) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), s.Limit)
+	defer cancel()
+	return x.Do(ctx, actors.Job{Device: "tor-1", Step: s, Attempt: 1})
+}
+
+// A port is looked at until somebody listens there, at the device's own address, within
+// the limit of the step.
+func TestAwaitPort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, tries := looker(t), 0
+		x.dial = func(_ context.Context, network, address string) (net.Conn, error) {
+			if tries++; network != "tcp" || address != "192.168.100.2:22" {
+				t.Errorf("%s %s", network, address)
+			}
+			if tries < 4 {
+				return nil, errors.New("connection refused")
+			}
+			a, b := net.Pipe()
+			return a, b.Close()
+		}
+		begun := time.Now()
+		if err := do(t, x, rack.Step{Action: rack.AwaitPort, Port: 22, Limit: time.Minute}); err != nil || tries != 4 {
+			t.Errorf("%v after %d tries", err, tries)
+		}
+		if took := time.Since(begun); took != 3*lookSeldom {
+			t.Errorf("took %s", took)
+		}
+		x.dial = func(ctx context.Context, _, _ string) (net.Conn, error) { <-ctx.Done(); return nil, ctx.Err() } // no packet comes back
+		begun = time.Now()
+		if err := do(t, x, rack.Step{Action: rack.AwaitPort, Port: 22, Limit: 12 * time.Second}); err == nil || time.Since(begun) != 12*time.Second {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+	})
+}
+
+func TestAwaitARP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, asked := looker(t), 0
+		step := rack.Step{Action: rack.AwaitARP, Limit: time.Minute}
+		var f interface{ Final() bool }
+		if err := do(t, x, step); !errors.Is(err, errNoARP) || !errors.As(err, &f) || !f.Final() {
+			t.Errorf("without a segment: %v", err)
+		}
+		ask := func(_ context.Context, name string, from, address netip.Addr) (net.HardwareAddr, error) {
+			if asked++; name != "rr0" || from.String() != "192.168.100.254" || address.String() != "192.168.100.2" {
+				t.Errorf("%s from %s for %s", name, from, address)
+			}
+			if asked < 3 {
+				return nil, errors.New("nobody")
+			}
+			return net.HardwareAddr{2, 0, 0, 0, 0, 1}, nil
+		}
+		x.arp = arpOn("rr0", []netip.Prefix{netip.MustParsePrefix("10.0.1.254/24"), netip.MustParsePrefix("192.168.100.254/24")}, ask)
+		if err := do(t, x, step); err != nil || asked != 3 {
+			t.Errorf("%v after %d questions", err, asked)
+		}
+	})
+}
+
+// What a request is filled in with, and which failures another attempt would only make
+// worse.
+func TestRequestOfAStep(t *testing.T) {
+	x := looker(t)
+	x.dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("connection refused") }
+	x.web = web.New(web.Options{Dial: x.dial})
+	x.webAsking = x.web
+	step := rack.Step{Action: rack.Request, Limit: time.Minute, HTTP: &rack.WebRequest{Method: "GET", Scheme: "https", Path: "/{{.Device}}", Status: []int{200}, Login: true}}
+	err := do(t, x, step)
+	if !errors.Is(err, web.ErrSilent) || !strings.Contains(err.Error(), "https://admin:xxxxx@192.168.100.2/tor-1") && !strings.Contains(err.Error(), "https://192.168.100.2/tor-1") || strings.Contains(err.Error(), "hunter2") {
+		t.Error(err)
+	}
+	x.rack.Devices[0].Access = nil
+	if err := do(t, x, step); err == nil || !strings.Contains(err.Error(), "add access:") {
+		t.Error(err)
+	}
+	step.HTTP.Path = "/{{.Nothing}}"
+	if err := do(t, x, step); err == nil {
+		t.Error("a template that cannot be filled in")
+	}
+}
+
+// A line is evidence when a step of the platform of the device that logged it waits for
+// it, and then only.
+func TestAwaitedLines(t *testing.T) {
+	x := looker(t)
+	a := &Agent{o: Options{Rack: x.rack, Platforms: map[string]rack.Platform{"p": {Steps: []rack.Step{{Name: "a", Until: rack.Said("system ready")}, {Name: "b", Until: rack.DHCPNOS}}}}}}
+	for device, want := range map[string]rack.Evidence{"tor-1": rack.Said("system ready"), "tor-2": rack.NoEvidence} {
+		if got := a.awaited(device, syslog.Line{Severity: 3, Tag: "init", Text: "the system ready at last"}); got != want {
+			t.Errorf("%s: %q", device, got)
+		}
+	}
+	if got := a.awaited("tor-1", syslog.Line{Severity: 6, Text: "system not ready"}); got != rack.NoEvidence {
+		t.Errorf("another line: %q", got)
+	}
+}
