@@ -28,6 +28,10 @@ import (
 	"github.com/rackreach/rackreach/internal/simimage"
 )
 
+// shippedSpeed leaves three seconds to confirm a configuration that is taken back after
+// five minutes.
+const shippedSpeed = 100
+
 // unplayed are platforms that have no simulated device, each with its reason. A platform
 // that is shipped is here, has status simulated, or is one of sim.Conducts.
 var unplayed = map[string]string{
@@ -176,14 +180,14 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			t.Fatal(err)
 		}
 	}
-	platforms := platform.Scaled(platform.All(), 600, 10*time.Second)
+	platforms := platform.Scaled(platform.All(), shippedSpeed, time.Minute)
 	p := platforms[s.platform.Name]
 	for i := range p.Steps {
 		if fails[p.Steps[i].Name] {
 			p.Steps[i].Retries = 0
 			p.Steps[i].Limit = 2 * time.Second
 			if servers > 1 { // the others need the time
-				p.Steps[i].Limit = 6 * time.Second
+				p.Steps[i].Limit = 8 * time.Second
 			}
 		}
 	}
@@ -201,7 +205,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 	key := pem.EncodeToMemory(block)
 	var record bytes.Buffer
 	faults = slices.DeleteFunc(slices.Clone(faults), func(f sim.Fault) bool { return f.Kind == wrongPassword })
-	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: 600, Seed: 1, User: "admin", Password: "secret", Record: &record, Faults: faults})
+	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: shippedSpeed, Seed: 1, User: "admin", Password: "secret", Record: &record, Faults: faults})
 	check(err)
 	out.failed = map[string]string{}
 	var mu sync.Mutex
@@ -217,6 +221,10 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			t.Error(err)
 		}
 	})
+	discovery := 30 * time.Second
+	if slices.ContainsFunc(faults, func(f sim.Fault) bool { return f.Phase == rack.Discovery && f.Kind == sim.FaultNoDHCP }) {
+		discovery = 5 * time.Second
+	}
 	stopped := s.ends == nil // it ends once
 	var stop context.CancelFunc
 	o := Options{Rack: r, Platforms: platforms, Plan: plan, Images: images, Log: journal.NewMemory(), Secret: []byte("secret"), RunID: "RUN1", BaseURL: "http://" + sim.AgentHTTP,
@@ -231,7 +239,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			return "admin", "secret", nil
 		},
 		Key:            func(string) ([]byte, error) { return key, nil },
-		DiscoveryLimit: 5 * time.Second, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond, Gap: 20 * time.Millisecond},
+		DiscoveryLimit: discovery, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond, Gap: 20 * time.Millisecond},
 		Announce: func(e rack.Event) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -302,7 +310,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 func TestShippedPlatforms(t *testing.T) {
 	var turns sync.WaitGroup
 	defer turns.Wait()
-	room := make(chan struct{}, 12) // most of a run is waiting
+	room := make(chan struct{}, 16) // most of a run is waiting
 	inTurn := func(name string, f func(t *testing.T)) {
 		turns.Go(func() {
 			room <- struct{}{}
