@@ -199,10 +199,15 @@ func (y *system) apply(body []byte, c configuration, address netip.Addr, id iden
 
 func (y *system) showReceipt(w http.ResponseWriter, _ *http.Request) {
 	r := y.host.readDisk().receipt
+	y.receiptRead(r)
+	y.answer(w, r)
+}
+
+// receiptRead records that somebody asked what the system was configured with.
+func (y *system) receiptRead(r receipt) {
 	if r.Config != "" {
 		y.host.dev.sim.record.add(kindReceiptRead, y.host.dev.spec.Name, nil, detail{"config": r.Config, "digest": r.Digest})
 	}
-	y.answer(w, r)
 }
 
 func (y *system) showStations(w http.ResponseWriter, _ *http.Request) {

@@ -193,7 +193,9 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 	}
 	switch command {
 	case "show-config":
-		_, err := c.Write(h.host.readDisk().config)
+		x := h.host.readDisk()
+		h.receiptRead(x.receipt)
+		_, err := c.Write(x.config)
 		return err
 	case "confirm-config":
 		if !h.confirmed() {
