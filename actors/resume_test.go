@@ -216,7 +216,10 @@ var lives = []struct {
 	{"all goes well", 2, func(w *world) { w.hear("tor-1:53", "r2/tor-2:53"); w.hear("tor-2:53", "r2/tor-1:53") },
 		func(w *world) error { return errors.Join(w.completed(), w.each(rack.NeighbourSeen, 1)) }},
 	{"the installation of a switch fails once", 1, func(w *world) { w.breaks["tor-1 install"] = 1 }, func(w *world) error { return w.completed() }},
-	{"a server fails for good", 1, func(w *world) { w.breaks["server-01 install"] = forever }, func(w *world) error { return w.completed("server-01") }},
+	{"a server fails for good", 1, func(w *world) { w.withLamps(&lamps{}).breaks["server-01 install"] = forever },
+		func(w *world) error {
+			return errors.Join(w.completed("server-01"), w.count(rack.LightOn, "server-01", 1), w.count(rack.LightOff, "", 0))
+		}},
 	{"a switch fails for good", 2, func(w *world) { w.breaks["tor-1 configuration"] = forever },
 		func(w *world) error { return errors.Join(w.halted("tor-1", ""), w.untouchedServers()) }},
 	{"a switch is never seen", 2, func(w *world) { w.mute["tor-1"] = true },

@@ -45,7 +45,7 @@ devices:
     address: 192.168.107.1
     bmc: {protocol: ipmi, address: 192.168.107.100, credentials: "env:RACK_BMC"}
     access: {credentials: "env:RACK_SSH"}
-  - {name: tor-1, role: tor-switch, platform: sim-tor, address: 192.168.107.2, management: "mgmt-1:rr3", data: "mgmt-1:rr4"}
+  - {name: tor-1, role: tor-switch, platform: sim-tor, address: 192.168.107.2, management: "mgmt-1:rr30", data: "mgmt-1:rr4"}
   - {name: tor-2, role: tor-switch, platform: sim-tor, address: 192.168.107.3, management: "mgmt-1:6", data: "mgmt-1:rr5"}
   - {name: server-01, role: server, platform: sim-server, address: 10.0.7.11, bmc: {protocol: ipmi, address: 192.168.107.101, credentials: "env:RACK_BMC"}, management: "mgmt-1:rr2", data: "tor-1:1"}
 `

@@ -118,6 +118,10 @@ type Options struct {
 	Logger      *slog.Logger               // nil: discarded
 }
 
+// deadLetters is how long the library counts dead letters before it logs them, which
+// nobody reads: the goroutine that counts outlives the agent as long.
+const deadLetters = 10 * time.Millisecond
+
 // Agent is one agent, built and not yet running, or running.
 type Agent struct {
 	o       Options
@@ -158,14 +162,14 @@ func New(o Options) (*Agent, error) {
 	if o.BaseURL == "" {
 		o.BaseURL = "http://" + o.HTTP.Addr().String()
 	}
-	told := &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger}
+	told := &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger, logins: logins{o.Credentials, o.Key}}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
 		Report: a.report, Fetched: a.fetched, Native: told, Seed: told.seed, Log: o.Logger, Said: a.installerSaid, Found: a.machineFound,
 		Bandwidth: boot.Bandwidth{Rack: o.Rack.Services.Bandwidth.Rack / 8, Device: o.Rack.Services.Bandwidth.Device / 8}, Loaders: o.Loaders})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)
 	}
-	a.boot = services
+	a.boot, told.imageURL = services, services.InstallerURL
 	o.Power.Dial, o.Power.Recovered = o.Dial, a.recovered
 	bmcs, err := power.New(o.Power)
 	if err != nil {
@@ -183,7 +187,7 @@ func New(o Options) (*Agent, error) {
 		// The library logs every restart and dead letter; what matters of
 		// these is journalled or logged by our own actors.
 		return slog.New(slog.NewTextHandler(io.Discard, nil))
-	}))
+	}), actor.WithDeadLetterThrottleInterval(deadLetters))
 	a.pid = actor.NewPID(a.system.Address(), "agent-"+o.Rack.Name)
 	a.actor = a.build()
 	a.metrics.dropped = a.actor.Dropped
@@ -331,7 +335,7 @@ func (a *Agent) offer(o actors.Offer) {
 	for _, t := range o.Tickets {
 		d, _ := a.o.Rack.Device(t.Device)
 		x := boot.Ticket{ID: t.ID, Token: boot.Token(a.o.Secret, t.ID), Rack: a.o.Rack.Name, Run: o.Run,
-			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open, Native: d.Answered(), Base: a.baseFor(d), Install: diskImage(d.Install),
+			Device: t.Device, Role: d.Role, Platform: d.Platform, Image: t.Image, Open: t.Open, Native: d.Answered(), Provision: a.o.Platforms[d.Platform].Provision, Base: a.baseFor(d), Install: diskImage(d.Install),
 			Overwrites: t.Overwrites, Delivered: t.Delivered, Resumed: !a.offered}
 		if n := slices.IndexFunc(a.tickets, func(y boot.Ticket) bool { return y.ID == t.ID }); n >= 0 {
 			x.Resumed = a.tickets[n].Resumed
@@ -412,6 +416,16 @@ func (a *Agent) wire() (discovery.Wire, error) {
 	return wire.Over(conn), nil
 }
 
+// inRole is what an observation proves of the device that it is of: the system that an
+// address proves of a switch is its network operating system, whatever its DHCP client.
+// Where there is a BMC it may be that of the BMC, many of which have such a client, too.
+func (a *Agent) inRole(o rack.Observation) rack.Evidence {
+	if d, ok := a.o.Rack.Device(o.Device); ok && d.Role.IsSwitch() && d.BMC == nil && o.Proves == rack.DHCPOS {
+		return rack.DHCPNOS
+	}
+	return o.Proves
+}
+
 // alarmEvery bounds how often a problem that DHCP sees is logged: clients cause it.
 const alarmEvery = time.Second
 
@@ -435,6 +449,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 				alarmed = time.Now()
 				a.o.Logger.Warn("DHCP", "mac", s.Keys.MAC, "problem", s.Alarm)
 			}
+			s.Observation.Proves = a.inRole(s.Observation)
 			m := &messages.DeviceSeen{Observation: messages.FromObservation(&s.Observation), Direct: s.Keys.Direct}
 			if s.Err != nil {
 				if !errors.Is(s.Err, rack.ErrAmbiguous) {

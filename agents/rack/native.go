@@ -23,6 +23,9 @@ type native struct {
 	// can be resolved.
 	hash func(reference string) (answerfile.Secret, error)
 	log  *slog.Logger // why a file could not be made; never the file
+
+	logins   logins
+	imageURL func(boot.Ticket) string // of the image of a ticket
 }
 
 var _ boot.Native = (*native)(nil)
@@ -60,6 +63,9 @@ func (n *native) File(t boot.Ticket, base, name string) ([]byte, rack.Evidence, 
 }
 
 func (n *native) file(t boot.Ticket, base, name string) ([]byte, rack.Evidence, error) {
+	if b, err := n.document(t, base, name); !errors.Is(err, boot.ErrNoFile) {
+		return b, rack.NoEvidence, err
+	}
 	d, err := n.device(t)
 	if err != nil {
 		return nil, rack.NoEvidence, err

@@ -24,12 +24,21 @@ type table struct {
 	boot     map[string]string      // by slot with an open ticket: TFTP path of its boot script
 	url      map[string]string      // by slot with an open ticket whose image was not delivered yet: URL of its installer
 	mboot    map[string]string      // by slot with an open ticket for ESXi: URL of its boot loader, for UEFI HTTP boot
+
+	provision map[string]provision // by slot with an open ticket: what its system is given at its first boot
+}
+
+// provision is where a network operating system finds what it asks for at its first boot.
+type provision struct {
+	url    string
+	option uint8 // of DHCP; 0: as its vendor is known to want it
 }
 
 var _ discovery.Table = (*table)(nil)
 
 func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, own []netip.Prefix, tickets []boot.Ticket, services *boot.Services) *table {
-	t := &table{rack: r, binder: o.Binder, serverID: serverID, own: own, services: services, tickets: map[string]boot.Ticket{}, boot: map[string]string{}, url: map[string]string{}, mboot: map[string]string{}}
+	t := &table{rack: r, binder: o.Binder, serverID: serverID, own: own, services: services, tickets: map[string]boot.Ticket{}, boot: map[string]string{}, url: map[string]string{}, mboot: map[string]string{},
+		provision: map[string]provision{}}
 	delivered := map[string]bool{}
 	for _, x := range o.Tickets {
 		delivered[x.ID] = x.Delivered
@@ -39,6 +48,9 @@ func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, own []netip.Pre
 		t.boot[x.Device] = services.BootFile(x)
 		if d, ok := r.Device(x.Device); ok && d.Install != nil && d.Install.Installer == rack.ESXi {
 			t.mboot[x.Device] = services.NativeURL(x) + "/" + answerfile.MBoot
+		}
+		if p := x.Provision; p != nil {
+			t.provision[x.Device] = provision{services.NativeURL(x) + "/" + p.Documents[0].Name, p.Option}
 		}
 		if !delivered[x.ID] {
 			t.url[x.Device] = services.InstallerURL(x)
@@ -95,6 +107,7 @@ func (t *table) lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		t.on(&e, host)
 		e.NextServer = e.ServerID
 		e.BootFile, e.InstallerURL = t.boot[d.Name], t.url[d.Name]
+		e.ProvisionURL, e.ProvisionOption = t.provision[d.Name].url, t.provision[d.Name].option
 		if e.BootFile != "" {
 			e.ScriptURL = "tftp://" + e.ServerID.String() + "/" + e.BootFile
 			// Firmware that runs no script gets what does. Where there is none, it may be

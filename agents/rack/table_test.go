@@ -75,6 +75,9 @@ func TestTableFollowsTheTickets(t *testing.T) {
 				}
 			}
 			table := newTable(r, offer, netip.MustParseAddr("127.0.0.1"), nil, tickets, services)
+			if got := table.provision["tor-1"]; got != (provision{}) {
+				t.Errorf("tor-1, whose platform gives it nothing at its first boot, is told of %+v", got)
+			}
 			tor, _ := r.Device("tor-1")
 			e, _, err := table.Lookup(rack.Keys{Via: tor.Management, Stage: rack.StageONIE, Model: "sim_tor48"})
 			if err != nil || e.Address != tor.Address || (e.InstallerURL != "") != c.wantURL {

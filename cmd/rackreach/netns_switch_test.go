@@ -211,7 +211,7 @@ func (s *onSwitch) reaches(address string) (ok bool) {
 
 // TestSwitchInNamespaces: all ports of the switch, that of the agent too, get into its
 // bridge without the agent losing it; what is behind becomes reachable by that, and not
-// before; of two cables to one switch one forwards, and nothing goes round.
+// before; of two cables to one switch one forwards.
 func TestSwitchInNamespaces(t *testing.T) {
 	s := newOnSwitch(t, "rr0", false)
 	run := s.talk(s.args...)

@@ -106,7 +106,14 @@ type shownPlatform struct {
 	Machines    []string          `json:"machines,omitempty"`
 	Image       string            `json:"image"`
 	TicketEnds  rack.Evidence     `json:"ticketEnds"`
+	Provision   *shownProvision   `json:"provision,omitempty"`
 	Steps       []shownDefinition `json:"steps"`
+}
+
+// shownProvision is what a system is given at its first boot, as JSON.
+type shownProvision struct {
+	Option    uint8    `json:"option,omitempty"`
+	Documents []string `json:"documents"`
 }
 
 // shownDefinition is a step of a platform as JSON.
@@ -127,6 +134,12 @@ func showPlatform(d *platform.Definition) shownPlatform {
 		Stages: d.Match.Stages, Machines: d.Match.Machines, Image: d.Image, TicketEnds: d.TicketEnds}
 	if d.Own {
 		s.File = d.File
+	}
+	if p := d.Provision; p != nil {
+		s.Provision = &shownProvision{Option: p.Option}
+		for _, x := range p.Documents {
+			s.Provision.Documents = append(s.Provision.Documents, x.Name)
+		}
 	}
 	for i := range d.Steps {
 		x := &d.Steps[i]
@@ -217,6 +230,9 @@ func printPlatform(out io.Writer, d *platform.Definition) error {
 	p.line("seen as\t%s", stages)
 	p.line("image\t%s", d.Image)
 	p.line("ticket ends\t%s", d.TicketEnds)
+	if d.Provision != nil {
+		p.line("first boot\t%s", firstBoot(d.Provision))
+	}
 	p.line("")
 	p.line("PHASE\tSTEP\tDOES\tNEEDS\tUNLESS\tLIMIT\tRETRIES")
 	for i := range d.Steps {
@@ -228,6 +244,19 @@ func printPlatform(out io.Writer, d *platform.Definition) error {
 		p.line("%s\t%s\t%s\t%s\t%s\t%s\t%s", s.Phase, s.Name, platform.Does(s), dash(joinWords(s.Needs)), dash(joinWords(s.Unless)), s.Limit, retries)
 	}
 	return errors.Join(p.err, w.Flush())
+}
+
+// firstBoot is what a system is given at its first boot, in words.
+func firstBoot(p *rack.Provision) string {
+	names := make([]string, len(p.Documents))
+	for i, d := range p.Documents {
+		names[i] = d.Name
+	}
+	out := "given " + strings.Join(names, ", ")
+	if p.Option != 0 {
+		out += fmt.Sprintf("; DHCP names the first in option %d", p.Option)
+	}
+	return out
 }
 
 func dash(s string) string {

@@ -133,7 +133,7 @@ func trialRack(role rack.Role, d *platform.Definition) *rack.Rack {
 			r.Devices[i].Platform = d.Name
 			r.Devices[i].Image, r.Devices[i].Install = "trial", trialInstall(d.Installer)
 			if d.LogsIn() {
-				r.Devices[i].Access = &rack.Access{Credentials: "env:TRIAL"}
+				r.Devices[i].Access = &rack.Access{Credentials: "env:TRIAL", Key: "env:TRIAL"}
 			}
 		}
 	}

@@ -23,8 +23,8 @@ func newRender(env func(string) (string, bool)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "render FILE DEVICE",
 		Short: "Show what a device is configured with, or what its installer is answered",
-		Long: `Show a file that a device is configured with over SSH, as the templates of its platform
-make it of the rack file; or a file that the installer of a device reads instead of asking a person, as the
+		Long: `Show a file that a device is configured with over SSH, or that its system asks for at its
+first boot, as the templates of its platform make it of the rack file; or a file that the installer of a device reads instead of asking a person, as the
 agent fills it in from the rack file (install: of the device): boot.cfg and ks.cfg for
 ESXi, ks.cfg for Anaconda, preseed.cfg for Debian, user-data and meta-data for Ubuntu,
 and those that cloud-init in a disk image reads (seed:).

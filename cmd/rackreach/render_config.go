@@ -20,14 +20,34 @@ func configured(d *rack.Device, known map[string]rack.Platform) (files []rack.Ex
 	return files
 }
 
+// gift is a file that a platform gives a device: over SSH, or when it asks for it at its
+// first boot.
+type gift struct {
+	name, template string
+	served         bool // it is asked for
+}
+
+// givenTo are the files of a device, those that it asks for by the names that it asks by.
+func givenTo(d *rack.Device, known map[string]rack.Platform) (out []gift) {
+	for _, f := range configured(d, known) {
+		out = append(out, gift{f.Name, f.Template, false})
+	}
+	if p := known[d.Platform].Provision; p != nil {
+		for _, x := range p.Documents {
+			out = append(out, gift{x.Name, x.Template, true})
+		}
+	}
+	return out
+}
+
 // renderConfig shows a file that a device is configured with; ok is false when its
 // platform has none of that name. An empty name is the first one, of a device that no
 // installer asks for files.
 func renderConfig(out io.Writer, r *rack.Rack, d *rack.Device, known map[string]rack.Platform, name string) (ok bool, err error) {
 	var names []string
-	for _, f := range configured(d, known) {
-		names = append(names, f.Name)
-		if name != f.Name && (name != "" || d.Answered() || d.Seeded()) {
+	for _, f := range givenTo(d, known) {
+		names = append(names, f.name)
+		if name != f.name && (name != "" || d.Answered() || d.Seeded()) {
 			continue
 		}
 		// What only a ticket can say is stood in for.
@@ -36,7 +56,11 @@ func renderConfig(out io.Writer, r *rack.Rack, d *rack.Device, known map[string]
 		if err != nil {
 			return true, badInput(err)
 		}
-		text, err := deviceconfig.Render(f.Name, f.Template, v)
+		var values any = v
+		if f.served {
+			values = deviceconfig.SampleServed(v)
+		}
+		text, err := deviceconfig.Render(f.name, f.template, values)
 		if err != nil {
 			return true, badInput(err)
 		}

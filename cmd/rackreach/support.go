@@ -55,7 +55,7 @@ taken out of every file. Its manifest.json says what is in it and what is not.`,
 	stateFlag(cmd.Flags(), &s.state)
 	cmd.Flags().StringVarP(&s.output, "output", "o", "", "the archive to write; it must not exist; required")
 	cmd.Flags().StringVar(&s.metrics, "metrics", "", "URL of the agent's metrics, as it printed it at its start")
-	cmd.Flags().StringVar(&s.log, "log", "", "file with what the agent logged, such as journalctl -u rackreach-agent prints")
+	cmd.Flags().StringVar(&s.log, "log", "", "file with what the agent logged, such as journalctl -u rackreach-agent@RACK prints")
 	return cmd
 }
 
@@ -166,7 +166,7 @@ func (s *supportBundle) gather(ctx context.Context, c *reached, log []byte) (*su
 	if s.log != "" {
 		a.Add("agent.log", "the end of what the agent logged", log)
 	} else {
-		a.LeaveOut("agent.log", "no --log was given: journalctl -u rackreach-agent > agent.log, then --log agent.log")
+		a.LeaveOut("agent.log", "no --log was given: journalctl -u rackreach-agent@RACK > agent.log, then --log agent.log")
 	}
 	for _, reference := range unread {
 		a.LeaveOut("a check for the secret "+reference, "it cannot be read on this machine; rackreach writes no secret into what is in here")

@@ -47,7 +47,9 @@ type Entry struct {
 
 	InstallerURL string // of the installer that ONIE runs
 	ProvisionURL string // of what a network operating system runs or reads at its first boot
-	ImageURL     string // of the image that Junos installs before that
+	// ProvisionOption carries ProvisionURL; 0: as the client's vendor is known to want it.
+	ProvisionOption uint8
+	ImageURL        string // of the image that Junos installs before that
 }
 
 // Servers are those of one kind, the first that is to be asked first. Those behind an
@@ -137,8 +139,17 @@ func (e *Entry) boots(c *Client, serverID netip.Addr) (b boots) {
 }
 
 // provision is what a network operating system is told at its first boot. A vendor
-// that is not here is told nothing: what it would make of a URL is not known.
+// that is not here is told nothing, unless its platform names the option: what it would
+// make of a URL is not known.
 func (e *Entry) provision(b *boots, c *Client, serverID netip.Addr) {
+	if e.ProvisionOption != 0 && e.ProvisionURL != "" {
+		if e.ProvisionOption == optionBootFile {
+			b.load(e.ProvisionURL)
+		} else {
+			b.also(e.ProvisionOption, []byte(e.ProvisionURL))
+		}
+		return
+	}
 	switch c.Vendor {
 	case "SONiC":
 		e.sonic(b)

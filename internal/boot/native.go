@@ -15,7 +15,8 @@ import (
 )
 
 // Native knows what devices read that are installed by the installer of their own
-// operating system. It is called from many goroutines.
+// operating system, and what systems ask for at their first boot. It is called from many
+// goroutines.
 type Native interface {
 	// Boots says what a device loads from its boot script: the artifact that is its
 	// kernel, as a file below base, with what that is told, and its image as initramfs;
@@ -56,8 +57,8 @@ func (s *Services) handleNative(base context.Context, mux *http.ServeMux) {
 // native gives the ticket of such a request, or answers.
 func (s *Services) native(w http.ResponseWriter, r *http.Request, what string, closed int) *entry {
 	e := s.find(w, r, what, closed)
-	if e != nil && (!e.ticket.Native || s.o.Native == nil) {
-		s.refuse(w, what, "this device is not installed by its system's own installer", http.StatusNotFound)
+	if e != nil && (!e.ticket.Native && e.ticket.Provision == nil || s.o.Native == nil) {
+		s.refuse(w, what, "this device is not installed by its system's own installer, and given nothing at its first boot", http.StatusNotFound)
 		return nil
 	}
 	return e

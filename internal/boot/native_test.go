@@ -171,3 +171,32 @@ func TestNativeScript(t *testing.T) {
 		t.Errorf("of our installer: %v\n%s", err, got)
 	}
 }
+
+// A system that is provisioned at its first boot gets its documents while its ticket is
+// open, and reports there; it boots as every other device of ours.
+func TestDocumentsFollowTheTicket(t *testing.T) {
+	b := newBench(t)
+	b.o.Native = nativeFake{}
+	given := b.open
+	given.Provision = &rack.Provision{Documents: []rack.Document{{Name: "ks.cfg"}}}
+	shut := given
+	shut.Open = false
+	for _, x := range []struct {
+		ticket         Ticket
+		get, installed int
+	}{{b.open, 404, 404}, {given, 200, 204}, {shut, 410, 409}} {
+		if err := b.SetTickets([]Ticket{x.ticket}); err != nil {
+			t.Fatal(err)
+		}
+		at := "/native/" + x.ticket.Token
+		if status, _, _ := b.do("GET", at+"/ks.cfg", nil); status != x.get {
+			t.Errorf("open %v: GET %d, want %d", x.ticket.Open, status, x.get)
+		}
+		if status, _, _ := b.do("POST", at+"/report/installed", strings.NewReader("")); status != x.installed {
+			t.Errorf("open %v: POST %d, want %d", x.ticket.Open, status, x.installed)
+		}
+		if script, err := b.scriptOf(x.ticket); err != nil || !strings.Contains(script, "rackreach.job=") || strings.Contains(script, "native") {
+			t.Errorf("%v: %s", err, script)
+		}
+	}
+}

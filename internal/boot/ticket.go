@@ -31,6 +31,8 @@ type Ticket struct {
 	Base     string // "http://HOST:PORT" as the device reaches the services; empty: Options.BaseURL
 	Open     bool   // closed tickets are known, and serve nothing
 	Native   bool   // the device is installed by its system's own installer (Options.Native)
+	// Provision is what its system is given at its first boot (Options.Native); nil: nothing.
+	Provision *rack.Provision
 
 	// Overwrites is what the device holds that the job may overwrite, word for
 	// word as a report says it (Report.Holds); empty: nothing.

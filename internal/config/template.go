@@ -37,8 +37,9 @@ func (l *limited) Write(b []byte) (int, error) {
 	return l.Buffer.Write(b)
 }
 
-// Render fills a template in. Its errors name the place in the template.
-func Render(name, text string, v *Values) (string, error) {
+// Render fills a template in with *Values or *Served. Its errors name the place in the
+// template.
+func Render(name, text string, v any) (string, error) {
 	t, err := template.New(name).Option("missingkey=error").Funcs(functions).Parse(text)
 	if err != nil {
 		return "", err

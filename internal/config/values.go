@@ -32,6 +32,7 @@ type Values struct {
 	VLANs              []VLAN // of the rack
 	Run, Ticket        string
 	Image, Digest      string
+	Version            string // that the installed system is to say of itself; empty: it is not compared
 	Receipt            string // the line that the device must keep, and show again
 }
 
@@ -50,7 +51,7 @@ func New(r *rack.Rack, device string, l Life) (*Values, error) {
 	prefix := r.Prefix(d.Home())
 	v := &Values{Rack: r.Name, Device: d.Name, Role: string(d.Role), Domain: r.Services.Domain, FullName: d.Name, Address: d.Address.String(),
 		Bits: prefix.Bits(), Netmask: net.IP(net.CIDRMask(prefix.Bits(), 32)).String(), Network: prefix.Masked().String(),
-		DNS: texts(r.Services.DNS), NTP: texts(r.Services.NTP), Run: l.Run, Ticket: l.Ticket, Image: l.Image.Name, Digest: l.Image.Digest,
+		DNS: texts(r.Services.DNS), NTP: texts(r.Services.NTP), Run: l.Run, Ticket: l.Ticket, Image: l.Image.Name, Digest: l.Image.Digest, Version: d.Version,
 		Receipt: Receipt{r.Name, d.Name, l.Run, l.Ticket, l.Image.Digest}.String()}
 	if v.Domain != "" {
 		v.FullName += "." + v.Domain

@@ -35,7 +35,7 @@ const (
 var known = map[string]bool{
 	forwardingStarted: true, forwardingStopped: true, packet: true, bmcCommand: true, bmcPower: true,
 	bmcBootDevice: true, imageByte: true, "image-completed": true, "install-started": true,
-	installCompleted: true, installFailed: true, "install-kept": true, "install-refused": true, "booted": true, "config-applied": true,
+	installCompleted: true, installFailed: true, "install-kept": true, "install-refused": true, "booted": true, "config-applied": true, "config-reverted": true,
 	receiptRead: true, "fault": true, "dropped": false, "dropped-total": false,
 }
 

@@ -104,24 +104,8 @@ func (r *reader) sent(n *yaml.Node, at string) (f rack.ExchangeFile) {
 		r.Say(n.Line, "template: and the name of a file beside this one", "a file of %s has no template", at)
 		return f
 	}
-	f.Name, f.Template = r.template(x)
+	f.Name, f.Template = r.template(x, config.Check)
 	return f
-}
-
-// template reads the name of a template, and the template itself.
-func (r *reader) template(x *yaml.Node) (name, text string) {
-	if name = r.matching(x, "the name of a template", maxName, templateName, "the name of a file beside this one, such as acme.conf"); name == "" {
-		return "", ""
-	}
-	b, err := r.file.open(name)
-	if err != nil {
-		r.Say(x.Line, "the name of a file beside this one", "template %s: %s", name, strictyaml.Unreadable(err))
-		return name, ""
-	}
-	if err := config.Check(name, string(b)); err != nil {
-		r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "template %s: %s", name, why(err))
-	}
-	return name, string(b)
 }
 
 // why is the last part of an error of a template, without the places before it.

@@ -83,7 +83,7 @@ func (r *reader) parse() {
 		return
 	}
 	r.root = root
-	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "installer", "marksPorts", "ticketEnds", "steps"); r.keys == nil {
+	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "installer", "marksPorts", "ticketEnds", "provision", "steps"); r.keys == nil {
 		return
 	}
 	r.is("apiVersion", apiVersion)
@@ -102,6 +102,7 @@ func (r *reader) parse() {
 	r.roles()
 	r.match()
 	r.d.TicketEnds = r.evidence(r.keys["ticketEnds"], "ticketEnds")
+	r.provision()
 	r.phases()
 }
 
@@ -263,6 +264,9 @@ func (r *reader) inherit(read map[string]*reader, below map[string]*Definition, 
 	}
 	if r.d.TicketEnds == rack.NoEvidence {
 		r.d.TicketEnds = base.TicketEnds
+	}
+	if _, ok := r.keys["provision"]; !ok {
+		r.d.Provision = base.Provision
 	}
 	r.join(base.Steps)
 }

@@ -33,6 +33,7 @@ func (r *reader) sound() {
 		missing(false, "list of what was not seen", "unseen: [a sentence for each]")
 	}
 	r.order()
+	r.provisioned()
 	r.onWire()
 	for _, role := range d.Roles {
 		if role == rack.Server {

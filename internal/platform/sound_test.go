@@ -25,6 +25,12 @@ func checkSound(t *testing.T, p *rack.Platform) {
 	if len(p.Roles) == 0 || p.Image == "" || p.TicketEnds == rack.NoEvidence || p.Description == "" || len(p.Match.Stages) == 0 || len(p.Steps) == 0 {
 		t.Fatalf("%s: %+v", name, p)
 	}
+	if p.Provision != nil {
+		waits := slices.ContainsFunc(p.Steps, func(s rack.Step) bool { return s.Phase == rack.Installation && s.Until == p.TicketEnds })
+		if len(p.Provision.Documents) == 0 || p.Provision.Documents[0].Name == "" || p.TicketEnds == rack.DHCPNOS || p.TicketEnds == rack.FetchedImage || !waits || p.Fits(rack.Server) {
+			t.Errorf("%s: what it gives at the first boot is asked for when the ticket is closed, or by nobody: %+v", name, p.Provision)
+		}
+	}
 	phase, seen, issued := 0, map[string]int{}, ""
 	for i, s := range p.Steps {
 		at := slices.Index(rack.Phases(), s.Phase)

@@ -93,7 +93,7 @@ func (r *reader) request(n *yaml.Node, at string) *rack.WebRequest {
 	}
 	r.path(n, m["path"], at, x)
 	if v, ok := m["template"]; ok {
-		if x.Name, x.Body = r.template(v); x.Asks() {
+		if x.Name, x.Body = r.template(v, config.Check); x.Asks() {
 			r.Say(v.Line, "method: POST, or no template", "%s sends something with GET, which only asks", at)
 		}
 	}

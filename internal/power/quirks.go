@@ -15,7 +15,7 @@ const (
 	makerSupermicro  = 10876
 	makerSupermicro2 = 47488 // of some of its boards
 	makerLenovo      = 19046
-	makerOpenIPMI    = 4753  // 0x1291, of ipmi_sim as it is configured usually
+	makerOpenIPMI    = 4753 // 0x1291, of ipmi_sim as it is configured usually
 )
 
 // Maker is the name of a maker, for people; "" for one that is not known here.

@@ -49,6 +49,9 @@ func (c *checker) access(i int, d *Device) {
 	if known && !p.LogsIn() {
 		c.say("devices", i, "access", "no access here", "platform %s does not log in to the device", shown(d.Platform))
 	}
+	if known && p.Provision != nil && p.Provision.Key && d.Access.Key == "" {
+		c.say("devices", i, "access", `key: "file:/PATH", of a private key, in access`, "no key in access: platform %s lets us in by a key, and by nothing else", shown(d.Platform))
+	}
 	c.reference(i, "access.credentials", d.Access.Credentials, "user:password")
 	if d.Access.Key != "" {
 		c.reference(i, "access.key", d.Access.Key, "a private key of OpenSSH")

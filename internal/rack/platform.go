@@ -202,6 +202,8 @@ type Platform struct {
 	Description string
 	Match       Match
 	Image       string // default image name
+	// Provision is what its system asks for at its first boot; nil: nothing.
+	Provision *Provision `json:",omitzero"`
 	// MarksPorts: a switch of the platform inserts DHCP option 82 once it is configured,
 	// so that it is known through which of its ports a server is heard. Nothing is decided
 	// by it: who does not is told of (Unmarked).

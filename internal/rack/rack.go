@@ -99,9 +99,12 @@ type Device struct {
 	Name     string
 	Role     Role
 	Platform string
-	Image    string     // image name; empty means the platform's own
-	Address  netip.Addr // pre-determined address: management network for switches, data network for servers
-	BMC      *BMC       // nil where the device has none
+	Image    string // image name; empty means the platform's own
+	// Version is what the installed system must say of itself where its platform asks
+	// for that; empty: it is not compared.
+	Version string     `json:",omitzero"`
+	Address netip.Addr // pre-determined address: management network for switches, data network for servers
+	BMC     *BMC       // nil where the device has none
 
 	// Management is the switch port that the device's management end is
 	// cabled to (for a server, its BMC's end); zero for the management switch,

@@ -29,6 +29,7 @@ const (
 	maxNumber    = 65535 // of a rack
 	maxLabel     = 63    // characters of a name, so that it can be a host name (RFC 1123 §2.1)
 	maxInterface = 15    // characters of an interface's name, as Linux bounds it
+	maxVersion   = 64    // characters of a version
 	maxImageName = 128   // characters of an image's name
 	maxShown     = 64    // bytes of a stranger's text in a message
 )
@@ -137,6 +138,9 @@ func (c *checker) device(i int) {
 	}
 	if !twice && d.Name != "" {
 		c.byName[d.Name] = i
+	}
+	if d.Version != "" && !plain(d.Version, maxVersion, "-_.+~") {
+		c.say("devices", i, "version", "the version as the device shows it: letters, digits and -_.+~ only, or leave version out", "%s is not a version", shown(d.Version))
 	}
 	if d.Image != "" && !plain(d.Image, maxImageName, "-_./:@") {
 		c.say("devices", i, "image", "the name of an image: letters, digits and -_./:@ only, or leave image out", "%s is not the name of an image", shown(d.Image))

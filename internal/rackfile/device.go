@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	deviceKeys = []string{"name", "role", "platform", "image", "address", "bmc", "management", "data", "access", "install", "protect"}
+	deviceKeys = []string{"name", "role", "platform", "image", "version", "address", "bmc", "management", "data", "access", "install", "protect"}
 	bmcKeys    = []string{"protocol", "address", "credentials"}
 	accessKeys = []string{"credentials", "key", "port"}
 )
@@ -119,6 +119,7 @@ func (r *reader) device(n *yaml.Node, f *file) {
 		Role:     rack.Role(r.text(m, e.at, "", "role")),
 		Platform: r.text(m, e.at, "", "platform"),
 		Image:    r.text(m, e.at, "", "image"),
+		Version:  r.text(m, e.at, "", "version"),
 		Access:   r.access(m, e),
 		Install:  r.install(m, e),
 		Protect:  r.boolean(m, e.at, "", "protect"),

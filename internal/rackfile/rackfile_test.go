@@ -104,7 +104,7 @@ func TestParse(t *testing.T) {
 // replaced, and this is what comes of it.
 func TestProblems(t *testing.T) {
 	const bmcShape = `bmc: {protocol: ipmi, address: …, credentials: "env:NAME"}`
-	const deviceKeyList = "one of name, role, platform, image, address, bmc, management, data, access, install, protect"
+	const deviceKeyList = "one of name, role, platform, image, version, address, bmc, management, data, access, install, protect"
 	const reference = `"env:NAME", "file:/PATH", or "age:/PATH" of a file that is encrypted with age, which holds user:password`
 	for _, tt := range []struct{ name, old, new, want string }{
 		{"syntax of the scanner", "name: r1", "name: 'r1", "r:3: not YAML: found unexpected end of stream; write: YAML; look for a missing quote, bracket or space before this line"},
@@ -166,6 +166,7 @@ func TestProblems(t *testing.T) {
 		{"credentials are a mapping", `102}", credentials: "env:RACK_BMC"`, `102}", credentials: {user: root, pass: hunter2}`, "r:17: bmc.credentials is not text; write: one text, in quotes"},
 		{"alias", `management: "mgmt-1:{1..2}"`, "management: &hunter2 mgmt-1:1", "r:18: an anchor or alias at management: rack files have none; write: the value itself"},
 		{"tag", "image: esx-9", "image: !!binary aHVudGVyMg==", "r:15: image is not text; write: one text, in quotes"},
+		{"version", "image: esx-9", "image: esx-9\n    version: \"1\\n2\"", `r:16: "1\n2" is not a version; write: the version as the device shows it: letters, digits and -_.+~ only, or leave version out`},
 		{"image", "image: esx-9", "image: esx 9", `r:15: "esx 9" is not the name of an image; write: the name of an image: letters, digits and -_./:@ only, or leave image out`},
 		{"two cables", `"mgmt-1:{1..2}"`, `"mgmt-1:{48..49}"`, "r:18: two cables on port mgmt-1:48: the agent's cable and the management end of server-09; write: a port that nothing else is cabled to"},
 		{"cable to nobody", `"tor-2:{1..2}"`, `"tor-9:{1..2}"`, "r:19: data end 2 of server-09 leads to tor-9:1, but no device is named tor-9; write: SWITCH:PORT with a switch of this rack, such as mgmt-1:48\nr:19: data end 2 of server-10 leads to tor-9:2, but no device is named tor-9; write: SWITCH:PORT with a switch of this rack, such as mgmt-1:48"},
@@ -299,9 +300,13 @@ func TestExamples(t *testing.T) {
 	if err != nil || len(files) < 3 {
 		t.Fatalf("%d examples, %v", len(files), err)
 	}
-	devices := map[string]string{}
+	devices, platforms := map[string]string{}, table()
+	for name, role := range map[string]rack.Role{"sim-leaf": rack.ToRSwitch, "esxi": rack.Server, "debian-preseed": rack.Server, "anaconda-kickstart": rack.Server,
+		"ubuntu-autoinstall": rack.Server, "linux-server": rack.Server} {
+		platforms[name] = rack.Platform{Name: name, Roles: []rack.Role{role}, Steps: []rack.Step{{Action: rack.VerifyDevice, SSH: &rack.Exchange{}}}}
+	}
 	for _, f := range files {
-		r, err := Read(f, table())
+		r, err := Read(f, platforms)
 		if err != nil {
 			t.Error(err)
 			continue
@@ -314,7 +319,7 @@ func TestExamples(t *testing.T) {
 		}
 		devices[filepath.Base(f)] = fmt.Sprint(r.Name, " ", r.Number, " ", count[rack.ManagementSwitch], count[rack.ToRSwitch], count[rack.InterRackSwitch], count[rack.Server], " ", macs)
 	}
-	want := map[string]string{"rack-1.yaml": "r1 1 1 2 0 6 0", "rack-2.yaml": "r2 2 1 2 2 6 18", "rack-42u.yaml": "r42 2 1 2 2 37 0"}
+	want := map[string]string{"rack-1.yaml": "r1 1 1 2 0 6 0", "rack-2.yaml": "r2 2 1 2 2 6 18", "rack-42u.yaml": "r42 2 1 2 2 37 0", "rack-systems.yaml": "r3 3 1 1 0 5 0"}
 	if !reflect.DeepEqual(devices, want) {
 		t.Errorf("got %v, want %v", devices, want)
 	}

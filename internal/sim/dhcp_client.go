@@ -17,6 +17,7 @@ type lease struct {
 	server    netip.Addr // siaddr, else option 54
 	file      string     // option 67, else the file field
 	installer string     // ONIE: option 125/42623 sub-option 1, else option 114
+	script    string     // SONiC, Cumulus: option 239
 	hostname  string     // option 12
 }
 
@@ -150,6 +151,7 @@ func leaseOf(ack *dhcpv4.DHCPv4) *lease {
 	if l.installer == "" {
 		l.installer = string(ack.Options.Get(dhcpv4.GenericOptionCode(114)))
 	}
+	l.script = string(ack.Options.Get(dhcpv4.GenericOptionCode(239)))
 	return l
 }
 

@@ -17,6 +17,12 @@ const (
 	onieRevision     = 5
 )
 
+// What systems send that are provisioned at their first boot.
+const (
+	optionUserClass = dhcpv4.OptionUserClassInformation
+	optionClientID  = dhcpv4.OptionClientIdentifier
+)
+
 // identity is the options by which a boot stage gives itself away (protocol
 // facts §1).
 type identity []dhcpv4.Modifier

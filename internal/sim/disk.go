@@ -23,6 +23,8 @@ type disk struct {
 	hostname string             // that its installer was told; empty: that of DHCP
 	console  bool               // ESXi: its %firstboot lets SSH in
 	foreign  string             // data that nobody here wrote; empty: none
+	version  string             // of the installed system, as its image says; empty: it does not
+	first    provisioned        // what became of its first boot
 }
 
 // States of a receipt.

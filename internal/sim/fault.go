@@ -25,10 +25,11 @@ const (
 	FaultLost         FaultKind = "override-lost"    // its BMC accepts where to boot from and does not keep it
 	FaultIgnored      FaultKind = "override-ignored" // its BMC keeps where to boot from, and the host boots from its disk
 	FaultSilent       FaultKind = "silent"           // its firmware takes no address that it is offered, until its power is cycled
+	FaultLie          FaultKind = "lie"              // what it shows of itself is that of another job
 	FaultPanic        FaultKind = "panic"            // of the device's actor; nothing that a simulated device does
 )
 
-var faultKinds = []FaultKind{FaultError, FaultHang, FaultCorruptImage, FaultNoDHCP, FaultBMCDead, FaultBMCIdle, FaultLost, FaultIgnored, FaultSilent, FaultPanic}
+var faultKinds = []FaultKind{FaultError, FaultHang, FaultCorruptImage, FaultNoDHCP, FaultBMCDead, FaultBMCIdle, FaultLost, FaultIgnored, FaultSilent, FaultLie, FaultPanic}
 
 // maxFaultCount bounds COUNT.
 const maxFaultCount = 1000
@@ -95,6 +96,8 @@ func (f Fault) possible() error {
 	switch {
 	case f.Kind == FaultCorruptImage && f.Phase != rack.Installation:
 		return fmt.Errorf("fault %s: an image is only transferred during installation: write %s:installation:corrupt-image", f, f.Device)
+	case f.Kind == FaultLie && f.Phase != rack.Configuration:
+		return fmt.Errorf("fault %s: a device shows what it is when its configuration is verified: write %s:configuration:lie", f, f.Device)
 	case f.Kind == FaultNoDHCP && f.Phase == rack.Configuration:
 		return fmt.Errorf("fault %s: no DHCP is needed during configuration: write %s:discovery:no-dhcp or %s:installation:no-dhcp", f, f.Device, f.Device)
 	case f.ofBoot() && f.Phase != rack.Discovery:

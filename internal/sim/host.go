@@ -11,9 +11,10 @@ import (
 type device struct {
 	sim     *Sim
 	spec    *rack.Device
-	onie    bool   // installs by ONIE, else by PXE
-	mimic   bool   // its platform speaks to simulated devices only
-	machine string // ONIE machine name
+	onie    bool     // installs by ONIE, else by PXE, unless its system is there before
+	mimic   bool     // its platform speaks to simulated devices only
+	machine string   // its hardware, as ONIE and its system name it
+	conduct *conduct // of its system; nil: the simulation's own
 	serial  string
 	guid    [16]byte
 
@@ -39,6 +40,9 @@ func (d *device) enter(p rack.Phase) {
 	d.stage = p
 	d.mu.Unlock()
 }
+
+// ships reports whether the device comes with a system.
+func (d *device) ships() bool { return d.conduct != nil && d.conduct.ships }
 
 // take uses up a fault of this device.
 func (d *device) take(p rack.Phase, kind FaultKind) bool {
@@ -142,6 +146,13 @@ func (h *host) run(ctx context.Context, fromNetwork bool) {
 	}()
 	if h.dev.onie {
 		h.runONIE(ctx)
+		return
+	}
+	if h.dev.ships() {
+		for first := true; ctx.Err() == nil && h.selfTest(ctx, first) == nil; first = false {
+			h.runSystem(ctx)
+			h.dev.sim.fabric.release(h.dev.nics[0])
+		}
 		return
 	}
 	for first := true; ; first = false {

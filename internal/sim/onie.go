@@ -20,6 +20,7 @@ import (
 const (
 	payloadDigest  = "# payload-sha256: "
 	imageName      = "# image: "
+	imageVersion   = "# version: "
 	archiveMarker  = "__ARCHIVE__"
 	maxHeaderLines = 256
 )
@@ -156,7 +157,7 @@ func (h *host) runONIEInstaller(ctx context.Context, e *end, url string) error {
 		return err
 	}
 	h.writeDisk(func(x *disk) {
-		*x = disk{bootable: true, receipt: receipt{Image: got.image, Digest: got.digest, State: receiptInstalled}}
+		*x = disk{bootable: true, version: got.version, receipt: receipt{Image: got.image, Digest: got.digest, State: receiptInstalled}}
 	})
 	d.sim.record.add(kindInstallCompleted, d.spec.Name, nil, detail{"digest": got.digest})
 	return nil
@@ -165,6 +166,7 @@ func (h *host) runONIEInstaller(ctx context.Context, e *end, url string) error {
 // installerFile is what a switch learns from an installer while reading it.
 type installerFile struct {
 	image   string // name, if its header has one
+	version string // that its header says it installs; empty: it says none
 	wanted  string // payload's digest as its header says, hex
 	payload string // as computed, hex
 	digest  string // of the whole file, with "sha256:"
@@ -192,6 +194,9 @@ func readInstaller(r io.Reader) (installerFile, error) {
 		}
 		if v, ok := strings.CutPrefix(text, payloadDigest); ok {
 			f.wanted = v
+		}
+		if v, ok := strings.CutPrefix(text, imageVersion); ok {
+			f.version = v
 		}
 		if v, ok := strings.CutPrefix(text, imageName); ok {
 			f.image = v

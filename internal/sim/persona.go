@@ -78,8 +78,8 @@ func hostnameOf(answers []byte) string {
 	return ""
 }
 
-// named gives a system that starts its name: that of its installer, else that of DHCP.
-func (h *host) named(byDHCP string) {
+// christen gives a system that starts its name: that of its installer, else that of DHCP.
+func (h *host) christen(byDHCP string) {
 	h.writeDisk(func(x *disk) {
 		if x.hostname == "" {
 			x.hostname = byDHCP
@@ -115,8 +115,7 @@ func (h *shell) obey(system, command string, c io.ReadWriter) error {
 		if !ok {
 			return fmt.Errorf("cat: %s: No such file or directory", m[1])
 		}
-		_, err := c.Write(content)
-		return err
+		return h.shows(c, string(content))
 	}
 	if system == systemESXi {
 		return h.obeyESXi(command, c)

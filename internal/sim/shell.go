@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,6 +85,12 @@ func (y *system) newShell(e *end, address netip.Addr, id identity, api, console 
 		}
 		return nil, nil
 	}}
+	c.PublicKeyCallback = func(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if m.User() != s.user || strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))) != y.host.readDisk().first.key {
+			return nil, errors.New("nobody's key")
+		}
+		return nil, nil
+	}
 	c.AddHostKey(signer)
 	return &shell{system: y, address: address, id: id, config: c, end: e, api: api, console: console}, nil
 }
@@ -159,6 +166,12 @@ func (h *shell) session(c ssh.Channel, requests <-chan *ssh.Request) {
 }
 
 func (h *shell) run(command string, c io.ReadWriter) error {
+	if k := h.host.dev.conduct; k != nil && k.run != nil {
+		if known, err := k.run(h, command, c); known {
+			return err
+		}
+		command = strings.TrimPrefix(command, "sudo ")
+	}
 	if m := receiving.FindStringSubmatch(command); m != nil {
 		size, err := strconv.Atoi(m[2])
 		if err != nil || size > maxFile {
@@ -182,21 +195,14 @@ func (h *shell) run(command string, c io.ReadWriter) error {
 		if !ok {
 			return fmt.Errorf("cat: %s: No such file or directory", m[1])
 		}
-		_, err := c.Write(content)
-		return err
+		return h.shows(c, string(content))
 	}
 	if m := applying.FindStringSubmatch(command); m != nil {
 		return h.take(m[1], m[2])
 	}
-	if m := switchCommand.FindStringSubmatch(command); m != nil {
-		return h.onSwitch(m[1], m[2], m[3], c)
-	}
 	switch command {
 	case "show-config":
-		x := h.host.readDisk()
-		h.receiptRead(x.receipt)
-		_, err := c.Write(x.config)
-		return err
+		return h.shows(c, string(h.host.readDisk().config))
 	case "confirm-config":
 		if !h.confirmed() {
 			return errors.New("nothing waits to be confirmed")

@@ -140,10 +140,13 @@ func (s *Sim) build(platforms map[string]rack.Platform, holds map[string]string)
 		if len(p.Match.Machines) > 0 {
 			d.machine = p.Match.Machines[0]
 		}
+		if d.conduct = conducts[spec.Platform]; d.conduct != nil && d.machine == "" {
+			d.machine = d.conduct.machine
+		}
 		if d.serial == "" {
 			d.serial = "SN-" + spec.Name
 		}
-		d.host = &host{dev: d, disk: disk{foreign: holds[spec.Name]}}
+		d.host = &host{dev: d, disk: disk{foreign: holds[spec.Name], bootable: d.ships()}}
 		s.cable(d)
 		s.devices = append(s.devices, d)
 	}
@@ -226,7 +229,7 @@ func (s *Sim) Start(ctx context.Context) {
 			s.spawn(func() { d.bmc.address(s.ctx) })
 		}
 		if d.bmc == nil || d.onie {
-			d.host.powerOn(func() bool { return !d.onie })
+			d.host.powerOn(func() bool { return !d.onie && !d.ships() })
 		}
 	}
 }

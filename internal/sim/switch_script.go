@@ -8,6 +8,20 @@ import (
 	"strings"
 )
 
+// managementLinux is a management switch with Linux, whose configuration is one script.
+var managementLinux = &conduct{
+	identity: func(*device) identity {
+		return identity{vendorClass("linux-switch"), requests(1, 3, 6, 12, 15, 28, 42)}
+	},
+	run: func(h *shell, command string, c io.ReadWriter) (bool, error) {
+		m := switchCommand.FindStringSubmatch(command)
+		if m == nil {
+			return false, nil
+		}
+		return true, h.onSwitch(m[1], m[2], m[3], c)
+	},
+}
+
 // switchCommand is a command of a script that holds a configuration, as management switches
 // with Linux are given one.
 var switchCommand = regexp.MustCompile(`^sh (/\S+) (apply|confirm|show)(?: (\d{1,5}))?$`)
@@ -91,6 +105,5 @@ func (h *shell) onSwitch(path, command, seconds string, out io.Writer) error {
 	}
 	_, receipt, _ := strings.Cut(string(content), "\nreceipt ")
 	receipt, _, _ = strings.Cut(receipt, "\n")
-	_, err = fmt.Fprintf(out, "%s\nname %s\n%s\n", receipt, c.Device, state)
-	return err
+	return h.shows(out, fmt.Sprintf("%s\nname %s\n%s\n", receipt, c.Device, state))
 }

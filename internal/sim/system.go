@@ -28,6 +28,10 @@ func (h *host) runSystem(ctx context.Context) {
 	if d.spec.Role.IsSwitch() {
 		took, what, id = bootNOS, "nos", nosIdentity()
 	}
+	k := d.conduct
+	if k != nil && k.identity != nil {
+		id = k.identity(d)
+	}
 	if pause(ctx, d.sim.tempo.around(took, d.spec.Name, what, h.boot())) != nil {
 		return
 	}
@@ -44,15 +48,35 @@ func (h *host) runSystem(ctx context.Context) {
 	if n := personas[h.readDisk().system]; n != nil {
 		id = n
 	}
-	e, l := y.network(id)
+	e, l := y.addressed(id)
 	if l == nil {
 		return
 	}
-	h.named(l.hostname)
+	h.christen(l.hostname)
+	if k != nil && k.firstBoot != nil && !h.readDisk().first.done {
+		if k.ships { // nobody is let in, and it restarts when it is done
+			y.provision(e, l, k)
+			return
+		}
+		if !d.sim.spawn(func() { y.provision(e, l, k) }) {
+			return
+		}
+	}
 	d.enter(rack.Configuration)
 	if err := y.serve(e, l.address, id); err != nil {
 		d.sim.fail(err)
 	}
+}
+
+// addressed gets an address: the one that it was configured with, or by DHCP.
+func (y *system) addressed(id identity) (*end, *lease) {
+	d := y.host.dev
+	if a := y.host.readDisk().first.address; d.conduct != nil && d.conduct.static && a.IsValid() && y.host.readDisk().first.done {
+		if e := d.nics[0]; d.sim.fabric.hold(a.Addr(), e) {
+			return e, &lease{address: a.Addr()}
+		}
+	}
+	return y.network(id)
 }
 
 // network gets an address for the first interface that has an answer; nil when
@@ -61,8 +85,12 @@ func (y *system) network(id identity) (*end, *lease) {
 	d := y.host.dev
 	s := d.sim
 	first, most := s.tempo.scaled(pxeFirst, floorDHCP), s.tempo.scaled(bmcMost, floorDHCP)
+	phase := rack.Installation
+	if d.ships() && !y.host.readDisk().first.done {
+		phase = rack.Discovery // nothing was installed yet
+	}
 	for n := 0; y.ctx.Err() == nil; n++ {
-		if s.withoutDHCP(y.ctx, d.spec.Name, rack.Installation, first) {
+		if s.withoutDHCP(y.ctx, d.spec.Name, phase, first) {
 			continue
 		}
 		e := d.nics[n%len(d.nics)]

@@ -23,6 +23,7 @@ const (
 	oniePause    = 20 * time.Second  // between two rounds of ONIE's discovery
 	onieRetry    = 3 * time.Second   // between two DISCOVERs of ONIE
 	onieMute     = 200 * time.Second // a counted hang of ONIE's discovery
+	ztpPause     = 10 * time.Second  // between two rounds of zero-touch provisioning (sonic-ztp)
 	declinePause = 10 * time.Second  // after a DECLINE (RFC 2131 §3.1 item 5)
 	netRetry     = 5 * time.Second   // TFTP retransmission, pause before an HTTP retry
 	connectLimit = 30 * time.Second  // of a device's TCP connect

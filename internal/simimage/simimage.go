@@ -41,7 +41,10 @@ const maxSize = 1 << 30
 const (
 	Shebang       = "#!/bin/sh\n"
 	PayloadDigest = "# payload-sha256: " // followed by 64 hex digits and a line feed
+	Version       = "# version: "        // followed by what is installed, and a line feed
 	Archive       = "__ARCHIVE__\n"      // the payload begins after it
+
+	swiVersion = "SWI_VERSION=" // as an image of EOS says it in its file version
 )
 
 // ErrUnknown: no image of that name. It is wrapped with the names there are.
@@ -53,7 +56,10 @@ type Spec struct {
 	Name string
 	Size int
 	ONIE bool
-	Text string
+	// Version is what the image says that it installs; empty: nothing. An image that
+	// is no installer of ONIE says it like one of Arista's EOS.
+	Version string
+	Text    string
 }
 
 // ESXiFolder is where the boot files stand that look like those of ESXi.
@@ -112,8 +118,8 @@ func New(specs []Spec) (*Store, error) {
 		if _, twice := s.images[x.Name]; x.Name == "" || twice {
 			return nil, fmt.Errorf("simulated image %q: its name is empty or given twice", x.Name)
 		}
-		if x.Text == "" && x.Size < len(header(nil)) || x.Size > maxSize {
-			return nil, fmt.Errorf("simulated image %s: %d bytes, must be %d to %d", x.Name, x.Size, len(header(nil)), maxSize)
+		if least := len(header(x.Version, nil)); x.Text == "" && x.Size < least || x.Size > maxSize {
+			return nil, fmt.Errorf("simulated image %s: %d bytes, must be %d to %d", x.Name, x.Size, least, maxSize)
 		}
 		s.names = append(s.names, x.Name)
 		s.images[x.Name] = sync.OnceValue(func() made { return generate(x) })
@@ -167,13 +173,16 @@ func generate(x Spec) made {
 	}
 	data := make([]byte, x.Size)
 	payload := data
-	if x.ONIE {
-		payload = data[len(header(nil)):]
+	switch {
+	case x.ONIE:
+		payload = data[len(header(x.Version, nil)):]
+	case x.Version != "":
+		payload = data[copy(data, swiVersion+x.Version+"\n"):]
 	}
 	noise(x.Name, payload)
 	if x.ONIE {
 		sum := sha256.Sum256(payload)
-		copy(data, header(sum[:]))
+		copy(data, header(x.Version, sum[:]))
 	}
 	sum := sha256.Sum256(data)
 	return made{data: data, image: rack.Image{Name: x.Name, Digest: "sha256:" + hex.EncodeToString(sum[:]), Size: int64(len(data))}}
@@ -192,9 +201,12 @@ func noise(name string, p []byte) {
 
 // header is the shell part of an installer; its length does not depend on the
 // digest.
-func header(digest []byte) []byte {
+func header(version string, digest []byte) []byte {
+	if version != "" {
+		version = Version + version + "\n"
+	}
 	hexed := make([]byte, 2*sha256.Size)
 	hex.Encode(hexed, append(digest, make([]byte, sha256.Size-len(digest))...))
-	return slices.Concat([]byte(Shebang), []byte("# rackreach simulated installer: it installs on nothing\n"),
+	return slices.Concat([]byte(Shebang), []byte("# rackreach simulated installer: it installs on nothing\n"), []byte(version),
 		[]byte(PayloadDigest), hexed, []byte("\nexit 1\n"), []byte(Archive))
 }

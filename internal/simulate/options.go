@@ -73,6 +73,7 @@ type spec struct {
 	step     map[string]int // by name
 	contact  Distribution
 	onie     bool // an installer of its own, ONIE, asks for an image
+	ztp      bool // its system, which is there before, asks at its first boot what to install
 	netboot  int  // the step that waits for its firmware's request; -1: none
 	install  []int
 	behind   []int // devices whose management cable ends at it
@@ -164,13 +165,15 @@ func newSpec(o *Options, i int, table durations) (*spec, error) {
 			d.netboot = n
 		case s.Until == rack.DHCPONIE:
 			d.onie = true
+		case s.Until == rack.DHCPNOS && s.Phase == rack.Discovery:
+			d.ztp = true
 		case s.Phase == rack.Installation:
 			d.install = append(d.install, n)
 		}
 	}
 	of := string(rack.DHCPPXE) // nothing but its firmware speaks
 	switch {
-	case d.onie:
+	case d.onie, d.ztp:
 		of = onieContact
 	case dev.BMC != nil:
 		of = bmcContact

@@ -87,6 +87,8 @@ func Durations() []Duration {
 			Source: "845 MB in 57 s (sonic-buildimage#5596), 1 to 2 GB today; up to one round of ONIE's discovery before"},
 		{Of: string(rack.ReportedInstalled), Takes: triangular(120*s, 200*s, 300*s), Mark: Estimate, Source: "ESXi: 2 to 5 min to write"},
 		{Of: string(rack.ReportedInstalled), Roles: mgmt, Takes: triangular(180*s, 240*s, 480*s), Mark: Estimate, Source: "as an installation by ONIE: 3 to 8 min"},
+		{Of: string(rack.ReportedInstalled), Roles: onie, Takes: triangular(300*s, 500*s, 840*s), Mark: Estimate,
+			Source: "ONIE install: 3 to 8 min, 1 to 3 min of first boot, then what it is provisioned with"},
 		{Of: string(rack.DHCPNOS), Takes: triangular(60*s, 100*s, 180*s), Mark: Estimate, Source: "the check of SONiC allows 600 s for installation and first login"},
 		{Of: string(rack.DHCPNOS), Roles: onie, Takes: triangular(240*s, 400*s, 660*s), Mark: Estimate,
 			Source: "ONIE install: 3 to 8 min, then 1 to 3 min of first boot"},

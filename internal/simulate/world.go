@@ -113,6 +113,8 @@ func (s *simulation) speak(d *device) {
 		switch {
 		case d.onie:
 			s.dhcp(d, rack.DHCPONIE, rack.StageONIE, d.dev.Management)
+		case d.ztp:
+			s.dhcp(d, rack.DHCPNOS, rack.StageNOS, d.dev.Management)
 		case d.dev.BMC == nil:
 			s.dhcp(d, rack.DHCPPXE, rack.StagePXE, d.dev.Management)
 		case state.Seen || d.gate < 0:
@@ -125,7 +127,7 @@ func (s *simulation) speak(d *device) {
 		return
 	}
 	again := s.o.ScanEvery
-	if d.onie {
+	if d.onie || d.ztp {
 		again = s.pause.Draw(s.rng)
 	}
 	s.after(again, func() { s.speak(d) })
@@ -171,7 +173,7 @@ func (s *simulation) firmware(d *device, selfTest time.Duration) {
 // ticket is a device that may start its job: its boot file or its installer is
 // served from now on.
 func (s *simulation) ticket(d *device, id string) {
-	if len(d.install) == 0 || (!d.onie && !d.pxe) {
+	if len(d.install) == 0 || (!d.onie && !d.ztp && !d.pxe) {
 		return
 	}
 	d.pxe = false

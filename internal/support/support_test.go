@@ -33,7 +33,7 @@ func TestForms(t *testing.T) {
 		"Authorization: Bearer rr.x.y":                                                    "Authorization: Bearer (removed)",
 		"https://ada:pw@host/x":                                                           "https://(removed)host/x",
 		`"password": "hunter2", "user": "ada"`:                                            `"password": "(removed)", "user": "ada"`,
-		"rr_ABCDEFGHIJKLMNOPQRSTUVWXYZ, rackreach-enroll-abc_-x": "(removed), (removed)",
+		"rr_ABCDEFGHIJKLMNOPQRSTUVWXYZ, rackreach-enroll-abc_-x":                          "(removed), (removed)",
 		"token=xyz next":                                                                  "token=(removed) next",
 		"hash $6$salt$abcdefghijkl here":                                                  "hash (removed) here",
 		"/image/c626826b65c657ad316409f882c2177c":                                         "/image/(removed)",

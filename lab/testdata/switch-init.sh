@@ -31,6 +31,7 @@ for h in 1 2; do
 	ip -n tor$h link set rr0.200 up
 	ip -n tor$h addr add 10.200.0.$h/24 dev rr0.200
 done
+ip link property add dev rr3 altname rr30 # and the rack file calls it that
 ip link set rr1 up
 ip addr add 192.168.107.1/24 dev rr1 # as DHCP gave it
 

@@ -56,7 +56,12 @@ each() { config | while read -r key rest; do [ "$key" != "$1" ] || echo "$rest";
 # device PORT: the interface of a port. A number is printed on the front of swpNUMBER.
 device() {
 	for i in "$1" "swp$1"; do
-		case $i in */*) ;; *) if ip link show dev "$i" >/dev/null 2>&1; then echo "$i"; return 0; fi ;; esac
+		case $i in */*) continue ;; esac
+		set -- $(ip -o link show dev "$i" 2>/dev/null) # NUMBER: NAME@OTHER: …; it may go by other names, too
+		[ $# -gt 1 ] || continue
+		set -- "${2%:}"
+		echo "${1%@*}"
+		return 0
 	done
 	return 1
 }
