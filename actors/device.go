@@ -35,10 +35,13 @@ type deviceActor struct {
 
 // Messages of a DeviceActor.
 type (
-	deviceUp struct{ device string }           // to its parent: send the gates
-	gates    struct{ open map[rack.Gate]bool } // from its parent
-	applied  struct{ event rack.Event }        // from its parent: an observation was journalled
-	input    struct{ in rack.Input }           // from a timer or the work pool
+	deviceUp struct{ device string } // to its parent: send the gates
+	gates    struct {                // from its parent
+		open    map[rack.Gate]bool
+		against map[rack.Network]string // what speaks against its cables
+	}
+	applied struct{ event rack.Event } // from its parent: an observation was journalled
+	input   struct{ in rack.Input }    // from a timer or the work pool
 )
 
 func (a *deviceActor) Receive(c actor.Context) {
@@ -47,6 +50,7 @@ func (a *deviceActor) Receive(c actor.Context) {
 		a.start(c)
 	case *gates:
 		a.machine.SetGates(m.open)
+		a.machine.SetCabling(m.against)
 		if !a.ready {
 			a.ready = true
 			a.begin(c)

@@ -50,12 +50,34 @@ func (f facts) recall(e rack.Event) {
 	f.apply(e)
 }
 
+// moved forgets what a component that is heard at another port now said elsewhere.
+func (f facts) moved(known map[fact]bool, o *rack.Observation) {
+	if o.Via.IsZero() || o.MAC == "" {
+		return
+	}
+	for key := range known {
+		if key.mac == o.MAC && key.via != o.Via {
+			delete(known, key)
+		}
+	}
+}
+
 // apply forgets what an event makes old.
 func (f facts) apply(e rack.Event) {
 	switch e.Kind {
-	case rack.StepStarted, rack.StepFailed, rack.TicketIssued, rack.LinkReady, rack.DeviceRetried, rack.ReimageOrdered, rack.DeviceReplaced:
+	case rack.DeviceRetried, rack.ReimageOrdered, rack.DeviceReplaced, rack.DeviceBound:
 		f.forget(e.Device)
+		f.forget("")
+	case rack.DeviceReleased: // what was ambiguous may be so again, and is news then
+		f.forget("")
+	case rack.StepStarted, rack.StepFailed, rack.TicketIssued, rack.LinkReady:
+		f.forget(e.Device)
+	case rack.ComponentAmbiguous: // should it be heard at its own port again, that is news
+		for _, known := range f {
+			f.moved(known, e.Detail.Seen)
+		}
 	case rack.Observed:
+		f.moved(f[""], e.Detail.Seen)
 		switch e.Detail.Seen.Source {
 		case rack.FromHTTP, rack.FromTFTP:
 			for key := range f[e.Device] {

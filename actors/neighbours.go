@@ -8,8 +8,8 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// round is whom Agent's own scan asks: every ready switch for its neighbours,
-// whatever the state of the rack, also once its run has ended. A cable to another
+// round is whom Agent's own scan asks: every ready switch for its neighbours, and for its
+// MAC table once all switches are ready, whatever the state of the rack, also once its run has ended. A cable to another
 // rack may be plugged at any time.
 func (a *Agent) round() (r round) {
 	if a.asks && a.run.Status == rack.Draining {
@@ -18,6 +18,9 @@ func (a *Agent) round() (r round) {
 	for i := range a.o.Rack.Devices {
 		if d := &a.o.Rack.Devices[i]; d.Role.IsSwitch() && a.run.Device(d.Name).Status == rack.Ready {
 			r.neighbours = append(r.neighbours, d.Name)
+			if a.run.SwitchesReady() {
+				r.tables = append(r.tables, d.Name)
+			}
 		}
 	}
 	return r

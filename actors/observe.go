@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"errors"
+
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/rackreach/rackreach/internal/rack"
@@ -46,8 +48,14 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 	}
 	if m.GetUnbound() == "" && o.Device == "" {
 		b, err := a.run.Binder().Bind(rack.Keys{MAC: o.MAC, UUID: o.UUID, Via: o.Via, Direct: m.GetDirect(), Stage: o.Stage, Model: o.Model, Serial: o.Serial})
-		if err != nil {
+		if o.Source == rack.FromMACTable && !a.tells(o, b, err) {
 			return
+		}
+		if err != nil {
+			m.Unbound, m.Ambiguous = err.Error(), errors.Is(err, rack.ErrAmbiguous)
+			if !m.GetAmbiguous() || o.Source != rack.FromMACTable {
+				return
+			}
 		}
 		o.Device = b.Device
 	}
@@ -61,6 +69,17 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 	if dev, ok := a.o.Rack.Device(o.Device); ok && m.GetUnbound() == "" {
 		a.observed(dev, o)
 	}
+}
+
+// tells reports whether a row of a MAC table is news. Who is heard at a trunk stands
+// behind it; a station that was heard at that port last says nothing by being there; and
+// a strange one at a port of a switch that servers' data cables end at is not taken for
+// what should stand there: a packet of it will say more.
+func (a *Agent) tells(o *rack.Observation, b rack.Binding, err error) bool {
+	if a.run.Cabling.Trunk(o.Via) || a.run.Placed(o.MAC, o.Via) {
+		return false
+	}
+	return err != nil || b.How == rack.ByMAC || o.Via.Device == a.o.Rack.ManagementSwitchName()
 }
 
 // observed journals an observation together with what it proves about links, so

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -26,6 +27,7 @@ type rackSupervisor struct {
 	free      map[string]*freed // slots that an order is decided for: no actor drives them
 	born      uint64            // last event of the lives before this one
 	scan      *scan
+	against   map[string]map[rack.Network]string // what speaks against cables, by device
 	stopping  bool
 }
 
@@ -72,7 +74,7 @@ func (s *rackSupervisor) Receive(c actor.Context) {
 		s.apply(c, m.events)
 	case *deviceUp:
 		if pid := s.devices[m.device]; pid != nil {
-			c.Send(pid, &gates{s.run.Gates(m.device)})
+			c.Send(pid, &gates{s.run.Gates(m.device), s.against[m.device]})
 		}
 	case *deadline:
 		d := s.deadlines[m.device]
@@ -115,7 +117,7 @@ func (s *rackSupervisor) start(c actor.Context) {
 	if err != nil {
 		panic(fmt.Errorf("read the journal: %w", err))
 	}
-	s.head, s.born = head, head
+	s.head, s.born, s.against = head, head, s.run.Against()
 	s.look(c)
 	for i := range s.o.Rack.Devices {
 		name := s.o.Rack.Devices[i].Name
@@ -156,7 +158,7 @@ func (s *rackSupervisor) drive(c actor.Context, name string) {
 // what was seen came through links that it proved to be open.
 func (s *rackSupervisor) apply(c actor.Context, events []rack.Event) {
 	fresh := events[:0:0]
-	moved := false
+	moved, cabled := false, false
 	for _, e := range events {
 		if e.Seq <= s.head {
 			continue
@@ -167,17 +169,30 @@ func (s *rackSupervisor) apply(c actor.Context, events []rack.Event) {
 		switch e.Kind {
 		case rack.DeviceReady, rack.LinkReady, rack.LinkOpen, rack.LinkClosed:
 			moved = true
+		case rack.Observed, rack.ComponentAmbiguous, rack.NeighbourSeen, rack.DeviceRetried, rack.DeviceBound, rack.ReimageOrdered, rack.DeviceReplaced:
+			cabled = true
 		}
 	}
 	s.look(c)
 	if moved {
 		s.armDeadlines(c)
+	}
+	if (cabled && s.compare()) || moved {
 		s.sendGates(c)
 	}
 	for _, e := range fresh {
 		s.follow(c, e)
 	}
 	s.takeUp(c)
+}
+
+// compare holds the cables against the rack file, and reports whether something speaks
+// against others than before.
+func (s *rackSupervisor) compare() bool {
+	now := s.run.Against()
+	same := maps.EqualFunc(now, s.against, maps.Equal[map[rack.Network]string])
+	s.against = now
+	return !same
 }
 
 // follow does what an event asks of this actor, after it was applied.
@@ -251,7 +266,7 @@ func (s *rackSupervisor) becameReady(dev *rack.Device) {
 
 func (s *rackSupervisor) sendGates(c actor.Context) {
 	for name, pid := range s.devices {
-		c.Send(pid, &gates{s.run.Gates(name)})
+		c.Send(pid, &gates{s.run.Gates(name), s.against[name]})
 	}
 }
 

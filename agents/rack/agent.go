@@ -30,6 +30,7 @@ import (
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/snmp"
 	"github.com/rackreach/rackreach/internal/web"
 	"github.com/rackreach/rackreach/messages"
 )
@@ -180,7 +181,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up the access to devices: %w", err)
 	}
-	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, publish: a.publish, note: a.note,
+	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, snmp: snmp.New(o.Dial), ports: dhcprelay.NewPorts(o.Rack), logger: o.Logger, publish: a.publish, note: a.note,
 		dial: o.Dial, arp: o.ARP, web: web.New(web.Options{Dial: o.Dial, Keys: keys, Logger: o.Logger}), webAsking: web.New(web.Options{Dial: o.Dial, Keys: unpinned{keys}, Logger: o.Logger})}
 	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, o.Own, nil, services))
 	a.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {

@@ -144,7 +144,7 @@ func TestMetrics(t *testing.T) {
 			`rackreach_step_failures_total{phase="installation",rack="r1",role="server",step="write"} 0`,
 			`rackreach_device_progress_ratio{device="mgmt-1",rack="r1",role="management-switch"} 1`},
 		&after: {`rackreach_devices{phase="ready",rack="r1",role="server"} 6`, `rackreach_devices{phase="waiting",rack="r1",role="server"} 0`,
-			`rackreach_rack_state{rack="r1",state="completed"} 1`, `rackreach_device_progress_ratio{device="server-06",rack="r1",role="server"} 1`,
+			`rackreach_rack_state{rack="r1",state="completed"} 1`, `rackreach_devices_miscabled{rack="r1"} 0`, `rackreach_device_progress_ratio{device="server-06",rack="r1",role="server"} 1`,
 			`rackreach_step_duration_seconds_count{phase="installation",rack="r1",role="server",step="write"} 6`,
 			`rackreach_dhcp_packets_total{outcome="acknowledged",rack="r1",type="REQUEST"}`, `rackreach_dhcp_packets_total{outcome="acknowledged",rack="r1",type="INFORM"}`,
 			`rackreach_image_sent_bytes{device="server-01",rack="r1",role="server"} 3.3554432e+07`},

@@ -4,20 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/rackreach/rackreach/actors"
+	dhcprelay "github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/internal/config"
 	"github.com/rackreach/rackreach/internal/deviceapi"
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
+	"github.com/rackreach/rackreach/internal/snmp"
 	"github.com/rackreach/rackreach/internal/ssh"
 	"github.com/rackreach/rackreach/internal/web"
 )
@@ -30,6 +30,10 @@ type executor struct {
 	power       *power.Client
 	device      *deviceapi.Client
 	shell       *shell
+	snmp        *snmp.Client
+	ports       *dhcprelay.Ports
+	logger      *slog.Logger
+	told        sync.Map // of whom it was logged why its ports cannot be asked for: device and error
 	publish     func(rack.Observation)
 	note        func(*actors.Note)
 	dial        func(ctx context.Context, network, address string) (net.Conn, error)
@@ -38,6 +42,7 @@ type executor struct {
 	webAsking   *web.Client // pins nothing
 
 	mu      sync.Mutex
+	binder  *rack.Binder
 	run     string            // id of the run
 	tickets map[string]string // last ticket of a device, also once it is closed
 }
@@ -52,7 +57,7 @@ var (
 func (x *executor) remember(o actors.Offer) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.run, x.tickets = o.Run, make(map[string]string, len(o.Tickets))
+	x.binder, x.run, x.tickets = o.Binder, o.Run, make(map[string]string, len(o.Tickets))
 	for _, t := range o.Tickets {
 		x.tickets[t.Device] = t.ID
 	}
@@ -288,50 +293,4 @@ func (x *executor) ProbeBMC(ctx context.Context, device string) (rack.Observatio
 
 func bmcSeen(t power.Target, guid string) rack.Observation {
 	return rack.Observation{Source: rack.FromBMC, Device: t.Device, UUID: guid, Address: t.Address.String()}
-}
-
-// maxHeard bounds how many neighbours of one port are named.
-const maxHeard = 4
-
-// Neighbours implements actors.Scanner. A port at which several neighbours are
-// heard names them all.
-func (x *executor) Neighbours(ctx context.Context, device string) ([]rack.Observation, error) {
-	d, ok := x.rack.Device(device)
-	if !ok {
-		return nil, fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
-	}
-	if x.shell.speaks(d) != nil {
-		return nil, nil // its platform does not say how its neighbours are asked for
-	}
-	rows, err := x.device.Neighbours(ctx, d.Address)
-	if err != nil {
-		return nil, err
-	}
-	ports := map[string][]string{}
-	for _, n := range rows {
-		ports[n.Port] = append(ports[n.Port], n.Rack+"/"+n.Device+":"+n.RemotePort)
-	}
-	var out []rack.Observation
-	for _, port := range slices.Sorted(maps.Keys(ports)) {
-		heard := ports[port]
-		slices.Sort(heard)
-		heard = slices.Compact(heard)
-		if len(heard) > maxHeard {
-			heard = append(heard[:maxHeard], "…")
-		}
-		out = append(out, rack.Observation{Source: rack.FromLLDP, Device: device, Via: rack.Port{Device: device, Name: port}, Message: strings.Join(heard, ", ")})
-	}
-	return out, nil
-}
-
-// MACTable implements actors.Scanner.
-func (x *executor) MACTable(ctx context.Context, device string) ([]rack.Observation, error) {
-	d, ok := x.rack.Device(device)
-	if !ok {
-		return nil, fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
-	}
-	if x.shell.speaks(d) != nil {
-		return nil, nil // its platform does not say how its table is asked for
-	}
-	return x.device.MACTable(ctx, d.Address, device)
 }

@@ -1,6 +1,7 @@
 package rackagent
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type metrics struct {
 	dropped    func() uint64 // set before the first event
 
 	devices  *prometheus.Desc
+	wrong    *prometheus.Desc
 	progress *prometheus.Desc
 	state    *prometheus.Desc
 	drops    *prometheus.Desc
@@ -53,6 +55,7 @@ func newMetrics(r *rack.Rack, platforms map[string]rack.Platform, transfer func(
 	m := &metrics{
 		rack: r, transfer: transfer, installing: installing, dropped: func() uint64 { return 0 },
 		devices:  prometheus.NewDesc("rackreach_devices", "Devices by role and by the phase that they are in.", []string{"rack", "role", "phase"}, nil),
+		wrong:    prometheus.NewDesc("rackreach_devices_miscabled", "Devices that are held because what was heard contradicts their cables.", []string{"rack"}, nil),
 		progress: prometheus.NewDesc("rackreach_device_progress_ratio", "Share of a device's work that is done, by the weights of its steps, 0 to 1.", []string{"rack", "device", "role"}, nil),
 		state:    prometheus.NewDesc("rackreach_rack_state", "1 for the state that the rack is in, 0 for the others.", []string{"rack", "state"}, nil),
 		drops:    prometheus.NewDesc("rackreach_observations_dropped_total", "Observations that were dropped because the agent could not keep up.", []string{"rack"}, nil),
@@ -101,7 +104,7 @@ func (m *metrics) zero(platforms map[string]rack.Platform) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.devices, m.progress, m.state, m.drops, m.sent, m.written, m.checked, m.problems} {
+	for _, d := range []*prometheus.Desc{m.devices, m.wrong, m.progress, m.state, m.drops, m.sent, m.written, m.checked, m.problems} {
 		ch <- d
 	}
 	for _, c := range []prometheus.Collector{m.steps, m.failures, m.retries, m.packets, m.lines, m.recovery, m.leases} {
@@ -131,8 +134,12 @@ func (m *metrics) collectRun(ch chan<- prometheus.Metric) {
 	for _, role := range rack.Roles() {
 		count[role] = map[rack.DeviceStatus]int{}
 	}
+	miscabled := 0
 	for i := range m.rack.Devices {
 		d := &m.rack.Devices[i]
+		if strings.HasPrefix(m.run.Device(d.Name).Held, rack.CablingReason) {
+			miscabled++
+		}
 		sent, size := m.transfer(d.Name)
 		count[d.Role][m.run.Device(d.Name).Status]++
 		gauge(m.progress, m.run.Progress(d.Name, sent, size), d.Name, string(d.Role))
@@ -151,6 +158,7 @@ func (m *metrics) collectRun(ch chan<- prometheus.Metric) {
 			gauge(m.devices, float64(count[role][s]), string(role), string(s))
 		}
 	}
+	gauge(m.wrong, float64(miscabled))
 	for _, s := range rack.Statuses() {
 		is := 0.0
 		if m.run.Status == s {

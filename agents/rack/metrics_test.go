@@ -39,3 +39,22 @@ rackreach_installer_written_bytes{device="server-01",rack="r1",role="server"} 7
 		t.Error(err)
 	}
 }
+
+// Who waits for something else is not counted.
+func TestMiscabledMetric(t *testing.T) {
+	r := &rack.Rack{Name: "r1", Devices: []rack.Device{{Name: "server-01", Role: rack.Server}, {Name: "server-02", Role: rack.Server}}}
+	m := newMetrics(r, nil, func(string) (int64, int64) { return 0, 0 }, func(string) (*job.Progress, *job.Hardware) { return nil, nil })
+	m.run.Apply(rack.Event{Device: "server-01", Kind: rack.DeviceHeld, Detail: rack.Detail{Reason: rack.CablingReason + "swapped"}})
+	m.run.Apply(rack.Event{Device: "server-02", Kind: rack.DeviceHeld, Detail: rack.Detail{Reason: "the management switch is not ready"}})
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(m); err != nil {
+		t.Fatal(err)
+	}
+	const want = `# HELP rackreach_devices_miscabled Devices that are held because what was heard contradicts their cables.
+# TYPE rackreach_devices_miscabled gauge
+rackreach_devices_miscabled{rack="r1"} 1
+`
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "rackreach_devices_miscabled"); err != nil {
+		t.Error(err)
+	}
+}

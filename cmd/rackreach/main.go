@@ -104,7 +104,7 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 	group("plan", "Before anything is touched:", newPlatform(env), newValidate(env), newPlan(env), newRender(env), newSimulate(env), newClassify(env), newPreflight(env), newListen(env), newDiscover(env))
 	group("images", "What is installed:", newBundle(env))
 	group("image", "Image a rack:", newApply(env), newResume(env), newAgent(env), newDemo(env), newSimulatedRack(env))
-	group("look", "See where it stands:", newStatus(env), newWatch(env), newWhy(env), newEvents(env), newTimeline(env), newInventory(env), newVerify(env), newJournal(), newSupportBundle(env))
+	group("look", "See where it stands:", newStatus(env), newWatch(env), newWhy(env), newCabling(env), newEvents(env), newTimeline(env), newInventory(env), newVerify(env), newJournal(), newSupportBundle(env))
 	group("order", "Give an order:", append(orders, newIdentify(env), newFleet(env))...)
 	group("fleet", "Many racks:", newCoordinator(env), newContext(env), newToken(env), newEnroll(env), newAudit(env))
 	root.AddCommand(newMan())

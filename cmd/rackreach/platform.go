@@ -106,6 +106,8 @@ type shownPlatform struct {
 	Machines    []string          `json:"machines,omitempty"`
 	Image       string            `json:"image"`
 	TicketEnds  rack.Evidence     `json:"ticketEnds"`
+	Neighbours  string            `json:"neighbours,omitempty"` // how it is asked for them
+	MACs        string            `json:"macs,omitempty"`
 	Provision   *shownProvision   `json:"provision,omitempty"`
 	Steps       []shownDefinition `json:"steps"`
 }
@@ -129,9 +131,20 @@ type shownDefinition struct {
 	Destructive  bool            `json:"destructive,omitempty"`
 }
 
+// howAsked is how a switch is asked for something, for people; empty: it is not.
+func howAsked(a *rack.Ask) string {
+	switch {
+	case a == nil:
+		return ""
+	case a.Run != "":
+		return fmt.Sprintf("ssh %q, %s", a.Run, a.Format)
+	}
+	return "snmp, community " + a.Community
+}
+
 func showPlatform(d *platform.Definition) shownPlatform {
 	s := shownPlatform{Name: d.Name, Description: d.Description, Status: d.Status, Unseen: d.Unseen, Like: d.Like, Roles: d.Roles,
-		Stages: d.Match.Stages, Machines: d.Match.Machines, Image: d.Image, TicketEnds: d.TicketEnds}
+		Stages: d.Match.Stages, Machines: d.Match.Machines, Image: d.Image, TicketEnds: d.TicketEnds, Neighbours: howAsked(d.Neighbours), MACs: howAsked(d.MACs)}
 	if d.Own {
 		s.File = d.File
 	}
@@ -232,6 +245,14 @@ func printPlatform(out io.Writer, d *platform.Definition) error {
 	p.line("ticket ends\t%s", d.TicketEnds)
 	if d.Provision != nil {
 		p.line("first boot\t%s", firstBoot(d.Provision))
+	}
+	for _, a := range []struct {
+		what string
+		ask  *rack.Ask
+	}{{"neighbours", d.Neighbours}, {"macs", d.MACs}} {
+		if a.ask != nil {
+			p.line("%s\t%s", a.what, howAsked(a.ask))
+		}
 	}
 	p.line("")
 	p.line("PHASE\tSTEP\tDOES\tNEEDS\tUNLESS\tLIMIT\tRETRIES")

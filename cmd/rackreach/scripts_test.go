@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ func TestScripts(t *testing.T) {
 		// Every copy of it: bbolt leaves old pages in the file, and salvage reads them.
 		ts.Check(os.WriteFile(name, bytes.ReplaceAll(data, []byte(args[1]), hurt), 0o600))
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "hurt": hurt, "registry": serveRegistry, "simimages": simImages, "served": served, "until": until, "rackis": rackIs, "joined": joined, "asked": asked, "fromfile": fromFile, "serverurl": serverURL, "findca": findCA, "leftover": leftover, "endleftover": endLeftover, "certify": certify, "serving": serving, "says": says, "unpack": unpack, "holdsno": holdsNo}, Setup: func(e *testscript.Env) error {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "hurt": hurt, "registry": serveRegistry, "simimages": simImages, "served": served, "until": until, "heldby": heldBy, "rackis": rackIs, "joined": joined, "asked": asked, "fromfile": fromFile, "serverurl": serverURL, "findca": findCA, "leftover": leftover, "endleftover": endLeftover, "certify": certify, "serving": serving, "says": says, "unpack": unpack, "holdsno": holdsNo}, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		if err != nil {
 			return err
@@ -130,6 +131,28 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 	}, func() string {
 		return fmt.Sprintf("%s came to %v, not to %s", args[2], slices.Collect(maps.Keys(came)), args[3])
 	})
+}
+
+// heldBy waits until a device is held for a reason that begins so: STATE RACK DEVICE REASON.
+func heldBy(ts *testscript.TestScript, _ bool, args []string) {
+	last := "unknown"
+	await(ts, func(ctx context.Context) bool {
+		c, err := api.Dial(ctx, state.Home(ts.MkAbs(args[0])).Rack(args[1]).Socket())
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(args[1])}))
+		if err != nil {
+			return false
+		}
+		for _, d := range a.Msg.GetRack().GetDevices() {
+			if d.GetName() == messages.DeviceName(args[1], args[2]) {
+				last = d.GetHeld()
+			}
+		}
+		return strings.HasPrefix(last, args[3])
+	}, func() string { return fmt.Sprintf("%s is held by %q, not by %q", args[2], last, args[3]) })
 }
 
 // rackIs waits until an agent says that its rack has a status: STATE RACK STATUS.

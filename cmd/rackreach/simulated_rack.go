@@ -46,7 +46,8 @@ next one.
 The racks that its links lead to are looked for at their own sockets, now and
 later: the switches at both ends of such a cable then hear each other, whichever
 of the two files names it. --swap-links plugs two of these cables the wrong way
-round.
+round, or two of servers; rackreach simulated-rack swap does that to those of servers
+while the rack runs, and takes it back.
 
 Faults are those of demo, but for panic, which happens in the agent. --foreign puts
 data on a disk that nobody here wrote: its installer refuses to overwrite it unless
@@ -67,12 +68,43 @@ its job names it.`,
 	f.StringArrayVar(&s.faults, "fault", nil, "DEVICE:PHASE:KIND[:COUNT]; may be given more than once")
 	f.StringArrayVar(&s.foreign, "foreign", nil, "DEVICE=TEXT: foreign data on its disk; may be given more than once")
 	f.StringArrayVar(&s.peers, "peer", nil, "RACK=SOCKET: where another simulated rack serves; may be given more than once (default: simulated/RACK.sock in the state directory)")
-	f.StringArrayVar(&s.swaps, "swap-links", nil, "PORT=PORT: two cables to other racks, plugged the wrong way round; may be given more than once")
+	f.StringArrayVar(&s.swaps, "swap-links", nil, "PORT=PORT: two cables to other racks, or of servers, plugged the wrong way round; may be given more than once")
 	f.Float64Var(&s.speed, "speed", 60, "how many times faster than real devices the simulated ones are")
 	f.Uint64Var(&s.seed, "seed", 0, "seed of the simulated durations (default: a new one, printed)")
 	f.StringVar(&s.record, "record", "", "write what the rack itself saw to this file, as lines of JSON")
 	stateFlag(f, &s.state)
 	f.StringVar(&s.socket, "socket", "", "unix socket that agents join through (default: simulated/RACK.sock in the state directory)")
+	cmd.AddCommand(newSwap(env))
+	return cmd
+}
+
+func newSwap(env func(string) (string, bool)) *cobra.Command {
+	var stateDir, socket string
+	cmd := &cobra.Command{
+		Use:     "swap RACK PORT=PORT",
+		Short:   "Plug two data cables of servers of a simulated rack that runs the other way round",
+		Example: "  rackreach simulated-rack swap r1 tor-1:1=tor-1:2",
+		Args:    args(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			x, err := sim.ParseSwap(given[1])
+			if err != nil {
+				return badInput(err)
+			}
+			if socket == "" {
+				home, err := homeOf(stateDir, env)
+				if err != nil {
+					return badInput(fmt.Errorf("%w, or name a --socket", err))
+				}
+				socket = home.Simulated(given[0])
+			}
+			if err := sim.SwapAt(cmd.Context(), socket, x); err != nil {
+				return badInput(err)
+			}
+			return printLines(cmd.OutOrStdout(), []string{fmt.Sprintf("the cables at %s and %s are plugged the other way round", x.A, x.B)})
+		},
+	}
+	stateFlag(cmd.Flags(), &stateDir)
+	cmd.Flags().StringVar(&socket, "socket", "", "unix socket of the rack (default: simulated/RACK.sock in the state directory)")
 	return cmd
 }
 

@@ -31,7 +31,8 @@ func deviceVerbs() []deviceVerb {
 			short: "Forget a device's failure and try again",
 			long: `Forget a device's failure, or that it was skipped, and try again with all attempts.
 While the rack is being imaged this comes into force at once, else with rackreach
-resume. A device that may still be writing is not tried again: see reimage.`,
+resume. Of one that is held for its cables it says that somebody has looked at them: what
+was heard at them before is forgotten. A device that may still be writing is not tried again: see reimage.`,
 			example: "  rackreach retry tor-1\n  rackreach retry r1/server-03",
 			order: func(ctx context.Context, c *reached, name string, _ []string, reason string) ([]*messages.Event, error) {
 				a, err := c.RetryDevice(ctx, connect.NewRequest(&messages.RetryDeviceRequest{Name: name, Reason: reason}))

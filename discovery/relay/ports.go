@@ -92,6 +92,32 @@ func (p *Ports) Find(circuit, remote []byte, giaddr netip.Addr) rack.Port {
 	return said
 }
 
+// Port is a port of a switch that the switch itself names, in the words of the rack file;
+// one that cannot be matched with the cabling stays as it was said.
+func (p *Ports) Port(slot, said string) rack.Port {
+	if p != nil {
+		for _, x := range p.ports[slot] {
+			if x.written == said {
+				return rack.Port{Device: slot, Name: said}
+			}
+		}
+		if n, rest, ok := parseName(said); ok && rest == "" {
+			if found := p.match(slot, Circuit{port: n}); found != "" {
+				return rack.Port{Device: slot, Name: found}
+			}
+		}
+	}
+	return rack.Port{Device: slot, Name: said}
+}
+
+// Like reports whether a port of another rack's switch, written as a rack file does, is
+// the one that somebody names.
+func (*Ports) Like(written, said string) bool {
+	a, restA, okA := parseName(written)
+	b, restB, okB := parseName(said)
+	return written == said || okA && okB && restA == "" && restB == "" && (b.is(&a) || b.label(&a))
+}
+
 // which finds the switch; other is a second one that was said too.
 func (p *Ports) which(c Circuit, remote []byte, giaddr netip.Addr) (slot, other string) {
 	for _, s := range [...]string{p.named(c.Switch), p.named(string(untyped(remote))), p.mac(remote), p.byAddress[giaddr]} {

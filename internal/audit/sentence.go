@@ -63,6 +63,9 @@ func deviceSentence(e rack.Event) string {
 		if d.Final {
 			return fmt.Sprintf("%s failed: %s", d.Step, d.Error)
 		}
+		if d.Reason != "" {
+			return fmt.Sprintf("%s (attempt %d) is broken off, and not counted: %s", d.Step, d.Attempt, d.Error)
+		}
 		return fmt.Sprintf("%s failed (attempt %d), tried again in %s%s: %s", d.Step, d.Attempt, d.Delay, recovering(d), d.Error)
 	case rack.RecoveryMade:
 		return fmt.Sprintf("recovery %s: %s", d.Recovery, d.Recovery.Words())

@@ -244,6 +244,10 @@ func (l *ledger) whyHeld(d *life) Reason {
 			add(l.closed(d, rack.Data, g)...)
 		}
 	}
+	if strings.HasPrefix(h.Detail.Reason, rack.CablingReason) {
+		add("it goes on by itself once it is heard at its own port")
+		x.Next = "compare the cables: rackreach cabling FILE; plug them as the rack file says, and if that is not noticed: rackreach retry " + d.device.Name
+	}
 	if len(x.Because) == 0 {
 		x.Because = []string{"everything that it needs holds since; it goes on at once"}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/rackreach/rackreach/internal/adjacency"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/strictyaml"
 )
@@ -83,7 +84,7 @@ func (r *reader) parse() {
 		return
 	}
 	r.root = root
-	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "installer", "marksPorts", "ticketEnds", "provision", "steps"); r.keys == nil {
+	if r.keys = r.Mapping(root, "the platform", "apiVersion", "kind", "name", "like", "description", "status", "unseen", "roles", "match", "image", "installer", "marksPorts", "ticketEnds", "provision", "neighbours", "macs", "steps"); r.keys == nil {
 		return
 	}
 	r.is("apiVersion", apiVersion)
@@ -102,6 +103,8 @@ func (r *reader) parse() {
 	r.roles()
 	r.match()
 	r.d.TicketEnds = r.evidence(r.keys["ticketEnds"], "ticketEnds")
+	r.d.Neighbours = r.ask("neighbours", strs(adjacency.NeighbourFormats()))
+	r.d.MACs = r.ask("macs", strs(adjacency.StationFormats()))
 	r.provision()
 	r.phases()
 }
@@ -267,6 +270,12 @@ func (r *reader) inherit(read map[string]*reader, below map[string]*Definition, 
 	}
 	if _, ok := r.keys["provision"]; !ok {
 		r.d.Provision = base.Provision
+	}
+	if r.d.Neighbours == nil {
+		r.d.Neighbours = base.Neighbours
+	}
+	if r.d.MACs == nil {
+		r.d.MACs = base.MACs
 	}
 	r.join(base.Steps)
 }

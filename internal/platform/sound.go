@@ -38,6 +38,9 @@ func (r *reader) sound() {
 	for _, role := range d.Roles {
 		if role == rack.Server {
 			r.gated()
+			if d.Neighbours != nil || d.MACs != nil {
+				r.Say(r.line("name"), "neighbours and macs at platforms of switches", "%s is of servers, and is asked for its ports", d.Name)
+			}
 		}
 	}
 	if last := d.Steps[len(d.Steps)-1]; last.Action != rack.VerifyDevice {

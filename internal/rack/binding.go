@@ -66,6 +66,7 @@ type Binder struct {
 	uuid      map[string]string // machineKey of the UUID → slot
 	serial    map[string]string // serial → slot: inventory, and what operators bound
 	replaced  map[string]bool   // slots whose inventory is of hardware that is gone
+	told      map[string]bool   // MACs that operators bound
 	cabling   *Cabling
 	bound     map[boundEnd]bool // ends that something was bound to
 	deaf      bool              // it learns nothing
@@ -105,7 +106,7 @@ func (b *Binder) Bound(device string, o *Observation) *Binder {
 	}
 	n := *b
 	if o.MAC != "" {
-		n.mac = cloneWith(b.mac, o.MAC, device)
+		n.mac, n.told = cloneWith(b.mac, o.MAC, device), cloneWith(b.told, o.MAC, true)
 	}
 	if o.Serial != "" {
 		n.serial = cloneWith(b.serial, o.Serial, device)

@@ -26,6 +26,9 @@ type Cabling struct {
 	byNear []int32             // indices of cables, sorted by their near ends; of equal ones the first stands first
 	paths  map[string][]string // of a switch on the data network: the switches to it, itself included
 	spare  map[Port]string     // Rack.Spare
+
+	trunks  map[Port]bool // ports that carry the packets of many
+	between map[Port]bool // ports of the links between switches
 }
 
 // NewCabling builds the graph. The routes are the shortest by number of
@@ -59,6 +62,19 @@ func NewCabling(r *Rack) *Cabling {
 	}
 	slices.SortStableFunc(c.byNear, func(a, b int32) int { return comparePorts(c.cables[a].Near, c.cables[b].Near) })
 	c.paths, c.spare = dataPaths(r, c.mgmt), r.Spare()
+	c.trunks, c.between = map[Port]bool{r.Agent.Cable: true}, map[Port]bool{}
+	for _, l := range r.Links {
+		for _, p := range []Port{l.A, l.B} {
+			if !p.IsOutside() {
+				c.trunks[p], c.between[p] = true, true
+			}
+		}
+	}
+	for _, x := range c.cables {
+		if d, ok := r.Device(x.Device); ok && x.Network == Data && d.Role.IsSwitch() {
+			c.trunks[x.Near] = true
+		}
+	}
 	return c
 }
 

@@ -60,7 +60,7 @@ type Detail struct {
 	Attempt int    // from 1
 	Error   string // what went wrong, for people
 	Next    string // what to do next, for people
-	Reason  string // why a device is held, why a rack halted
+	Reason  string // why a device is held, why a rack halted; step-failed: why the attempt is not counted, empty: it is
 
 	Final   bool          // step-failed: no attempt is left
 	Writing bool          // step-failed: the device may still be writing

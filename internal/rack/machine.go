@@ -107,8 +107,9 @@ type Machine struct {
 	gaveUp   bool   // it failed for good: an order to retry does not just go on
 
 	// Not journalled: lost in a crash and brought back by the shell.
-	gates map[Gate]bool
-	due   bool // the backoff of the current step is over
+	gates   map[Gate]bool
+	against map[Network]string // what speaks against its cables
+	due     bool               // the backoff of the current step is over
 }
 
 // NewMachine is a machine before its first event. The image is what the plan
@@ -206,7 +207,7 @@ func (m *Machine) advance() ([]Event, []Command) {
 		if m.finishedAfterAll() {
 			return m.takeUp()
 		}
-		if !m.due && m.held == "" {
+		if !m.due && m.held == "" && m.miscabled(s) == "" {
 			return nil, nil
 		}
 	}
@@ -253,6 +254,9 @@ func (m *Machine) start(s Step) ([]Event, []Command) {
 
 // missing names the first gate that does not hold, for people, or "".
 func (m *Machine) missing(s Step) string {
+	if why := m.miscabled(s); why != "" {
+		return why
+	}
 	for _, g := range s.Needs {
 		if m.gates[g] {
 			continue
@@ -288,6 +292,9 @@ func (m *Machine) watch(s Step) ([]Event, []Command) {
 		if m.evidence[e] > max(m.since, proved) {
 			return m.fail(m.refusal(e), e == ReportedRefused || e == ReceiptForeign, "")
 		}
+	}
+	if why := m.inVain(s); why != "" && proved == 0 {
+		return m.letGo(why)
 	}
 	switch {
 	case s.Action == IssueTicket && !m.ticketed:

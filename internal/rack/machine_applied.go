@@ -91,6 +91,7 @@ func (m *Machine) Apply(e Event) bool {
 // is uncertain, and goes on where its journal ends: it may be writing.
 func (m *Machine) again(e Event) {
 	if m.mode != exhausted && m.mode != finished {
+		m.held = "" // its cables were looked at
 		return
 	}
 	failed := m.gaveUp
@@ -147,7 +148,9 @@ func (m *Machine) failure(e Event) {
 		m.err = fmt.Sprintf("%s failed at step %s: %s", e.Phase, e.Detail.Step, e.Detail.Error)
 		return
 	}
-	m.fails[m.step]++
+	if e.Detail.Reason == "" { // else it is no fault of the device
+		m.fails[m.step]++
+	}
 	m.failed[m.platform.Steps[m.step].Phase] = true
 	m.mode, m.due, m.delay, m.tried = backoff, false, e.Detail.Delay, m.step
 	m.base, m.since = e.Seq, e.Seq

@@ -20,6 +20,7 @@ type shell struct {
 	machine *rack.Machine
 	events  []rack.Event
 	open    map[rack.Gate]bool
+	against map[rack.Network]string
 	out     strings.Builder
 }
 
@@ -90,6 +91,7 @@ func (s *shell) resume() {
 		s.machine.Apply(e)
 	}
 	s.machine.SetGates(s.open)
+	s.machine.SetCabling(s.against)
 }
 
 func (s *shell) observe(proves rack.Evidence, message string) {
@@ -97,7 +99,7 @@ func (s *shell) observe(proves rack.Evidence, message string) {
 }
 
 // TestMachine plays the stories in testdata/machine. Commands: device ROLE,
-// gates [NAME…], observe EVIDENCE [message=…], asks, overtakes EVIDENCE EVIDENCE, done STEP [attempt=N] [message=what went wrong] [recovery=NAME],
+// gates [NAME…], against NETWORK REASON, agree, observe EVIDENCE [message=…], asks, overtakes EVIDENCE EVIDENCE, done STEP [attempt=N] [message=what went wrong] [recovery=NAME],
 // limit STEP [attempt=N], retry STEP, never-seen, crash, failed, order KIND [overwrites=…].
 func TestMachine(t *testing.T) {
 	datadriven.Walk(t, "testdata/machine", func(t *testing.T, path string) {
@@ -124,6 +126,14 @@ func TestMachine(t *testing.T) {
 					s.open[rack.Gate(a.Key)] = true
 				}
 				s.machine.SetGates(s.open)
+				s.drive(rack.Input{Kind: rack.Woken})
+			case "against":
+				s.against = map[rack.Network]string{rack.Network(arg(0)): arg(1)}
+				s.machine.SetCabling(s.against)
+				s.drive(rack.Input{Kind: rack.Woken})
+			case "agree":
+				s.against = nil
+				s.machine.SetCabling(nil)
 				s.drive(rack.Input{Kind: rack.Woken})
 			case "observe":
 				s.observe(rack.Evidence(arg(0)), text)

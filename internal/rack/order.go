@@ -229,6 +229,8 @@ func (r *Run) mayRetry(dev *Device, d DeviceState) error {
 		return refuse("rackreach reimage "+n+", if that may be overwritten", "retry %s: its installer would refuse again: its disk holds %s", n, d.Holds)
 	case d.Writing && (d.Status == Failed || d.Status == Skipped):
 		return refuse("look at the device; when it does not write any more: rackreach reimage "+n, "retry %s: it may still be writing, and would be power-cycled", n)
+	case strings.HasPrefix(d.Held, CablingReason):
+		return nil // somebody has looked at its cables
 	case d.Status != Failed && d.Status != Skipped:
 		return refuse("rackreach why "+n, "retry %s: it has not failed, it is %s", n, d.where())
 	}

@@ -39,6 +39,10 @@ func (r *Run) receipt(ticket string) string {
 func (r *Run) applyOrder(d *DeviceState, e Event) {
 	switch e.Kind {
 	case DeviceRetried:
+		if against := r.Against()[e.Device]; len(against) > 0 {
+			r.binder = r.binder.unlearned(e.Device, against[Management] != "")
+		}
+		r.forgetStations(e.Device)
 		d.Status, d.Error, d.Held, d.Writing = DeviceStatus(d.Phase), "", "", false
 		if d.Phase == "" {
 			d.Status = Waiting
@@ -51,12 +55,15 @@ func (r *Run) applyOrder(d *DeviceState, e Event) {
 		d.Ticket.Open = false
 		r.closeThrough(e.Device)
 		r.forgetNeighbours(e.Device)
+		r.forgetStations(e.Device)
 	case DeviceReplaced:
 		*d = DeviceState{Status: Waiting}
 		r.binder = r.binder.Forgotten(e.Device)
 		r.closeThrough(e.Device)
 		r.forgetNeighbours(e.Device)
+		r.forgetStations(e.Device)
 	case DeviceBound:
+		r.forgetStations(e.Device)
 		if e.Detail.Seen != nil {
 			r.binder = r.binder.Bound(e.Device, e.Detail.Seen)
 		}

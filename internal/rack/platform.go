@@ -213,6 +213,9 @@ type Platform struct {
 	Installer  Installer `json:",omitzero"`
 	TicketEnds Evidence  // evidence that the destructive job is over
 	Steps      []Step
+
+	Neighbours *Ask `json:",omitzero"` // nil: it is not asked whom it hears by LLDP
+	MACs       *Ask `json:",omitzero"` // nil: nor which stations it has heard
 }
 
 // Fits reports whether the platform may be used for a role.

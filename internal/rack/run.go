@@ -118,6 +118,8 @@ type Run struct {
 
 	answered   map[string]bool // ids of the orders that were answered
 	neighbours map[Port]string // what stands at the far end of a switch's port, as last seen
+
+	stations map[string]station // where components were heard last, by MAC; empty on a follower
 }
 
 // NewRun is the state before the first event of a validated rack.
@@ -136,7 +138,7 @@ func NewFollower(r *Rack, platforms map[string]Platform) *Run {
 func newRun(r *Rack, platforms map[string]Platform, cabling *Cabling, binder *Binder) *Run {
 	run := &Run{Rack: r, Platforms: platforms, Cabling: cabling, Status: Idle,
 		devices: make(map[string]*DeviceState, len(r.Devices)), links: newLinkStates(cabling), dropped: map[Port]bool{}, binder: binder,
-		answered: map[string]bool{}, neighbours: map[Port]string{}}
+		answered: map[string]bool{}, neighbours: map[Port]string{}, stations: map[string]station{}}
 	for i := range r.Devices {
 		run.devices[r.Devices[i].Name] = &DeviceState{Status: Waiting}
 	}
@@ -207,6 +209,8 @@ func (r *Run) Apply(e Event) bool {
 		r.Status = Halted
 	case RackCompleted:
 		r.Status = Completed
+	case ComponentAmbiguous:
+		r.hearStation(e)
 	case NeighbourSeen:
 		if e.Detail.Seen != nil {
 			r.neighbours[e.Detail.Seen.Via] = e.Detail.Seen.Message
@@ -240,6 +244,7 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 		if s := e.Detail.Seen.Stage; s != "" && s != StageBMC {
 			d.Stage = s
 		}
+		r.hearStation(e) // by what was known before
 		r.binder = r.binder.Learned(e.Detail.Seen)
 		r.evidence(d, e)
 	case PhaseStarted:

@@ -39,14 +39,16 @@ func (d direction) String() string { return [2]string{"to-device", "from-device"
 type end struct {
 	device  string
 	network rack.Network
-	near    rack.Port        // zero: on the agent's own cable, which is always open
-	mac     net.HardwareAddr // of the interface
-	open    atomic.Bool      // a path of forwarding switches leads to the agent
-	hops    []hop            // that path, from the agent; guarded by fabric.mu
+	plug    atomic.Pointer[rack.Port] // the port that its cable is plugged into; zero: the agent's own cable, which is always open
+	mac     net.HardwareAddr          // of the interface
+	open    atomic.Bool               // a path of forwarding switches leads to the agent
+	hops    []hop                     // that path, from the agent; guarded by fabric.mu
 	seen    [protocols][2]atomic.Bool
 }
 
-func (e *end) direct() bool { return e.near == rack.Port{} }
+func (e *end) near() rack.Port { return *e.plug.Load() }
+
+func (e *end) direct() bool { return e.near().IsZero() }
 
 // hop is a switch on a path and the port by which the path leaves it.
 type hop struct{ device, port string }
@@ -146,7 +148,7 @@ func (f *fabric) recompute() {
 		if e.direct() {
 			continue
 		}
-		hops, ok := paths[e.near]
+		hops, ok := paths[e.near()]
 		e.hops = hops
 		e.open.Store(ok)
 	}

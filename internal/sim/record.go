@@ -28,6 +28,7 @@ const (
 	kindBooted            = "booted"
 	kindConfigApplied     = "config-applied"
 	kindConfigReverted    = "config-reverted"
+	kindSwapped           = "swapped" // two cables were plugged the other way round
 	kindReceiptRead       = "receipt-read"
 	kindFault             = "fault"
 )

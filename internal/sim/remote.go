@@ -71,6 +71,19 @@ func Look(ctx context.Context, path string) (Hello, error) {
 	return r.Hello, r.Close()
 }
 
+// SwapAt has the simulated rack that serves at a unix socket plug two data cables of servers
+// the other way round, as Sim.Swap does.
+func SwapAt(ctx context.Context, path string, x Swap) error {
+	if err := checkSocketPath(path); err != nil {
+		return err
+	}
+	f, _, err := (&Remote{path: path}).ask(ctx, request{Op: opSwap, Swap: x.String()})
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // Done is closed when the rack has gone, and after Close.
 func (r *Remote) Done() <-chan struct{} { return r.gone }
 

@@ -26,6 +26,7 @@ const (
 	opDial     = "dial"     // then carries what was dialled
 	opServices = "services" // tells where the agent's services are
 	opPeer     = "peer"     // another rack: then each tells the other of the cables between them
+	opSwap     = "swap"     // plugs two cables the other way round
 )
 
 // request is the first message of every connection.
@@ -40,6 +41,8 @@ type request struct {
 
 	From string `json:"from,omitempty"` // the rack that calls
 	To   string `json:"to,omitempty"`   // the rack that it means to reach
+
+	Swap string `json:"swap,omitempty"` // "tor-1:1=tor-1:2"
 
 	DHCP netip.AddrPort `json:"dhcp"`
 	TFTP netip.AddrPort `json:"tftp"`
@@ -146,6 +149,14 @@ func (v *gateway) serve(ctx context.Context, f *framed) {
 	}
 	if q.Op == opPeer {
 		v.peer(ctx, f, q)
+		return
+	}
+	if q.Op == opSwap {
+		x, err := ParseSwap(q.Swap)
+		if err == nil {
+			err = v.sim.Swap(x)
+		}
+		f.say(answer{Error: text(err)})
 		return
 	}
 	n := v.session(q.Session)

@@ -37,6 +37,9 @@ const (
 //	apply-config PATH SECONDS       the same, and takes it back unless confirmed in time
 //	show-config                     shows the configuration that is in force
 //	confirm-config                  confirms it
+//	lldpctl -f json                 shows its neighbours, as lldpd's client does
+//	bridge -j fdb show              shows its MAC table, as iproute2 does; both also as SONiC
+//	                                and EOS are asked (shell_ports.go)
 //	boot-installer                  reboots into ONIE, for one boot
 //	sh -c '…' NAME TEMP PATH N MODE takes in a file of N bytes from its standard input
 //	sh PATH apply SECONDS, confirm, show
@@ -166,6 +169,9 @@ func (h *shell) session(c ssh.Channel, requests <-chan *ssh.Request) {
 }
 
 func (h *shell) run(command string, c io.ReadWriter) error {
+	if known, err := h.showPorts(strings.TrimPrefix(command, "sudo "), c); known {
+		return err
+	}
 	if k := h.host.dev.conduct; k != nil && k.run != nil {
 		if known, err := k.run(h, command, c); known {
 			return err

@@ -28,7 +28,7 @@ type Options struct {
 	User      string                   // that BMCs accept
 	Password  string                   // of that user
 	Peers     map[string]string        // where other simulated racks serve, by name: their sockets; nil: there are none
-	Swaps     []Swap                   // cables to other racks that were plugged wrongly, checked by CheckSwaps
+	Swaps     []Swap                   // cables that were plugged wrongly, checked by CheckSwaps
 	Holds     map[string]string        // foreign data on the disk of a device at first, checked by CheckHolds; nil: none anywhere
 }
 
@@ -107,6 +107,9 @@ func New(o Options) (*Sim, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.where.Store(&Services{})
 	err = s.build(o.Platforms, o.Holds)
+	for _, x := range o.Swaps {
+		s.fabric.swap(x)
+	}
 	if err == nil {
 		s.wires, err = s.openWires()
 	}
@@ -158,7 +161,8 @@ func (s *Sim) build(platforms map[string]rack.Platform, holds map[string]string)
 func (s *Sim) cable(d *device) {
 	listed := d.spec.MACs
 	add := func(n rack.Network, near rack.Port, what string, mac bool) *end {
-		e := &end{device: d.spec.Name, network: n, near: near, mac: derivedMAC(s.rack.Name, d.spec.Name, what)}
+		e := &end{device: d.spec.Name, network: n, mac: derivedMAC(s.rack.Name, d.spec.Name, what)}
+		e.plug.Store(&near)
 		if mac && len(listed) > 0 {
 			if m, err := net.ParseMAC(listed[0]); err == nil {
 				e.mac = m

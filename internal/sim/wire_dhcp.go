@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // Sub-option 19 of option 82: "relay source port" (RFC 8357 §4): the server
@@ -209,7 +211,7 @@ func (w *wires) relayed(p *dhcpv4.DHCPv4) {
 	device, port := string(info.Get(dhcpv4.AgentRemoteIDSubOption)), string(info.Get(dhcpv4.AgentCircuitIDSubOption))
 	p.DeleteOption(dhcpv4.OptionRelayAgentInformation)
 	for _, e := range w.sim.fabric.ends {
-		if e.near.Device == device && e.near.Name == port {
+		if e.near() == (rack.Port{Device: device, Name: port}) {
 			w.deliver(e, p)
 		}
 	}
@@ -235,14 +237,15 @@ func (w *wires) send(e *end, p *dhcpv4.DHCPv4) error {
 	}
 	c := w.direct[e]
 	if c == nil {
-		if c = w.relays[e.near.Device]; c == nil {
-			return fmt.Errorf("%s hangs on %s, which relays nothing", e.device, e.near)
+		near := e.near()
+		if c = w.relays[near.Device]; c == nil {
+			return fmt.Errorf("%s hangs on %s, which relays nothing", e.device, near)
 		}
 		p.GatewayIPAddr = c.LocalAddr().(*net.UDPAddr).IP
 		p.HopCount = 1
 		p.UpdateOption(dhcpv4.OptRelayAgentInfo(
-			dhcpv4.OptGeneric(dhcpv4.AgentCircuitIDSubOption, []byte(e.near.Name)),
-			dhcpv4.OptGeneric(dhcpv4.AgentRemoteIDSubOption, []byte(e.near.Device)),
+			dhcpv4.OptGeneric(dhcpv4.AgentCircuitIDSubOption, []byte(near.Name)),
+			dhcpv4.OptGeneric(dhcpv4.AgentRemoteIDSubOption, []byte(near.Device)),
 			dhcpv4.OptGeneric(relaySourcePort, []byte{}),
 		))
 	}

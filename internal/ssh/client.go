@@ -40,7 +40,7 @@ func New(o Options) (*Client, error) {
 //
 // Errors: an *Error of any kind.
 func (c *Client) Do(ctx context.Context, t Target, x Exchange) ([]Output, error) {
-	k := &talk{c: c, t: t}
+	k := &talk{c: c, t: t, keep: max(x.Keep, keptHead)}
 	if err := errors.Join(t.check(), x.check()); err != nil {
 		return nil, k.badInput(err)
 	}

@@ -20,6 +20,9 @@ type Exchange struct {
 	// and logs each is blacked out, like the password. Those of less than 4 bytes
 	// are not looked for.
 	Secrets []string
+	// Keep is how many bytes of the beginning of an output are kept, at most 1 MiB; 0: as
+	// MaxText says.
+	Keep int
 }
 
 // File is one file on the device.
@@ -44,6 +47,8 @@ func (x Exchange) check() error {
 		return fmt.Errorf("%d files; %d are the most in one exchange", len(x.Files), maxFiles)
 	case len(x.Run) > maxCommands:
 		return fmt.Errorf("%d commands; %d are the most in one exchange", len(x.Run), maxCommands)
+	case x.Keep < 0 || x.Keep > maxKeep:
+		return fmt.Errorf("%d bytes of an output are to be kept; %d are the most", x.Keep, maxKeep)
 	case len(x.Secrets) > maxSecrets:
 		return fmt.Errorf("%d secrets; %d are the most in one exchange", len(x.Secrets), maxSecrets)
 	}

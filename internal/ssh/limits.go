@@ -36,6 +36,7 @@ const (
 	maxBanner  = 64 << 10         // bytes of all of them
 	maxRounds  = 4                // of keyboard-interactive questions (RFC 4256 §3.2)
 	keptHead   = 48 << 10         // bytes kept of the beginning of an output
+	maxKeep    = 1 << 20          // the same where an exchange asks for more
 	keptTail   = 16 << 10         // bytes kept of its end
 	maxOutput  = 16 << 20         // bytes of an output, after which the command is broken off
 	maxQuoted  = 200              // bytes of a device's words in a message

@@ -17,6 +17,7 @@ type talk struct {
 	c      *Client
 	t      Target
 	hide   hidden
+	keep   int         // bytes of the beginning of an output
 	signer xssh.Signer // nil: none
 
 	pinned  []byte                // nil: none yet; belongs to checkKey once there is a connection
@@ -124,7 +125,7 @@ func (k *talk) exec(ctx context.Context, asked, command string, input []byte) (O
 		return o, k.broken(ctx, asked, "it opens no session; when it takes one command per connection only, ask one per exchange", err)
 	}
 	defer s.Close()
-	got := &gathered{hide: k.hide, endless: func() { k.end(errEndless) }}
+	got := &gathered{hide: k.hide, keep: k.keep, endless: func() { k.end(errEndless) }}
 	s.Stdout, s.Stderr = got, got
 	if input != nil {
 		s.Stdin = bytes.NewReader(input)

@@ -89,6 +89,7 @@ func (h hidden) clean(s string) string { return h.from(printable(h.from(s))) }
 // and goes with that margin.
 type gathered struct {
 	hide    hidden
+	keep    int    // bytes of its beginning
 	endless func() // called once, when there is more than maxOutput
 
 	mu         sync.Mutex
@@ -103,7 +104,7 @@ func (g *gathered) Write(p []byte) (int, error) {
 	n, most := len(p), keptTail+g.hide.longest
 	before := g.total
 	g.total += n
-	if room := keptHead + g.hide.longest - len(g.head); room > 0 {
+	if room := g.keep + g.hide.longest - len(g.head); room > 0 {
 		take := min(room, n)
 		g.head, p = append(g.head, p[:take]...), p[take:]
 	}
@@ -124,10 +125,10 @@ func (g *gathered) text() string {
 	margin := g.hide.longest
 	if len(g.head)+len(g.tail) == g.total {
 		all := g.hide.clean(string(g.head) + string(g.tail))
-		if len(all) <= MaxText {
+		if len(all) <= g.keep+keptTail {
 			return all
 		}
-		return joined(all[:keptHead], all[len(all)-keptTail:], len(all)-MaxText)
+		return joined(all[:g.keep], all[len(all)-keptTail:], len(all)-g.keep-keptTail)
 	}
 	tail := g.tail[max(0, len(g.tail)-keptTail-margin):]
 	head, end := g.hide.from(string(g.head)), g.hide.from(string(tail))

@@ -35,7 +35,7 @@ func TestLastLines(t *testing.T) {
 
 // gather is what is kept of an output that comes in pieces.
 func gather(h hidden, raw string, piece int) string {
-	g := &gathered{hide: h, endless: func() {}}
+	g := &gathered{hide: h, keep: keptHead, endless: func() {}}
 	for raw != "" {
 		n := min(piece, len(raw))
 		_, _ = g.Write([]byte(raw[:n]))
