@@ -93,6 +93,23 @@ lab-installer: ## machines in QEMU are installed and boot what was written; bloc
 	$(GO) test -tags lab -race -count=1 -run 'Loop' -timeout 5m ./internal/installer
 	$(GO) test -tags lab -count=1 -v -run TestInstaller -timeout 10m ./lab
 
+# A rack of machines. Each target installs the Debian packages that are missing; it needs
+# root. LAB_REPORT names a folder for reports: consoles, recordings, timeline, events.
+LAB_RACK = ./lab/testdata/rack/install.sh && $(GO) test -tags lab -count=1 -v
+.PHONY: lab
+lab: ## a whole rack of machines in QEMU, from power-off to ready, with real firmware, BMCs and disks (needs root; 3 to 10 minutes)
+	@mkdir -p dist && rm -f dist/lab-result
+	LAB_RESULT=$(CURDIR)/dist/lab-result; export LAB_RESULT; $(LAB_RACK) -run 'TestRack$$' -timeout 30m ./lab
+	@cat dist/lab-result
+
+.PHONY: lab-faults
+lab-faults: ## the same rack with faults: a failing installer, a dead BMC, wrong disks, a killed agent, a second DHCP server (35 minutes at most)
+	$(LAB_RACK) -run 'TestRackFault' -timeout 60m ./lab
+
+.PHONY: lab-ci
+lab-ci: ## the rack and two of its faults
+	$(LAB_RACK) -run 'TestRack$$|TestRackFaultInstaller|TestRackFaultAgentKilled' -timeout 30m ./lab
+
 # Needs Debian's packages qemu-system-x86, busybox, iproute2 and linux-image-cloud-amd64, or
 # LAB_KERNEL, the folder where that is unpacked.
 .PHONY: lab-switch

@@ -95,7 +95,7 @@ func checkHandle(t *testing.T, in []byte) {
 	}
 	checkRelay(t, in, res)
 	checkTo(t, d, res)
-	if p := res.Seen.Observation.Proves; p != rack.NoEvidence && d.MessageType() != ack && (d.MessageType() != offer || res.Seen.Observation.Stage != rack.StageHTTPBoot || p != rack.DHCPPXE) {
+	if p := res.Seen.Observation.Proves; p != rack.NoEvidence && d.MessageType() != ack && (d.MessageType() != offer || p != question(res.Seen.Observation.Stage)) {
 		t.Fatalf("%s proves %s", d.MessageType(), res.Seen.Observation.Proves)
 	}
 }

@@ -61,6 +61,8 @@ func TestMain(m *testing.M) {
 		if err = json.Unmarshal([]byte(text), &c); err == nil {
 			err = serveInstaller(c)
 		}
+	} else if socket, ok := os.LookupEnv(chassisEnv); ok {
+		err = askChassis(socket, os.Args[1:])
 	} else {
 		code := m.Run()
 		if stockDir != "" {

@@ -71,18 +71,11 @@ func makeStock() (s stock, err error) {
 	if stockDir, err = os.MkdirTemp("", fmt.Sprintf("rackreach-lab-%d-", os.Getpid())); err != nil {
 		return s, err
 	}
-	kernels, err := filepath.Glob(filepath.Join(kernelRoot(), "boot/vmlinuz-*-cloud-amd64"))
-	if err != nil || len(kernels) == 0 {
-		return s, errors.Join(err, errors.New("the lab needs a kernel: install Debian's package linux-image-cloud-amd64, or name a folder where it is unpacked: LAB_KERNEL"))
+	kernel, _, modules, err := findKernel()
+	if err != nil {
+		return s, err
 	}
-	s.kernel = kernels[len(kernels)-1]
-	version := filepath.Base(s.kernel)[len("vmlinuz-"):]
-	modules := filepath.Join(kernelRoot(), "lib/modules", version)
-	if _, err := os.Stat(filepath.Join(modules, "modules.dep")); err != nil { // unpacked, not installed
-		if err := command("/usr/sbin/depmod", "-b", kernelRoot(), version); err != nil {
-			return s, err
-		}
-	}
+	s.kernel = kernel
 	system, err := pack("testdata/phonehome", s.kernel, modules)
 	if err != nil {
 		return s, err

@@ -17,6 +17,10 @@
 // internal/initramfs, a bootable disk image whose system says on the console what it
 // finds, and a bundle with it.
 //
+// The rack (make lab, make lab-faults; docs/lab.md) is another matter: there the product's own
+// program images seven machines behind one cable, from a rack file and a signed bundle.
+// What its machines are made of stands in testdata/rack, and is cached by digest.
+//
 // # What counts
 //
 // Only what a machine does over the network or writes on its console: the file that

@@ -45,6 +45,9 @@ func proven(o *rack.Observation) string {
 	case rack.DHCPBMC:
 		return "its BMC took its address" + at
 	case rack.DHCPPXE:
+		if o.Address == "" && o.Source == rack.FromDHCP {
+			return "its firmware asks to boot from the network" // it takes no address while there is nothing to boot
+		}
 		return "its firmware boots from the network and took its address" + at
 	case rack.DHCPONIE:
 		return "it waits in ONIE for an installer and took its address" + at

@@ -51,3 +51,15 @@ func TestSentence(t *testing.T) {
 		}
 	}
 }
+
+// UEFI firmware takes no address before there is something to boot: nothing says it did.
+func TestProvenByAQuestion(t *testing.T) {
+	for _, x := range []struct{ address, want string }{
+		{"", "its firmware asks to boot from the network"},
+		{"10.0.4.14", "its firmware boots from the network and took its address 10.0.4.14"},
+	} {
+		if got := proven(&rack.Observation{Source: rack.FromDHCP, Proves: rack.DHCPPXE, Address: x.address}); got != x.want {
+			t.Errorf("address %q: %q, want %q", x.address, got, x.want)
+		}
+	}
+}

@@ -171,7 +171,8 @@ type Info struct {
 
 // Probe asks whether a BMC is there. It returns its GUID as 32 lower hex digits
 // in the order of the wire (§22.14). No login is needed for that by the
-// standard; a BMC that wants one is logged in to.
+// standard; a BMC that wants one, or keeps silent without one as OpenIPMI's does, is
+// logged in to, if there is a login for it.
 //
 // Errors: as Login.
 func (c *Client) Probe(ctx context.Context, t Target) (string, error) {
@@ -182,7 +183,7 @@ func (c *Client) Probe(ctx context.Context, t Target) (string, error) {
 		return err
 	}
 	err := c.talk(ctx, t, asked, stranger, ask)
-	if errors.Is(err, ErrRefused) {
+	if errors.Is(err, ErrRefused) || errors.Is(err, ErrSilent) && t.User != "" && ctx.Err() == nil {
 		err = c.talk(ctx, t, asked, loggedIn, ask)
 	}
 	return guid, err

@@ -124,6 +124,10 @@ func TestPeerOpenIPMI(t *testing.T) {
 	if want := (Info{GUID: "a123456789abcdefa123456789abcdef", ManufacturerID: makerOpenIPMI, ProductID: 0xf02}); err != nil || info != want {
 		t.Fatalf("got %+v, %v; want %+v", info, err, want)
 	}
+	// It does not tell strangers who it is: it does not answer them at all.
+	if guid, err := c.Probe(ctx, s.target); err != nil || guid != info.GUID {
+		t.Errorf("asked who it is: %q, %v", guid, err)
+	}
 	steps := []struct {
 		name string
 		do   func() error

@@ -6,12 +6,12 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// Firmware that boots over HTTP is seen by its question: it requests nothing from a server
-// that names no URL. All others are seen when they have their address.
-func TestHTTPBootIsSeenByItsQuestion(t *testing.T) {
+// UEFI firmware that boots from the network is seen by its question: it requests nothing
+// from a server that names nothing to boot. All others are seen when they have their address.
+func TestFirmwareIsSeenByItsQuestion(t *testing.T) {
 	for class, want := range map[string]rack.Evidence{
 		"HTTPClient:Arch:00016:UNDI:003000": rack.DHCPPXE,
-		"PXEClient:Arch:00007:UNDI:003000":  rack.NoEvidence,
+		"PXEClient:Arch:00007:UNDI:003000":  rack.DHCPPXE,
 		"udhcp 1.35.0":                      rack.NoEvidence,
 	} {
 		res, d := handled(t, testServer(t, Options{}), discover().str(60, class))

@@ -1,0 +1,231 @@
+//go:build lab
+
+package lab
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rackreach/rackreach/internal/nstest"
+)
+
+// exit codes of the product.
+const (
+	exitReady        = 0
+	exitFailedServer = 3
+	exitHalted       = 4
+)
+
+func (r *labRack) wantEnd(l *life, code int) {
+	r.t.Helper()
+	if got := l.end(2 * rackLimit); got != code {
+		r.t.Fatalf("it ended with %d, want %d, and said:\n%s", got, code, l)
+	}
+	r.t.Logf("%6.1f s  it ended with %d", time.Since(r.began).Seconds(), code)
+}
+
+// why holds that the product says why a device is where it is, in these words.
+func (r *labRack) why(device string, words ...string) {
+	r.t.Helper()
+	out, _ := r.ask("why", device)
+	for _, w := range words {
+		if !strings.Contains(out, w) {
+			r.t.Errorf("why %s does not say %q:\n%s", device, w, out)
+		}
+	}
+}
+
+// untouched holds that no server was powered, and no BMC of one told anything.
+func (r *labRack) untouched() {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.notes {
+		if strings.HasPrefix(n.Who, "server") {
+			r.t.Errorf("%s: %s, although the rack was halted", n.Who, n.What)
+		}
+	}
+}
+
+// TestRackFaultInstaller: the installer of a ToR switch does not like the switch. The rack
+// halts and no server is touched; the other ToR switch is finished. Once the switch is
+// mended, retry and resume lead to the end.
+func TestRackFaultInstaller(t *testing.T) {
+	r := newLabRack(t)
+	r.nodes["tor-1"].sku = "missing-fans"
+	r.powerUp()
+	run := r.apply(r.stock.bundle, "--only", "mgmt-1", "--only", "tor-1", "--only", "tor-2", "--only", "server-01")
+	run.await(2*rackLimit, `"device-failed"`, `"tor-1"`)
+	r.wantEnd(run, exitHalted)
+	r.untouched()
+	r.why("tor-1", "install")
+	if text := r.nodes["tor-1"].text(); !strings.Contains(text, "this switch has no fan tray") || !strings.Contains(text, "the installer ended with 7") {
+		t.Errorf("its installer was not run")
+	}
+	// Somebody mends it, which takes its power away for a moment.
+	tor := r.nodes["tor-1"]
+	tor.power(false)
+	tor.sku = "standard"
+	tor.power(true)
+	if out, code := r.ask("retry", "tor-1"); code != 0 {
+		t.Fatalf("retry ended with %d: %s", code, out)
+	}
+	run = r.image("resume", "r4", "--hear", "1s", "--json")
+	run.await(2*rackLimit, `"device-ready"`, `"tor-1"`)
+	run.await(2*rackLimit, `"device-ready"`, `"server-01"`)
+	r.wantEnd(run, exitReady)
+	r.judgeOrder(r.events())
+	if n := strings.Count(r.nodes["tor-2"].text(), "LabNOS: installed"); n != 1 {
+		t.Errorf("tor-2 was installed %d times", n)
+	}
+}
+
+// TestRackFaultBMC: the BMC of the management switch dies once it was logged in to. The
+// rack halts before anything was powered.
+func TestRackFaultBMC(t *testing.T) {
+	r := newLabRack(t)
+	run := r.apply(r.stock.bundle, "--only", "mgmt-1")
+	run.await(rackLimit, `"step-completed"`, "bmc-login")
+	if err := r.mgmtBMC.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	r.wantEnd(run, exitHalted)
+	r.untouched()
+	r.why("mgmt-1", "BMC 192.168.104.100", "nothing listens there")
+}
+
+// TestRackFaultAgentKilled: the agent is killed while the management switch's disk is
+// being written, and started again. It goes on, and nothing is wiped twice.
+func TestRackFaultAgentKilled(t *testing.T) {
+	r := newLabRack(t)
+	m := r.nodes["mgmt-1"]
+	run := r.apply(r.stock.bundle, "--only", "mgmt-1")
+	await(t, rackLimit, "the disk is being written", func() bool { return strings.Contains(m.text(), "rackreach: writing "+nosImage) })
+	if err := run.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-run.ended
+	t.Logf("%6.1f s  killed", time.Since(r.began).Seconds())
+	run = r.image("resume", "r4", "--only", "mgmt-1", "--hear", "1s", "--json")
+	r.wantEnd(run, exitReady)
+	if n := strings.Count(m.text(), "wiping what the disk held"); n != 1 {
+		t.Errorf("the disk was wiped %d times", n)
+	}
+}
+
+// TestRackFaultServers: the disk of one server is too small, that of another holds what
+// nobody knows. They are isolated, nothing is written on them, and the third is finished,
+// and later imaged anew.
+func TestRackFaultServers(t *testing.T) {
+	r := newLabRack(t)
+	r.blank(r.nodes["server-01"], 64*mib)
+	foreign := bytes.Repeat([]byte("the books of last year\n"), 4*mib/23)
+	f, err := os.OpenFile(r.nodes["server-02"].disk, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt(foreign, 50*mib)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.powerUp()
+	args := []string{"--only", "mgmt-1", "--only", "tor-1", "--only", "tor-2", "--only", "server-01", "--only", "server-02", "--only", "server-03"}
+	run := r.apply(r.stock.bundle, args...)
+	run.await(2*rackLimit, `"device-ready"`, `"server-03"`)
+	run.await(3*rackLimit, `"device-failed"`, `"server-01"`)
+	run.await(3*rackLimit, `"device-failed"`, `"server-02"`)
+	r.wantEnd(run, exitFailedServer)
+	r.why("server-01", "the disk is too small, and nothing was written")
+	r.why("server-02", "foreign:")
+	b, err := os.ReadFile(r.nodes["server-02"].disk)
+	if err != nil || !bytes.Equal(b[50*mib:50*mib+len(foreign)], foreign) || len(bytes.Trim(b[:mib], "\x00")) != 0 {
+		t.Errorf("the disk of server-02 was written: %v", err)
+	}
+	if b, err = os.ReadFile(r.nodes["server-01"].disk); err != nil || len(bytes.Trim(b, "\x00")) != 0 {
+		t.Errorf("the disk of server-01 was written: %v", err)
+	}
+
+	// The third is imaged anew, while everything else runs.
+	before, _, err := r.login("server-03", "cat /etc/machine-id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	starts := map[string]int{}
+	for name, n := range r.nodes {
+		starts[name] = n.starts()
+	}
+	if out, code := r.ask("reimage", "server-03", "--yes", "--reason", "a new life"); code != 0 {
+		t.Fatalf("reimage ended with %d: %s", code, out)
+	}
+	run = r.image("resume", "r4", "--hear", "1s", "--json")
+	run.await(2*rackLimit, `"device-ready"`, `"server-03"`)
+	r.wantEnd(run, exitFailedServer)
+	after, _, err := r.login("server-03", "cat /etc/machine-id")
+	if err != nil || len(after) < 32 || after == before {
+		t.Errorf("server-03 is who it was: %q, %v", after, err)
+	}
+	for name, n := range r.nodes {
+		if name != "server-03" && n.starts() != starts[name] {
+			t.Errorf("%s was started anew, too", name)
+		}
+	}
+}
+
+// TestRackFaultSecondServer: where another DHCP server answers, nothing is begun.
+func TestRackFaultSecondServer(t *testing.T) {
+	nstest.Needs(t, "dnsmasq", "dnsmasq-base")
+	r := newLabRack(t)
+	h := nstest.New(t)
+	h.Cable("rr7", r.gate, "rr8")
+	r.gate.Run("ip", "link", "set", "rr8", "master", "br0")
+	h.Address("rr7", "192.168.104.77/24")
+	cmd := exec.Command("dnsmasq", "--keep-in-foreground", "--port=0", "--conf-file=/dev/null", "--log-facility=-", "--no-ping", "--dhcp-range=192.168.104.200,192.168.104.210",
+		"--dhcp-leasefile="+filepath.Join(r.dir, "leases"), "--pid-file="+filepath.Join(r.dir, "pid"), "--user=root")
+	out := &said{}
+	cmd.Stdout, cmd.Stderr = out, out
+	h.Start(cmd)
+	out.await(t, 20*time.Second, "DHCP, IP range")
+	run := r.apply(r.stock.bundle, "--hear", "4s")
+	if code := run.end(rackLimit); code == exitReady || !strings.Contains(run.String(), "192.168.104.77") || !strings.Contains(run.String(), "Nothing was begun") {
+		t.Errorf("it ended with %d and said:\n%s", code, run)
+	}
+	r.untouched()
+	if n := r.nodes["mgmt-1"].starts(); n != 0 {
+		t.Errorf("the management switch was powered %d times", n)
+	}
+}
+
+// TestRackFaultSwapped: the cables of two servers are swapped at a ToR switch. Each is
+// held, before anything is written on it.
+func TestRackFaultSwapped(t *testing.T) {
+	r := newLabRack(t)
+	one, two, tor := r.nodes["server-01"], r.nodes["server-02"], r.nodes["tor-1"]
+	one.nics[0].other, two.nics[0].other = two.nics[0].other, one.nics[0].other
+	var ports []*port
+	for i := range tor.nics {
+		if n := tor.nics[i].name; n == "swp1" || n == "swp2" {
+			ports = append(ports, &tor.nics[i])
+		}
+	}
+	ports[0].other, ports[1].other = ports[1].other, ports[0].other
+	r.powerUp()
+	run := r.apply(r.stock.bundle, "--only", "mgmt-1", "--only", "tor-1", "--only", "tor-2", "--only", "server-01", "--only", "server-02")
+	for _, n := range []*node{one, two} {
+		run.await(2*rackLimit, `"component-ambiguous"`, n.nics[0].mac)
+	}
+	for _, n := range []*node{one, two} {
+		if b, err := os.ReadFile(n.disk); err != nil || len(bytes.Trim(b, "\x00")) != 0 {
+			t.Errorf("the disk of %s was written: %v", n.name, err)
+		}
+		if run.has(`"ticket-issued"`, n.name) {
+			t.Errorf("%s got a ticket", n.name)
+		}
+	}
+	r.why("server-01", "port")
+}

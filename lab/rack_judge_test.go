@@ -1,0 +1,287 @@
+//go:build lab
+
+package lab
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gopacket/gopacket/pcapgo"
+	"golang.org/x/crypto/ssh"
+)
+
+// event is a line of the product's journal, as far as it is judged here.
+type event struct {
+	Seq    int       `json:"seq"`
+	Time   time.Time `json:"time"`
+	Device string    `json:"device"`
+	Event  string    `json:"event"`
+	Phase  string    `json:"phase"`
+	Detail struct {
+		Step string `json:"step"`
+	} `json:"detail"`
+}
+
+// events are those of the rack, as the product tells them.
+func (r *labRack) events() []event {
+	r.t.Helper()
+	text, code := r.ask("events", "r4", "--json")
+	if code != 0 {
+		r.t.Fatalf("events ended with %d: %s", code, text)
+	}
+	return parseEvents(text)
+}
+
+// parseEvents passes over lines that are none.
+func parseEvents(text string) (out []event) {
+	for line := range strings.Lines(text) {
+		var e event
+		if json.Unmarshal([]byte(line), &e) == nil && e.Seq > 0 {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// when is the time of a device's first event of a kind, at a step; "": of any.
+func when(events []event, device, kind, step string) time.Time {
+	for _, e := range events {
+		if e.Device == device && e.Event == kind && (step == "" || e.Detail.Step == step) {
+			return e.Time
+		}
+	}
+	return time.Time{}
+}
+
+// switches of the rack, and its servers.
+var (
+	switchNames = []string{"mgmt-1", "tor-1", "tor-2"}
+	serverNames = []string{"server-01", "server-02", "server-03", "server-04"}
+)
+
+// judge holds what a rack that was imaged must show, besides what the product says of it.
+func (r *labRack) judge() {
+	r.t.Helper()
+	if out, code := r.ask("verify", "r4"); code != 0 {
+		r.t.Errorf("verify ended with %d and says:\n%s", code, out)
+	}
+	events := r.events()
+	r.judgeOrder(events)
+	r.judgeCables(events)
+	r.judgeSystems()
+	r.judgeDisks()
+	r.timeline(events)
+}
+
+// judgeOrder: no server's BMC was told anything before all switches were ready.
+func (r *labRack) judgeOrder(events []event) {
+	r.t.Helper()
+	var ready time.Time
+	for _, s := range switchNames {
+		at := when(events, s, "device-ready", "")
+		if at.IsZero() {
+			r.t.Errorf("%s was never ready", s)
+		}
+		if at.After(ready) {
+			ready = at
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range r.notes {
+		if strings.HasPrefix(n.Who, "server") && n.At.Before(ready) {
+			r.t.Errorf("%s: %s, %s before all switches were ready", n.Who, n.What, ready.Sub(n.At))
+		}
+	}
+}
+
+// clockSlack is how far the recordings' clock may be behind: it begins at a whole second.
+const clockSlack = 2 * time.Second
+
+// judgeCables: through a switch that is not configured yet nothing gets. On a cable of such
+// a switch there are frames of the two machines at its ends, and of nobody else.
+func (r *labRack) judgeCables(events []event) {
+	r.t.Helper()
+	for _, s := range switchNames {
+		opened := when(events, s, "step-started", "push")
+		node := r.nodes[s]
+		through := 0 // what got through it afterwards: else the recordings prove nothing
+		for _, p := range node.nics {
+			files, err := filepath.Glob(filepath.Join(node.pcap, fmt.Sprintf("%s-%s-*.pcap", s, p.name)))
+			if err != nil || len(files) == 0 {
+				r.t.Errorf("no recording of %s:%s: %v", s, p.name, err)
+			}
+			ends := map[string]bool{p.mac: true}
+			for _, n := range node.nics { // the switch's own, by any of its names
+				ends[n.mac] = true
+			}
+			for _, other := range r.nodes {
+				for _, n := range other.nics {
+					if n.own == p.other {
+						ends[n.mac] = true
+					}
+				}
+			}
+			outside := s == "mgmt-1" && p.name == "swp48" || !strings.HasPrefix(s, "mgmt") && (p.name == "eth0" || p.name == "swp54")
+			for _, f := range files {
+				for _, x := range strangers(f, ends) {
+					// What comes from the open side ends at the switch.
+					if outside || r.behind(p, x.mac) {
+						continue
+					}
+					through++
+					if x.at.Add(clockSlack).Before(opened) {
+						r.t.Errorf("%s: a frame of %s on the cable of %s:%s, %s before that switch was configured", filepath.Base(f), x.mac, s, p.name, opened.Sub(x.at))
+					}
+				}
+			}
+		}
+		if through == 0 {
+			r.t.Errorf("the recordings at %s show nothing that ever got through it", s)
+		}
+	}
+}
+
+// behind reports whether a MAC belongs to what hangs on a port's cable itself: a BMC's
+// host has one that nobody chose.
+func (r *labRack) behind(p port, mac string) bool {
+	return strings.HasSuffix(p.other, ".bmc") && !strings.HasPrefix(mac, "02:") && mac != r.agent.MAC("rr0").String()
+}
+
+type stranger struct {
+	mac string
+	at  time.Time
+}
+
+// strangers are the senders in a recording that are none of some, each once, at its first
+// frame.
+func strangers(file string, known map[string]bool) (out []stranger) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	p, err := pcapgo.NewReader(f)
+	if err != nil {
+		return nil // a machine that was off before anything passed
+	}
+	seen := map[string]bool{}
+	for {
+		frame, info, err := p.ReadPacketData()
+		if err != nil {
+			return out
+		}
+		if len(frame) < 14 {
+			continue
+		}
+		mac := net.HardwareAddr(frame[6:12]).String()
+		if !known[mac] && !seen[mac] {
+			seen[mac] = true
+			out = append(out, stranger{mac, info.Timestamp})
+		}
+	}
+}
+
+// addresses of the devices.
+var addresses = map[string]string{"mgmt-1": "192.168.104.1", "tor-1": "192.168.104.2", "tor-2": "192.168.104.3",
+	"server-01": "10.0.4.11", "server-02": "10.0.4.12", "server-03": "10.0.4.13", "server-04": "10.0.4.14"}
+
+// judgeSystems: every machine runs from its own disk, is who it should be, and shows the
+// host key that was recorded when it was configured.
+func (r *labRack) judgeSystems() {
+	r.t.Helper()
+	kept, err := os.ReadFile(filepath.Join(r.state, "racks/r4/hostkeys"))
+	if err != nil {
+		r.t.Error(err)
+	}
+	ids := map[string]string{}
+	for _, name := range slices.Concat(switchNames, serverNames) {
+		said, key, err := r.login(name, "hostname; cat /etc/machine-id; grep -c '^/dev/vda2 /etc ' /proc/mounts; cat /etc/rackreach-receipt 2>/dev/null || sh /etc/rackreach/switch show | head -n 1")
+		if err != nil {
+			r.t.Errorf("%s: %v", name, err)
+			continue
+		}
+		lines := strings.Split(strings.TrimSpace(said), "\n")
+		if len(lines) != 4 || lines[0] != name || len(lines[1]) != 32 || lines[2] != "1" || !strings.Contains(lines[3], "device="+name+" ") {
+			r.t.Errorf("%s says of itself:\n%s", name, said)
+			continue
+		}
+		if other := ids[lines[1]]; other != "" {
+			r.t.Errorf("%s and %s have the same machine-id", name, other)
+		}
+		ids[lines[1]] = name
+		if !bytes.Contains(kept, []byte(base64.StdEncoding.EncodeToString(key))) {
+			r.t.Errorf("%s shows a host key that is not the one that was recorded", name)
+		}
+	}
+}
+
+// login runs a command on a device, by its own network.
+func (r *labRack) login(name, command string) (said string, hostKey []byte, err error) {
+	var conn net.Conn
+	r.agent.Do(func() { conn, err = net.DialTimeout("tcp", addresses[name]+":22", 5*time.Second) })
+	if err != nil {
+		return "", nil, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
+		return "", nil, err
+	}
+	c, channels, requests, err := ssh.NewClientConn(conn, addresses[name], &ssh.ClientConfig{User: "root", HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}, Auth: []ssh.AuthMethod{ssh.Password(rackPassword)},
+		HostKeyCallback: func(_ string, _ net.Addr, k ssh.PublicKey) error { hostKey = k.Marshal(); return nil }})
+	if err != nil {
+		return "", nil, err
+	}
+	client := ssh.NewClient(c, channels, requests)
+	defer client.Close()
+	session, err := client.NewSession()
+	if err != nil {
+		return "", nil, err
+	}
+	out, err := session.Output(command)
+	return string(out), hostKey, err
+}
+
+// judgeDisks: what was written is what was signed, where a system does not write itself.
+func (r *labRack) judgeDisks() {
+	r.t.Helper()
+	for name, image := range map[string]string{"mgmt-1": r.stock.nos, "server-01": r.stock.os, "server-02": r.stock.os, "server-03": r.stock.os, "server-04": r.stock.os} {
+		want, err1 := part(image)
+		got, err2 := part(r.nodes[name].disk)
+		if err := errors.Join(err1, err2); err != nil {
+			r.t.Error(err)
+		} else if !bytes.Equal(got, want) {
+			r.t.Errorf("the boot partition of %s is not that of the image", name)
+		}
+	}
+}
+
+// part is the partition that firmware boots from.
+func part(disk string) ([]byte, error) {
+	f, err := os.Open(disk)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.NewSectionReader(f, mib, rackESP))
+}
+
+// timeline logs when which device was how far.
+func (r *labRack) timeline(events []event) {
+	begun := events[0].Time
+	for _, e := range events {
+		if e.Event == "device-ready" || e.Event == "phase-completed" {
+			r.t.Logf("%6.1f s  %s %s %s", e.Time.Sub(begun).Seconds(), e.Device, e.Event, e.Phase)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+# ONIE's conduct: two exchanges a round, the URLs in its order, its headers, 20 s of
+# pause, for ever. An installer that ends well is followed by a reboot.
+arch=x86_64 machine=lab_tor8 rev=0
+serial=$(cat /sys/class/dmi/id/product_serial)
+mac=$(cat "/sys/class/net/$first/address")
+hex() { printf %s "$1" | xxd -p | tr -d '\n'; }
+sub() { printf %s "$1" | wc -c | awk -v c="$2" '{printf "%02x%02x", c, $1}'; hex "$1"; }
+block="$(sub "$machine" 3)$(sub "$arch" 4)$(sub "$rev" 5)"
+vivso="0000a67f$(printf %02x $((${#block} / 2)))$block"
+log() {
+	say "$*"
+	logger -t onie -p local0.info "$*" 2>/dev/null
+}
+ask() { # the options that it asks for besides
+	rm -f /run/lease
+	udhcpc -n -q -f -i "$first" -t 5 -T 3 -A 3 -C -V "onie_vendor:$arch-$machine-r$rev" \
+		-x "0x3d:00$(hex "$serial")" -x "0x4d:14$(hex onie_dhcp_user_class)" -x "0x7d:$vivso" \
+		-o -O subnet -O router -O dns -O 7 -O hostname -O domain -O broadcast -O ntpsrv "$@" -s /etc/onie-udhcpc.sh >/dev/null 2>&1
+	[ -s /run/lease ]
+}
+first_of() { # the installer's URL out of option 125 (RFC 3925), in hex
+	rest=${1#0000a67f}
+	[ "$rest" != "$1" ] || return
+	rest=${rest#??}
+	while [ -n "$rest" ]; do
+		code=$(printf %d "0x$(echo "$rest" | cut -c1-2)") n=$(printf %d "0x$(echo "$rest" | cut -c3-4)")
+		[ "$code" = 1 ] && echo "$rest" | cut -c5-$((4 + 2 * n)) | xxd -r -p && return
+		rest=$(echo "$rest" | cut -c$((5 + 2 * n))-)
+	done
+}
+fetch() { # without the -T 3 of ONIE: the wget of Debian's busybox 1.35 crashes with it
+	wget -q -O /tmp/installer -U "onie/1.0" --header "ONIE-SERIAL-NUMBER: $serial" --header "ONIE-ETH-ADDR: $mac" --header "ONIE-VENDOR-ID: 42623" \
+		--header "ONIE-MACHINE: $machine" --header "ONIE-MACHINE-REV: $rev" --header "ONIE-ARCH: $arch" --header "ONIE-SECURITY-KEY: " \
+		--header "ONIE-OPERATION: os-install" --header "ONIE-VERSION: 2026.02" "$1"
+}
+try() {
+	log "trying $1"
+	if ! fetch "$1"; then
+		rm -f /tmp/installer
+		return 1
+	fi
+	chmod +x /tmp/installer
+	log "executing the installer of $(wc -c </tmp/installer) bytes"
+	/tmp/installer
+	rc=$?
+	rm -f /tmp/installer
+	log "the installer ended with $rc"
+	[ $rc -eq 0 ] || return 1
+	sync
+	log "rebooting"
+	sleep 1
+	reboot -f
+	sleep 1000
+}
+names="onie-installer-$arch-$machine-r$rev onie-installer-$arch-$machine onie-installer-$machine onie-installer-$arch-lab onie-installer-$arch onie-installer"
+round() {
+	ask || return
+	. /run/lease
+	ask -O 43 -O serverid -O tftp -O bootfile -O 72 -O 114 -O 125 || return
+	. /run/lease
+	if [ -n "$logsrv" ] && ! pidof syslogd >/dev/null; then
+		syslogd -R "${logsrv%% *}" -L
+	fi
+	url=$(first_of "$opt125")
+	[ -n "$url" ] && try "$url"
+	url=$(echo "$opt114" | xxd -r -p)
+	[ -n "$url" ] && try "$url"
+	for host in $siaddr $serverid; do
+		# Is there a web server at all?
+		echo | timeout 10 nc "$host" 80 >/dev/null 2>&1 || continue
+		for n in $names; do
+			try "http://$host/$n" || try "http://$host/$n.bin"
+		done
+		break
+	done
+	case $boot_file in http://*) try "$boot_file" ;; esac
+}
+say "discovery: $serial $mac"
+ip link set "$first" up
+while :; do
+	round
+	sleep 20
+done
