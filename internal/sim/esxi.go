@@ -276,7 +276,7 @@ func (h *shell) obeyESXi(command string, c io.ReadWriter) error {
 	case "/sbin/auto-backup.sh":
 		h.host.dev.sim.record.add(kindConfigApplied, h.host.dev.spec.Name, nil, detail{})
 	case esxiAdvanced + "list --option=/Config/Etc/motd":
-		_, err = fmt.Fprintf(c, "   Path: /Config/Etc/motd\n   Type: string\n   Int Value: 0\n   Default Int Value: 0\n   Min Value: 0\n   Max Value: 0\n   String Value: %s\n   Default String Value: \n   Valid Characters: ^.*$\n   Description: Message of the day\n", x.files[motd])
+		err = h.shows(c, fmt.Sprintf("   Path: /Config/Etc/motd\n   Type: string\n   Int Value: 0\n   Default Int Value: 0\n   Min Value: 0\n   Max Value: 0\n   String Value: %s\n   Default String Value: \n   Valid Characters: ^.*$\n   Description: Message of the day\n", x.files[motd]))
 	case "esxcli system hostname get":
 		_, err = fmt.Fprintf(c, "   Domain Name: %s\n   Fully Qualified Domain Name: %s\n   Host Name: %s\n", domain, x.hostname, name)
 	case "vmware -v":

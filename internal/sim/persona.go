@@ -115,8 +115,7 @@ func (h *shell) obey(system, command string, c io.ReadWriter) error {
 		if !ok {
 			return fmt.Errorf("cat: %s: No such file or directory", m[1])
 		}
-		_, err := c.Write(content)
-		return err
+		return h.shows(c, string(content))
 	}
 	if system == systemESXi {
 		return h.obeyESXi(command, c)
