@@ -202,6 +202,10 @@ func TestProblemsOfFiles(t *testing.T) {
 		{head + "like: sim-tor\nticketEnds: syslog:done\n", "5", `"syslog:done" is not ticketEnds`},
 		{install("{name: a, wait: fetched:image, limit: 1m, destructive: true}\n    - {name: b, wait: {tcp: 22}, limit: 1m, retries: 1, backoff: 1s, retryFrom: ticket}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "9", "step b is tried again, with a new ticket, while the device may be writing"},
 		{install("{name: a, wait: fetched:image, limit: 1m, destructive: true}\n    - {name: b, wait: {syslog: done}, limit: 1m}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "9", "step b waits for a device that may be writing, and does not say so"},
+		// Of what is looked for after the ticket nobody knows whether the device, meanwhile, began to write.
+		{install("{name: a, wait: {tcp: 22}, limit: 1m, retries: 1, backoff: 1s, retryFrom: ticket}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "8", "step a is tried again, with a new ticket, while the device may be writing"},
+		{install("{name: a, http: {path: /}, limit: 1m, retries: 1, backoff: 1s, retryFrom: ticket}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "8", "step a is tried again, with a new ticket, while the device may be writing"},
+		{install("{name: a, wait: {syslog: done}, limit: 1m}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "8", "step a waits for a device that may be writing, and does not say so"},
 		{install("{name: a, http: {method: POST, path: /x}, limit: 1m}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "8", "step a changes a device that is not installed yet"},
 		{step("{name: a, http: {}, limit: 1m}"), "7", "step a has no path"},
 		{step("{name: a, http: {path: x}, limit: 1m}"), "7", `"x" is not a path`},

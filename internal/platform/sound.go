@@ -119,8 +119,12 @@ func (r *reader) order() {
 			r.Say(line, "destructive only at steps that wait for evidence of a device that may be writing", "step %s acts itself", s.Name)
 		}
 		writing = writing && s.Phase == rack.Installation
+		// What is looked for or asked after the ticket comes when it likes: the device may
+		// have begun to write.
+		_, said := s.Until.Line()
+		beside := ticket != "" && !ends && s.Phase == rack.Installation && (said || s.Action == rack.Request || s.Action.Looks() && s.Action != rack.Wait)
 		switch {
-		case !writing || s.Destructive:
+		case !writing && !beside || s.Destructive:
 		case s.Action == rack.Wait:
 			r.Say(line, "destructive: true", "step %s waits for a device that may be writing, and does not say so: it might be power-cycled", s.Name)
 		case s.Retries > 0:

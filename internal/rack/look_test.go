@@ -77,3 +77,39 @@ func TestTimeOutsSayWhatWasWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// A device that has fetched its image may be writing, whatever else is looked for
+// meanwhile: it is not power-cycled because that does not come, by nobody's order.
+func TestLookInVainWhileTheDeviceMayBeWriting(t *testing.T) {
+	for _, in := range []rack.Input{
+		{Kind: rack.LimitPassed, Step: "look", Attempt: 1},
+		{Kind: rack.ActionDone, Step: "look", Attempt: 1, Error: "nothing listens"},
+	} {
+		for _, step := range []rack.Step{{Action: rack.AwaitPort, Port: 22}, {Action: rack.AwaitARP}, {Action: rack.Request, HTTP: &rack.WebRequest{Method: "GET", Path: "/"}}} {
+			step.Name, step.Phase, step.Limit, step.Retries, step.Backoff, step.RetryFrom = "look", rack.Installation, time.Minute, 2, time.Second, "ticket"
+			s := looking(rack.Step{Name: "ticket", Phase: rack.Installation, Action: rack.IssueTicket, Limit: time.Minute},
+				step, rack.Step{Name: "write", Phase: rack.Installation, Until: rack.DHCPNOS, Destructive: true, Limit: time.Minute})
+			s.sees(rack.DHCPONIE, rack.FromDHCP)
+			s.sees(rack.FetchedImage, rack.FromHTTP)
+			s.drive(in)
+			if got := s.out.String(); !strings.Contains(got, "! fault") || strings.Contains(got, "in 1s") || !strings.Contains(got, "(it may be writing)") {
+				t.Errorf("%s, %s:\n%s", step.Action, in.Kind, got)
+			}
+		}
+	}
+}
+
+// A line can be forged: after a crash it stands for no command that was under way.
+func TestLineStandsForNoCommandAfterACrash(t *testing.T) {
+	s := looking(rack.Step{Name: "boot", Phase: rack.Installation, Until: rack.DHCPNOS, Limit: time.Minute},
+		rack.Step{Name: "push", Phase: rack.Configuration, Action: rack.PushConfig, Limit: time.Minute},
+		rack.Step{Name: "line", Phase: rack.Configuration, Until: rack.Said("system ready"), Limit: time.Minute})
+	s.sees(rack.DHCPONIE, rack.FromDHCP)
+	s.sees(rack.DHCPNOS, rack.FromDHCP)
+	s.sees(rack.Said("system ready"), rack.FromSyslog)
+	s.out.Reset()
+	s.drive(rack.Input{Kind: rack.Resumed})
+	if got := s.out.String(); !strings.Contains(got, "> do push (attempt 1)") || strings.Contains(got, "completed") {
+		t.Error(got)
+	}
+}

@@ -97,6 +97,7 @@ type Machine struct {
 	said     map[Evidence]string // the device's own words
 	heard    uint64              // last time that its host asked for an address and took none
 	tickets  int
+	issued   uint64 // the last one
 	ticketed bool   // the current attempt of a ticket step has issued its ticket
 	reimage  bool   // an operator ordered it, and the installer was not reached since
 	foreign  string // what it holds of another run, as it said last
@@ -146,7 +147,7 @@ func (m *Machine) Step(in Input) ([]Event, []Command) {
 	case ActionDone:
 		if s, ok := m.current(in); ok && s.Action != Wait && s.Action != IssueTicket {
 			if in.Error != "" {
-				return m.fail(in.Error, in.Final, in.Recovery)
+				return m.unserved(s, in.Error, in.Final, in.Recovery)
 			}
 			return m.complete(), nil
 		}
@@ -351,8 +352,25 @@ func (m *Machine) pass(s Step) ([]Event, []Command) {
 	if s.Destructive {
 		limit *= 2
 	}
-	events, commands := m.fail(fmt.Sprintf("%sno %s within %s", m.silent(s), s.Wanted(), limit), s.Destructive, "")
-	events[0].Detail.Writing = s.Destructive
+	events, commands := m.unserved(s, fmt.Sprintf("%sno %s within %s", m.silent(s), s.Wanted(), limit), s.Destructive, "")
+	events[0].Detail.Writing = events[0].Detail.Writing || s.Destructive
+	return events, commands
+}
+
+// mayWrite reports whether the device may be writing while a step looks at it that is
+// no part of its installation: it has fetched the image of its ticket, and did not say
+// that it was over.
+func (m *Machine) mayWrite(s Step) bool {
+	fetched := m.evidence[FetchedImage]
+	return s.Phase == Installation && s.Action != Wait && (s.Action.Looks() || s.Action == Request) && fetched > m.issued && fetched > m.evidence[m.platform.TicketEnds] && fetched > m.evidence[ReportedFailed] && fetched > m.evidence[ReportedRefused]
+}
+
+// unserved ends an attempt that got no answer: for good where the next one would
+// power-cycle a device that may be writing.
+func (m *Machine) unserved(s Step, reason string, final bool, recovery Recovery) ([]Event, []Command) {
+	writing := m.mayWrite(s)
+	events, commands := m.fail(reason, final || writing, recovery)
+	events[0].Detail.Writing = writing
 	return events, commands
 }
 
@@ -443,7 +461,8 @@ func (m *Machine) seenEffect() bool {
 		return false
 	}
 	s := m.platform.Steps[next]
-	return s.Phase == m.phase && s.Action == Wait && m.proved(s.Until) > m.base
+	_, forgeable := s.Until.Line()
+	return s.Phase == m.phase && s.Action == Wait && !forgeable && m.proved(s.Until) > m.base
 }
 
 func (m *Machine) event(k Kind, p Phase, d Detail) Event {

@@ -58,7 +58,7 @@ func (m *Machine) Apply(e Event) bool {
 		m.waited = true
 	case TicketIssued:
 		m.tickets++
-		m.ticketed = true
+		m.ticketed, m.issued = true, e.Seq
 	case StepCompleted:
 		m.mode = idle
 		// A device may contradict what completed this step before the next one
