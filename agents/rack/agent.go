@@ -80,9 +80,9 @@ type Options struct {
 	// in its network, if there is one. Empty: ServerID and BaseURL are for everybody.
 	Own  []netip.Prefix
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// ARP asks once whether an address is answered for on the segment of the rack; its
-	// error says that it is not. Nil: there is no such segment.
-	ARP func(ctx context.Context, address netip.Addr) error
+	// ARP asks once who answers for an address on the segment of the rack; its error says
+	// that nobody does. Nil: there is no such segment.
+	ARP func(ctx context.Context, address netip.Addr) (net.HardwareAddr, error)
 	// Credentials resolves a reference of the rack file to a user and a password.
 	Credentials func(reference string) (user, password string, err error)
 	// Key resolves a reference of the rack file to a private key. Nil: none is read.

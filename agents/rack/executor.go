@@ -37,7 +37,7 @@ type executor struct {
 	publish     func(rack.Observation)
 	note        func(*actors.Note)
 	dial        func(ctx context.Context, network, address string) (net.Conn, error)
-	arp         func(ctx context.Context, address netip.Addr) error // nil: there is none
+	arp         func(ctx context.Context, address netip.Addr) (net.HardwareAddr, error) // nil: there is none
 	web         *web.Client
 	webAsking   *web.Client // pins nothing
 

@@ -57,12 +57,31 @@ func (x *executor) awaitPort(ctx context.Context, d *rack.Device, s *rack.Step) 
 	})
 }
 
-// awaitARP waits until somebody says that it has the address of a device.
+// awaitARP waits until a device says that it has its address.
 func (x *executor) awaitARP(ctx context.Context, d *rack.Device, s *rack.Step) error {
 	if x.arp == nil {
 		return final{errNoARP}
 	}
-	return until(ctx, s.Limit, func(ctx context.Context) error { return x.arp(ctx, d.Address) })
+	return until(ctx, s.Limit, func(ctx context.Context) error {
+		mac, err := x.arp(ctx, d.Address)
+		if err != nil {
+			return err
+		}
+		return x.isOf(d, mac)
+	})
+}
+
+// isOf says what speaks against a MAC being that of a device: it is another's, or the
+// rack file lists the MACs of the device, and neither it nor what was heard at its ports
+// is this one.
+func (x *executor) isOf(d *rack.Device, mac net.HardwareAddr) error {
+	switch owner := x.owner(mac.String()); {
+	case owner == d.Name, owner == "" && len(d.MACs) == 0:
+		return nil
+	case owner != "":
+		return fmt.Errorf("%s is answered for by %s, which is %s and not %s: look who has that address", d.Address, mac, owner, d.Name)
+	}
+	return fmt.Errorf("%s is answered for by %s, which is no MAC of %s: look who has that address; if it is %s all the same, add it to the inventory", d.Address, mac, d.Name, d.Name)
 }
 
 // final is an error that no other attempt mends.
@@ -114,15 +133,14 @@ func (x *executor) ask(ctx context.Context, d *rack.Device, s *rack.Step) error 
 }
 
 // arpOn asks on an interface who has an address.
-func arpOn(name string, own []netip.Prefix, ask func(ctx context.Context, name string, from, address netip.Addr) (net.HardwareAddr, error)) func(context.Context, netip.Addr) error {
-	return func(ctx context.Context, address netip.Addr) error {
+func arpOn(name string, own []netip.Prefix, ask func(ctx context.Context, name string, from, address netip.Addr) (net.HardwareAddr, error)) func(context.Context, netip.Addr) (net.HardwareAddr, error) {
+	return func(ctx context.Context, address netip.Addr) (net.HardwareAddr, error) {
 		from := netip.IPv4Unspecified() // a probe (RFC 5227 §1.1): the address is of no network of ours
 		for _, p := range own {
 			if p.Contains(address) {
 				from = p.Addr()
 			}
 		}
-		_, err := ask(ctx, name, from, address)
-		return err
+		return ask(ctx, name, from, address)
 	}
 }

@@ -85,6 +85,36 @@ func TestAwaitARP(t *testing.T) {
 	})
 }
 
+// Somebody else who answers for the address of a device is no sign of the device.
+func TestARPOfSomebodyElse(t *testing.T) {
+	for _, c := range []struct {
+		name, mac string
+		listed    []string
+		taken     bool
+	}{
+		{"nothing is known of it", "02:00:00:00:00:09", nil, true},
+		{"its own", "02:00:00:00:00:01", []string{"02:00:00:00:00:01"}, true},
+		{"another device of the rack", "02:00:00:00:00:02", nil, false},
+		{"a stranger, and its MACs are listed", "02:00:00:00:00:09", []string{"02:00:00:00:00:01"}, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			x := looker(t)
+			x.rack.Devices[0].MACs = c.listed
+			x.rack.Devices = append(x.rack.Devices, rack.Device{Name: "tor-2", Role: rack.ToRSwitch, Platform: "p", MACs: []string{"02:00:00:00:00:02"}})
+			x.binder = rack.NewBinder(x.rack, nil)
+			mac, err := net.ParseMAC(c.mac)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.arp = func(context.Context, netip.Addr) (net.HardwareAddr, error) { return mac, nil }
+			err = do(t, x, rack.Step{Action: rack.AwaitARP, Limit: time.Minute})
+			if c.taken != (err == nil) || err != nil && !strings.Contains(err.Error(), c.mac) {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		})
+	}
+}
+
 // What a request is filled in with, and which failures another attempt would only make
 // worse.
 func TestRequestOfAStep(t *testing.T) {
