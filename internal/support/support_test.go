@@ -5,11 +5,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +46,50 @@ func TestForms(t *testing.T) {
 	} {
 		if got, _ := r.Redact([]byte(text)); string(got) != want {
 			t.Errorf("%q became %q, not %q", text, got, want)
+		}
+	}
+}
+
+// However somebody writes a secret down who had it in his hands, it is taken out.
+func TestWritings(t *testing.T) {
+	const secret = `pa"ss<wörd&1`
+	const lines = "first line of a key\nsecond line of a key\n"
+	const hash = "$y$j9T$abcdefgh$ijklmnop"
+	r, _ := NewRedactor([]string{secret, "root:calvin42", "calvin42", lines, hash})
+	plain := func(s string) string { // as slog and protojson write it
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(s); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	inJSON, err := json.Marshal(plain(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"JSON without HTML": plain(secret), "quoted": strconv.Quote(secret), "quoted as ASCII": strconv.QuoteToASCII(secret), "JSON in JSON": string(inJSON),
+		"upper hex": strings.ToUpper(hex.EncodeToString([]byte(secret))), "lower percent": percent.ReplaceAllStringFunc(url.QueryEscape(secret), strings.ToLower),
+		"base64 in a text": base64.StdEncoding.EncodeToString([]byte("user: root, password: calvin42, more")),
+		"base64, shifted":  base64.StdEncoding.EncodeToString([]byte("x calvin42 y")), "base64, shifted again": base64.URLEncoding.EncodeToString([]byte("xy calvin42 y")),
+		"a line of a key": "agent: second line of a key", "the tail of a key": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVo=\n-----END PRIVATE KEY-----\nafter",
+		"hash in JSON": plain(hash), "hash": "rootpw --iscrypted " + hash, "loader": "GET /loader/c626826b65c657ad316409f882c2177c/ipxe.efi",
+		"password in JSON in JSON": `{"text":"{\"password\":\"hunter2hunter2\"}"}`, "rootpw": "rootpw --plaintext hunter2hunter2", "preseed": "d-i passwd/root-password password hunter2hunter2",
+		"eos": "username admin privilege 15 secret 0 hunter2hunter2", "apache": "admin:$apr1$salt1234$abcdefghijklmnop", "scrypt": "$scrypt$ln=16,r=8,p=1$abcdefgh$ijklmnop",
+	} {
+		got, n := r.Redact([]byte(text))
+		for _, left := range []string{"ss<w", "ss\\u003cw", "1234", "hunter2", "calvin", "Y2FsdmluNDI", "NhbHZpbjQy", "jYWx2aW40M", "second line", "QUJDREVG", "ijklmnop", "c626826b", "C3B6", "c3%b6", "abcdefgh"} {
+			if n == 0 || bytes.Contains(got, []byte(left)) {
+				t.Errorf("%s: %q became %q", name, text, got)
+				break
+			}
+		}
+	}
+	for _, text := range []string{"the password over SSH is refused", "secret of the rack's tickets", "credentials: age:/etc/rack/bmc.age", "the device logged in by password, root"} {
+		if got, n := r.Redact([]byte(text)); n != 0 {
+			t.Errorf("%q became %q", text, got)
 		}
 	}
 }
