@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"log/slog"
 	"net"
@@ -171,7 +173,26 @@ func judge(status int, body string, t Target, r Request) error {
 func shown(s string, t Target) string {
 	s = s[:min(len(s), maxAnswer)]
 	if len(t.Password) >= minSecret {
-		s = strings.NewReplacer(t.Password, "***", base64.StdEncoding.EncodeToString([]byte(t.User+":"+t.Password)), "***", url.QueryEscape(t.Password), "***").Replace(s)
+		s = strings.NewReplacer(echoes(t)...).Replace(s)
 	}
 	return printable.Line(s, maxShown)
+}
+
+// echoes are the ways in which a device may write down the password that it was given,
+// each with what is shown of it, the longest first.
+func echoes(t Target) (pairs []string) {
+	p := t.Password
+	forms := []string{p, base64.StdEncoding.EncodeToString([]byte(t.User + ":" + p)), base64.StdEncoding.EncodeToString([]byte(p)), url.QueryEscape(p), url.PathEscape(p), html.EscapeString(p)}
+	quoted := []string{strconv.Quote(p), strconv.QuoteToASCII(p)}
+	if b, err := json.Marshal(p); err == nil {
+		quoted = append(quoted, string(b))
+	}
+	for _, q := range quoted {
+		forms = append(forms, q[1:len(q)-1])
+	}
+	slices.SortStableFunc(forms, func(a, b string) int { return len(b) - len(a) })
+	for _, f := range forms {
+		pairs = append(pairs, f, "***")
+	}
+	return pairs
 }

@@ -7,7 +7,10 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"html"
 	"io"
 	"log"
 	"math/big"
@@ -15,6 +18,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -182,6 +187,20 @@ func TestAnswersOfDevices(t *testing.T) {
 				t.Errorf("%d bytes: %q", len(s), s)
 			}
 		})
+	}
+}
+
+// A device that echoes the login shows it in no way in which it may write it down.
+func TestEchoedPassword(t *testing.T) {
+	at := Target{User: "admin", Password: `pa"s<w\örd+1`}
+	plain, err := json.Marshal(at.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, echo := range []string{at.Password, string(plain), `"pa\"s<w\\örd+1"`, strconv.QuoteToASCII(at.Password), base64.StdEncoding.EncodeToString([]byte(at.Password)), url.QueryEscape(at.Password), url.PathEscape(at.Password), html.EscapeString(at.Password)} {
+		if got := shown(`{"you": `+echo+`}`, at); !strings.Contains(got, "***") || strings.Contains(got, "rd") || strings.Contains(got, "s<w") {
+			t.Errorf("%s is shown as %s", echo, got)
+		}
 	}
 }
 
