@@ -26,6 +26,7 @@ const (
 type lit struct {
 	on  bool
 	own bool // because the device failed: it goes out with the failure
+	out bool // somebody put it out since the device failed
 }
 
 // lights are the identify lights of a rack: what was journalled of them, and the work of
@@ -53,7 +54,12 @@ func (l *lights) recall(e rack.Event) {
 	case rack.LightOn:
 		l.of[e.Device] = lit{on: true, own: e.Detail.By == ""}
 	case rack.LightOff:
-		l.of[e.Device] = lit{}
+		l.of[e.Device] = lit{out: e.Detail.By != ""}
+	case rack.DeviceFailed:
+		if now, ok := l.of[e.Device]; ok {
+			now.out = false
+			l.of[e.Device] = now
+		}
 	}
 }
 
@@ -68,9 +74,9 @@ func (l *lights) end() {
 // light takes in an event of this life: it switches the light that it speaks of, and
 // journals that the light of a device which failed is to shine, or no longer.
 func (a *Agent) light(e rack.Event) {
+	a.lights.recall(e)
 	switch e.Kind {
 	case rack.LightOn, rack.LightOff:
-		a.lights.recall(e)
 		a.shine(e.Device, e.Kind == rack.LightOn)
 	case rack.DeviceFailed, rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceReplaced, rack.DeviceReady:
 		a.judgeLight(e.Device)
@@ -98,7 +104,7 @@ func (a *Agent) judgeLight(device string) {
 	failed, now := a.run.Device(device).Status == rack.Failed, a.lights.of[device]
 	e := rack.Event{Rack: a.o.Rack.Name, Device: dev.Name, Role: dev.Role}
 	switch {
-	case failed && !now.on:
+	case failed && !now.on && !now.out:
 		e.Kind, e.Detail.Reason = rack.LightOn, "it failed"
 	case !failed && now.on && now.own:
 		e.Kind, e.Detail.Reason = rack.LightOff, "its failure was cleared"

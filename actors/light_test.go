@@ -87,6 +87,36 @@ func TestLights(t *testing.T) {
 	})
 }
 
+// A light of a failure that somebody has put out stays out, whatever becomes of the
+// agent, until the device fails anew.
+func TestLightThatWasPutOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lamps{}
+		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 2)).withLamps(l)
+		w.breaks["server-01 "+string(rack.BootPXE)] = forever
+		w.start()
+		w.until("server-01 fails", w.is("server-01", rack.Failed))
+		w.must(rack.Order{Verb: rack.IdentifyOff, Device: "server-01", By: "ada"})
+		time.Sleep(settle)
+		l.taken()
+		w.again()
+		w.ends()
+		if said := l.taken(); slices.Contains(said, "server-01 true") {
+			t.Errorf("in the second life the lights were switched as %q", said)
+		}
+		w.check(w.count(rack.LightOn, "server-01", 1), w.count(rack.LightOff, "server-01", 1))
+		if _, err := w.log.Append(rack.Event{Rack: "r1", Device: "server-01", Role: rack.Server, Kind: rack.DeviceRetried, Detail: rack.Detail{By: "ada"}},
+			rack.Event{Rack: "r1", Kind: rack.RackResumed, Detail: rack.Detail{By: "ada"}}); err != nil {
+			t.Fatal(err)
+		}
+		w.again()
+		w.ends()
+		w.check(w.count(rack.LightOn, "server-01", 2))
+		w.finish()
+		time.Sleep(settle)
+	})
+}
+
 // A switch that halts its rack shows it, though the rack takes no command any more; a
 // light that cannot be switched holds up nobody.
 func TestLightOfAHaltedRack(t *testing.T) {
