@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/rackreach/rackreach/discovery/lease"
@@ -24,9 +25,16 @@ func (a *Agent) listenToLogs(ctx context.Context) <-chan error {
 	r := syslog.New(syslog.Options{
 		Device: a.deviceAt,
 		Line: func(device string, from netip.Addr, l syslog.Line) {
-			a.publish(rack.Observation{Source: rack.FromSyslog, Device: device, Address: from.String(), Message: l.String(), Proves: a.awaited(device, l)})
+			o := rack.Observation{Source: rack.FromSyslog, Device: device, Address: from.String(), Message: l.String()}
+			proves := a.awaited(device, from, l)
+			for _, o.Proves = range proves {
+				a.publish(o)
+			}
+			if len(proves) == 0 {
+				a.publish(o)
+			}
 		},
-		Awaited: func(device string, l syslog.Line) bool { return a.awaited(device, l) != rack.NoEvidence },
+		Awaited: func(device string, from netip.Addr, l syslog.Line) bool { return len(a.awaited(device, from, l)) > 0 },
 		Count:   func(o syslog.Outcome) { a.metrics.lines.WithLabelValues(a.o.Rack.Name, string(o)).Inc() },
 	})
 	go func() {
@@ -40,19 +48,20 @@ func (a *Agent) listenToLogs(ctx context.Context) <-chan error {
 	return ended
 }
 
-// awaited is the evidence that a line is, if a step of the device's platform waits for it.
-func (a *Agent) awaited(device string, l syslog.Line) rack.Evidence {
+// awaited are the evidence that a line is, if steps of the device's platform wait for it.
+// What a BMC logs says nothing of the system beside it.
+func (a *Agent) awaited(device string, from netip.Addr, l syslog.Line) (proves []rack.Evidence) {
 	d, ok := a.o.Rack.Device(device)
-	if !ok {
-		return rack.NoEvidence
+	if !ok || d.BMC != nil && d.BMC.Address == from {
+		return nil
 	}
 	p := a.o.Platforms[d.Platform]
 	for _, text := range p.Lines() {
-		if strings.Contains(l.String(), text) {
-			return rack.Said(text)
+		if e := rack.Said(text); strings.Contains(l.String(), text) && !slices.Contains(proves, e) {
+			proves = append(proves, e)
 		}
 	}
-	return rack.NoEvidence
+	return proves
 }
 
 // installerSaid journals a line of rackreach's own installer, as those of logs.

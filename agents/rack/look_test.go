@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -137,17 +138,24 @@ func TestRequestOfAStep(t *testing.T) {
 	}
 }
 
-// A line is evidence when a step of the platform of the device that logged it waits for
-// it, and then only.
+// A line is evidence of each text in it that a step of the platform of the device waits
+// for, and then only; a BMC's line says nothing of the system.
 func TestAwaitedLines(t *testing.T) {
 	x := looker(t)
-	a := &Agent{o: Options{Rack: x.rack, Platforms: map[string]rack.Platform{"p": {Steps: []rack.Step{{Name: "a", Until: rack.Said("system ready")}, {Name: "b", Until: rack.DHCPNOS}}}}}}
-	for device, want := range map[string]rack.Evidence{"tor-1": rack.Said("system ready"), "tor-2": rack.NoEvidence} {
-		if got := a.awaited(device, syslog.Line{Severity: 3, Tag: "init", Text: "the system ready at last"}); got != want {
-			t.Errorf("%s: %q", device, got)
+	x.rack.Devices[0].BMC = &rack.BMC{Address: netip.MustParseAddr("192.168.100.102")}
+	a := &Agent{o: Options{Rack: x.rack, Platforms: map[string]rack.Platform{"p": {Steps: []rack.Step{{Name: "a", Until: rack.Said("ready")}, {Name: "b", Until: rack.DHCPNOS}, {Name: "c", Until: rack.Said("system ready")}, {Name: "d", Until: rack.Said("ready")}}}}}}
+	for _, c := range []struct {
+		device, from, text string
+		want               []rack.Evidence
+	}{
+		{"tor-1", "192.168.100.2", "the system ready at last", []rack.Evidence{rack.Said("ready"), rack.Said("system ready")}},
+		{"tor-1", "192.168.100.2", "port ready", []rack.Evidence{rack.Said("ready")}},
+		{"tor-1", "192.168.100.2", "nothing", nil},
+		{"tor-1", "192.168.100.102", "system ready", nil},
+		{"tor-2", "192.168.100.3", "system ready", nil},
+	} {
+		if got := a.awaited(c.device, netip.MustParseAddr(c.from), syslog.Line{Severity: 3, Tag: "init", Text: c.text}); !slices.Equal(got, c.want) {
+			t.Errorf("%s at %s, %s: %q", c.device, c.from, c.text, got)
 		}
-	}
-	if got := a.awaited("tor-1", syslog.Line{Severity: 6, Text: "system not ready"}); got != rack.NoEvidence {
-		t.Errorf("another line: %q", got)
 	}
 }

@@ -34,7 +34,7 @@ type Options struct {
 	Line func(device string, from netip.Addr, l Line)
 	// Awaited reports whether somebody waits for a line: it is told although the device
 	// said it a moment ago, and although the device says too much. Nil: nobody does.
-	Awaited func(device string, l Line) bool
+	Awaited func(device string, from netip.Addr, l Line) bool
 	Count   func(Outcome) // nil: nobody counts
 }
 
@@ -58,7 +58,7 @@ func New(o Options) *Receiver {
 		o.Count = func(Outcome) {}
 	}
 	if o.Awaited == nil {
-		o.Awaited = func(string, Line) bool { return false }
+		o.Awaited = func(string, netip.Addr, Line) bool { return false }
 	}
 	return &Receiver{o: o, all: rate.NewLimiter(perRack, rackBurst), from: map[string]*sender{}}
 }
@@ -98,7 +98,7 @@ func (r *Receiver) take(from netip.Addr, p []byte) Outcome {
 		s = &sender{pace: rate.NewLimiter(perDevice, deviceBurst), awaited: rate.NewLimiter(perAwaited, awaitedBurst)}
 		r.from[device] = s
 	}
-	if r.o.Awaited(device, l) {
+	if r.o.Awaited(device, from, l) {
 		if !s.awaited.Allow() {
 			return Dropped
 		}

@@ -121,7 +121,7 @@ func TestAwaitedLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := map[string]int{}
 		r := New(Options{Device: rack, Line: func(_ string, _ netip.Addr, l Line) { told[l.Text]++ },
-			Awaited: func(device string, l Line) bool { return device == "tor-1" && l.Text == "done" }})
+			Awaited: func(device string, _ netip.Addr, l Line) bool { return device == "tor-1" && l.Text == "done" }})
 		for n := range 10_000 {
 			r.take(here, fmt.Appendf(nil, "<134>onie: line %d", n))
 		}
