@@ -243,11 +243,29 @@ func (s *shell) verify(ctx context.Context, d *rack.Device, l config.Life, x *ra
 		if strings.Contains(e, receipt) {
 			in = shown
 		}
-		if strings.TrimSpace(e) == "" || !strings.Contains(in, e) {
+		if strings.TrimSpace(e) == "" || !shows(in, e) {
 			return fmt.Errorf("%s does not show %q; it shows: %s", d.Name, e, bounded(shown))
 		}
 	}
 	return nil
+}
+
+// shows reports whether a text stands in another, and not as a part of longer numbers:
+// tor-1 is not in tor-10, and 4.2 not in 4.28.
+func shows(in, text string) bool {
+	digit := func(s string, i int) bool { return i >= 0 && i < len(s) && s[i] >= '0' && s[i] <= '9' }
+	for from := 0; ; {
+		i := strings.Index(in[from:], text)
+		if i < 0 {
+			return false
+		}
+		i += from
+		end := i + len(text)
+		if !(digit(text, 0) && digit(in, i-1)) && !(digit(text, len(text)-1) && digit(in, end)) {
+			return true
+		}
+		from = i + 1
+	}
 }
 
 // receipt asks a device for its receipt, whatever job that is of.
