@@ -113,3 +113,26 @@ func TestLineStandsForNoCommandAfterACrash(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A step that waits in vain for its cables is not begun again and again: the device is
+// held until somebody has looked at them.
+func TestCablesAgainstAWaitThatIsNotRetried(t *testing.T) {
+	s := looking(rack.Step{Name: "sees", Phase: rack.Discovery, Until: rack.DHCPPXE, Limit: time.Minute})
+	s.machine.SetCabling(map[rack.Network]string{rack.Data: rack.CablingReason + "it stands at another's port"})
+	s.sees(rack.DHCPONIE, rack.FromDHCP)
+	for range 5 {
+		s.drive(rack.Input{Kind: rack.RetryDue, Step: "sees", Attempt: 1})
+	}
+	failed, held := 0, 0
+	for _, e := range s.events {
+		if e.Kind == rack.StepFailed {
+			failed++
+		}
+		if e.Kind == rack.DeviceHeld {
+			held++
+		}
+	}
+	if failed > 1 || held != 1 {
+		t.Errorf("failed %d times, held %d times\n%s", failed, held, s.out.String())
+	}
+}

@@ -24,6 +24,9 @@ func (m *Machine) miscabled(s Step) string {
 			return why
 		}
 	default:
+		if m.mode == backoff { // it was let go: it is not begun again in vain
+			return m.inVain(s)
+		}
 		return ""
 	}
 	return m.against[Data]
