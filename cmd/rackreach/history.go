@@ -202,7 +202,7 @@ func reachEither(ctx context.Context, stateDir string, env func(string) (string,
 	if err != nil {
 		return nil, "", err
 	}
-	racks, err := home.Racks()
+	racks, err := racksIn(home)
 	if err != nil {
 		return nil, "", err
 	}

@@ -109,13 +109,22 @@ func reachThrough(ctx context.Context, client *api.Client, name string) (*reache
 	return c, nil
 }
 
+// racksIn are the racks that are kept in a state directory.
+func racksIn(home state.Home) ([]string, error) {
+	racks, err := home.Racks()
+	if err != nil {
+		return nil, badInput(fmt.Errorf("%w: give the --state of a directory that a rack was begun with, and that you may read", err))
+	}
+	return racks, nil
+}
+
 // reachHere finds a rack that is kept on this machine.
 func reachHere(ctx context.Context, flag string, env func(string) (string, bool), name string) (*reached, error) {
 	home, err := homeOf(flag, env)
 	if err != nil {
 		return nil, err
 	}
-	racks, err := home.Racks()
+	racks, err := racksIn(home)
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ func statusOf(ctx context.Context, stateDir string, env func(string) (string, bo
 	if err != nil {
 		return nil, err
 	}
-	names, err := home.Racks()
+	names, err := racksIn(home)
 	if err != nil {
 		return nil, err
 	}
