@@ -98,8 +98,8 @@ func (x *executor) ask(ctx context.Context, d *rack.Device, s *rack.Step) error 
 	r, l := s.HTTP, x.life(d)
 	t := web.Target{Device: d.Name, Life: l.Ticket, Address: d.Address}
 	client := x.web
-	if t.Life == "" {
-		t.Life, client = "none", x.webAsking // what answers will be installed anew
+	if t.Life == "" || s.Phase == rack.Installation {
+		t.Life, client = "none", x.webAsking // what answers will be installed anew, or is the installer
 	}
 	if r.Login {
 		if d.Access == nil {

@@ -138,6 +138,26 @@ func TestRequestOfAStep(t *testing.T) {
 	}
 }
 
+// The key of an installer is not that of the system that it installs.
+func TestInstallersKeyIsNotPinned(t *testing.T) {
+	x := looker(t)
+	dead := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("connection refused") }
+	pinned := 0
+	x.web = web.New(web.Options{Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		pinned++
+		return dead(ctx, network, address)
+	}})
+	x.webAsking = web.New(web.Options{Dial: dead})
+	x.tickets = map[string]string{"tor-1": "r1/tor-1/1"}
+	for phase, want := range map[rack.Phase]int{rack.Installation: 0, rack.Configuration: 1} {
+		pinned = 0
+		step := rack.Step{Action: rack.Request, Phase: phase, Limit: time.Minute, HTTP: &rack.WebRequest{Method: "GET", Scheme: "https", Path: "/", Status: []int{200}}}
+		if err := do(t, x, step); !errors.Is(err, web.ErrSilent) || pinned != want {
+			t.Errorf("%s: %v, pinned %d times", phase, err, pinned)
+		}
+	}
+}
+
 // A line is evidence of each text in it that a step of the platform of the device waits
 // for, and then only; a BMC's line says nothing of the system.
 func TestAwaitedLines(t *testing.T) {
