@@ -166,7 +166,9 @@ func (s *Services) handleInstaller(mux *http.ServeMux) {
 			for _, line := range e.served.told.has(&h) {
 				s.o.Said(e.ticket, r.RemoteAddr, line)
 			}
-			s.o.Found(e.ticket, &h)
+			if e.served.told.finds() {
+				s.o.Found(e.ticket, &h)
+			}
 			return nil
 		})
 	})

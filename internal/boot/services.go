@@ -62,8 +62,8 @@ type Options struct {
 	// its problems, each quarter of the image. It is printable and at most MaxSaid bytes
 	// long, and there are few of one ticket. remote is where it came from. nil: nobody listens.
 	Said func(t Ticket, remote, line string)
-	// Found takes what an installer found in its machine, each time that it says so; its
-	// text is printable. It must not block. nil: nobody listens.
+	// Found takes what an installer found in its machine, when it says so, and not often
+	// for one ticket; its text is printable. It must not block. nil: nobody listens.
 	Found     func(t Ticket, h *job.Hardware)
 	Native    Native        // for tickets that say so; nil: there are none
 	Bandwidth Bandwidth     // of images

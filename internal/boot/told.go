@@ -18,6 +18,7 @@ type told struct {
 	mu      sync.Mutex
 	quarter int64 // of the image that the last line was about
 	changes int   // lines that were made of hardware and problems
+	found   int   // how often it was told what is in the machine
 }
 
 // maxChanges bounds the lines of one ticket about hardware and problems: an installer
@@ -56,6 +57,14 @@ func (t *told) has(h *job.Hardware) (lines []string) {
 	lines = lines[:min(len(lines), maxChanges-t.changes)]
 	t.changes += len(lines)
 	return lines
+}
+
+// finds reports whether somebody is to be told once more what is in the machine.
+func (t *told) finds() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.found++
+	return t.found <= maxChanges
 }
 
 // summary is what a machine has, in one line.
