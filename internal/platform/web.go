@@ -112,6 +112,9 @@ func (r *reader) request(n *yaml.Node, at string) *rack.WebRequest {
 			r.Say(v.Line, "scheme: https, or no certificate", "%s speaks without TLS: there is no certificate", at)
 		}
 	}
+	if x.Unchecked && x.Login {
+		r.Say(n.Line, "certificate: pinned, or no login", "%s would send a password to whoever answers at the address", at)
+	}
 	if x.Scheme == "http" && x.Login {
 		r.Say(n.Line, "scheme: https, or no login", "%s would send a password for everybody on the network to read", at)
 	}

@@ -31,7 +31,7 @@ func (c *Client) check(t Target, shown []*x509.Certificate) error {
 	}
 	key, err := ssh.NewPublicKey(shown[0].PublicKey)
 	if err != nil {
-		return fmt.Errorf("%w: a key of the kind %s cannot be recorded: write certificate: unchecked at that step", errPin, shown[0].PublicKeyAlgorithm)
+		return fmt.Errorf("%w: a key of the kind %s cannot be recorded: write certificate: unchecked at that step, without login", errPin, shown[0].PublicKeyAlgorithm)
 	}
 	life := t.Life + suffix
 	pinned, ok, err := c.o.Keys.Get(t.Device, life)
