@@ -214,6 +214,8 @@ func TestProblemsOfFiles(t *testing.T) {
 		{step("{name: a, http: {path: /, scheme: ftp}, limit: 1m}"), "7", `"ftp" is not a scheme`},
 		{step("{name: a, http: {path: /, status: [99]}, limit: 1m}"), "7", `"99" is not a status of HTTP`},
 		{step("{name: a, http: {path: /, scheme: http, login: true}, limit: 1m}"), "7", "step a would send a password for everybody on the network to read"},
+		{server("{name: a, configure: {ssh: {run: [wipefs -a /dev/sda]}}, limit: 1m}"), "7", "step a changes a device that is not installed yet"},
+		{install("{name: a, configure: {ssh: {run: [x]}}, limit: 1m}\n    - {name: c, wait: dhcp:nos, limit: 1m, destructive: true}"), "8", "step a changes a device that is not installed yet"},
 		{step("{name: a, http: {path: /, certificate: unchecked, login: true}, limit: 1m}"), "7", "step a would send a password to whoever answers at the address"},
 		{step("{name: a, http: {path: /, scheme: http, certificate: pinned}, limit: 1m}"), "7", "step a speaks without TLS"},
 		{step("{name: a, http: {path: /, certificate: trusted}, limit: 1m}"), "7", `"trusted" is not what is believed of a certificate`},

@@ -135,6 +135,9 @@ func (r *reader) order() {
 		if s.Action == rack.Request && s.Phase != rack.Configuration && !s.HTTP.Asks() {
 			r.Say(line, "method: GET, or the step in configuration", "step %s changes a device that is not installed yet", s.Name)
 		}
+		if s.Action == rack.PushConfig && s.Phase != rack.Configuration {
+			r.Say(line, "the step in configuration", "step %s changes a device that is not installed yet", s.Name)
+		}
 		if s.OnRetry && s.RetryFrom == "" {
 			r.Say(line, "retryFrom: and the step that a retry begins with", "step %s is for retries, but not after any", s.Name)
 		}
