@@ -208,3 +208,25 @@ func allOnes(b []byte) bool {
 	}
 	return true
 }
+
+// holed is a disk of that size with one byte that is not zero.
+type holed struct{ size, at int64 }
+
+func (h holed) ReadAt(p []byte, at int64) (int, error) {
+	clear(p)
+	if i := h.at - at; i >= 0 && i < int64(len(p)) {
+		p[i] = 1
+	}
+	return len(p), nil
+}
+
+// No byte of a small disk is left out: it is not blank, wherever its data stands.
+func TestSmallDisksAreLookedAtWhole(t *testing.T) {
+	for _, size := range []int64{200 << 20, lookWhole} {
+		for _, at := range []int64{50<<20 + 777, size/2 - 1, size - lookEnd - 1} {
+			if c, err := Inspect(holed{size, at}, size, "DISK-1"); err != nil || c.Holds() == "" {
+				t.Errorf("a byte at %d of %d: %q, %v", at, size, c.Holds(), err)
+			}
+		}
+	}
+}
