@@ -112,6 +112,8 @@ type Client struct {
 	mu     sync.Mutex
 	owners map[netip.AddrPort]*owner // BMCs with a caller, a session, or a gap to keep
 	closed bool
+
+	refused map[Target]refused // logins that a probe tried in vain
 }
 
 // New makes a client; Close ends it. It fails only without a dialer.
@@ -172,7 +174,7 @@ type Info struct {
 // Probe asks whether a BMC is there. It returns its GUID as 32 lower hex digits
 // in the order of the wire (§22.14). No login is needed for that by the
 // standard; a BMC that wants one, or keeps silent without one as OpenIPMI's does, is
-// logged in to, if there is a login for it.
+// logged in to, if there is a login for it; seldom, if it refused that login.
 //
 // Errors: as Login.
 func (c *Client) Probe(ctx context.Context, t Target) (string, error) {
@@ -184,9 +186,45 @@ func (c *Client) Probe(ctx context.Context, t Target) (string, error) {
 	}
 	err := c.talk(ctx, t, asked, stranger, ask)
 	if errors.Is(err, ErrRefused) || errors.Is(err, ErrSilent) && t.User != "" && ctx.Err() == nil {
+		if no := c.refusedLately(t); no != nil {
+			return "", no
+		}
 		err = c.talk(ctx, t, asked, loggedIn, ask)
+		c.remember(t, err)
 	}
 	return guid, err
+}
+
+// probeAgain is how long a login that was refused is not tried again by looking for the
+// BMC: makers lock an account after three to five failures within minutes.
+const probeAgain = 10 * time.Minute
+
+// refused is a login that was refused.
+type refused struct {
+	at  time.Time
+	err error
+}
+
+// refusedLately is the answer to the same login, when it was refused a short while ago.
+func (c *Client) refusedLately(t Target) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r, ok := c.refused[t]; ok && time.Since(r.at) < probeAgain {
+		return r.err
+	}
+	return nil
+}
+
+func (c *Client) remember(t Target, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.refused, t)
+	if errors.Is(err, ErrLogin) {
+		if c.refused == nil {
+			c.refused = map[Target]refused{}
+		}
+		c.refused[t] = refused{time.Now(), err}
+	}
 }
 
 // Login logs in and asks for GUID, power state and maker.

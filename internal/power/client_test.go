@@ -42,6 +42,51 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// logins counts attempts to log in (RAKP message 1, IPMI 2.0 §13.20).
+type logins struct {
+	net.Conn
+	n *atomic.Int32
+}
+
+func (l logins) Write(p []byte) (int, error) {
+	if len(p) > 5 && p[4] == 6 && p[5]&0x3f == 0x12 {
+		l.n.Add(1)
+	}
+	return l.Conn.Write(p)
+}
+
+// A BMC is looked for again and again; one that refused our login is not locked by that.
+func TestProbesDoNotLockTheAccount(t *testing.T) {
+	f := newBMC(t)
+	f.with(func() { f.tellsAll = false })
+	var n atomic.Int32
+	c, err := New(Options{Timeout: time.Second, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		return logins{conn, &n}, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	wrong := f.target
+	wrong.Password = "not-this-one"
+	first := int32(0)
+	for range 5 {
+		if _, err := c.Probe(t.Context(), wrong); !errors.Is(err, ErrLogin) {
+			t.Fatal(err)
+		}
+		if first == 0 {
+			first = n.Load()
+		}
+	}
+	if n.Load() != first || first == 0 {
+		t.Errorf("%d logins were tried, %d of them by the first probe", n.Load(), first)
+	}
+	if _, err := c.Probe(t.Context(), f.target); err != nil {
+		t.Errorf("with another password: %v", err)
+	}
+}
+
 func TestLogin(t *testing.T) {
 	for _, suite := range []types.CipherSuiteID{17, 3} {
 		t.Run(fmt.Sprint("suite ", suite), func(t *testing.T) {
