@@ -163,7 +163,7 @@ func TestRackFaultServers(t *testing.T) {
 	if out, code := r.ask("reimage", "server-03", "--yes", "--reason", "a new life"); code != 0 {
 		t.Fatalf("reimage ended with %d: %s", code, out)
 	}
-	run = r.image("resume", "r4", "--hear", "1s", "--json")
+	run = r.image(append([]string{"resume", "r4", "--hear", "1s", "--json"}, args...)...)
 	run.await(2*rackLimit, `"device-ready"`, `"server-03"`)
 	r.wantEnd(run, exitFailedServer)
 	after, _, err := r.login("server-03", "cat /etc/machine-id")
