@@ -67,6 +67,19 @@ func TestWhatIsJournalled(t *testing.T) {
 		if n := len(w.find(rack.Observed, "")); n > head+2*factsPerDevice {
 			t.Errorf("a flood of new addresses filled the journal with %d observations", n)
 		}
+		// Who is no device of this rack leaves room for what contradicts its cables.
+		for i := range 100 {
+			seen(1, &messages.DeviceSeen{Observation: &messages.Observation{Source: "dhcp", Mac: fmt.Sprintf("02:02:00:00:00:%02x", i), Stage: "onie"}, Unbound: "it could be any of tor-1, tor-2", Ambiguous: true})
+		}
+		if n := len(w.find(rack.ComponentAmbiguous, "")); n != 101 {
+			t.Errorf("%d of 101 ambiguous components were journalled", n)
+		}
+		for i := range 2 * factsOfStrangers {
+			seen(1, &messages.DeviceSeen{Observation: &messages.Observation{Source: "dhcp", Mac: fmt.Sprintf("02:03:00:00:%02x:%02x", i>>8, i&255), Stage: "onie"}, Unbound: "it could be any of tor-1, tor-2", Ambiguous: true})
+		}
+		if n := len(w.find(rack.ComponentAmbiguous, "")); n > factsOfStrangers {
+			t.Errorf("a flood of ambiguous components filled the journal with %d events", n)
+		}
 		w.finish()
 		time.Sleep(settle)
 	})

@@ -59,8 +59,8 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 		}
 		o.Device = b.Device
 	}
-	if !a.facts.isNew(o, m.GetUnbound()) {
-		return
+	if m.GetUnbound() != "" && !m.GetAmbiguous() || !a.facts.isNew(o, m.GetUnbound()) {
+		return // no device of this rack, or nothing new
 	}
 	if m.GetAmbiguous() {
 		a.journal(a.event(rack.ComponentAmbiguous, rack.Detail{Seen: o, Reason: m.GetUnbound(), Next: "compare its cable and its labels with the rack file"}))
