@@ -48,9 +48,12 @@ func (r *Run) hearStation(e Event) {
 // itself whose it is, shows that the cable there is right now, whoever was heard there
 // before.
 func (r *Run) place(key string, s station) {
-	if _, known := r.stations[key]; !known && len(r.stations) >= maxStations {
+	before, known := r.stations[key]
+	if !known && len(r.stations) >= maxStations {
 		return
 	}
+	// What it said at that port holds while it stays: an installed system may say less.
+	s.firm = s.firm || before.firm && before.at == s.at && before.device == s.device
 	if c, ok := r.Cabling.At(s.at); ok && c.Device == s.device && s.source == FromDHCP && s.firm {
 		maps.DeleteFunc(r.stations, func(_ string, x station) bool { return x.at == s.at && x.device != s.device })
 	}
