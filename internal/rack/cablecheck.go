@@ -22,7 +22,9 @@ const (
 )
 
 // Contradicts reports whether the cable is not the one of the rack file.
-func (v CableVerdict) Contradicts() bool { return v != CableRight && v != CableTaken && v != CableUnseen }
+func (v CableVerdict) Contradicts() bool {
+	return v != CableRight && v != CableTaken && v != CableUnseen
+}
 
 // CableCheck is one port of a switch: what the rack file says that it is cabled to, and
 // what was heard there.
