@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +31,23 @@ func TestMACTableFindsASilentBMC(t *testing.T) {
 		// The same row is news once more after a step of the device began.
 		if rows < 1 || rows > 3 {
 			t.Errorf("%d table rows were journalled", rows)
+		}
+	})
+}
+
+// A MAC table of a whole fabric takes no room from what devices say, and is read to its end.
+func TestALongTable(t *testing.T) {
+	play(t, testRack("r1", 1, 0, 2), func(w *world) {
+		w.silentBMC = "server-02"
+		for i := range 40_000 {
+			w.table = append(w.table, rack.Observation{Source: rack.FromMACTable, MAC: fmt.Sprintf("02:00:00:00:%02x:%02x", i>>8, i&255), Via: rack.Port{Device: "mgmt-1", Name: "70"}})
+		}
+	}, func(t *testing.T, w *world) {
+		if n := w.agent.Dropped(); n != 0 {
+			t.Errorf("%d observations were dropped", n)
+		}
+		if seen := w.find(rack.Observed, "server-02"); !slices.ContainsFunc(seen, func(e rack.Event) bool { return e.Detail.Seen.Source == rack.FromMACTable }) {
+			t.Error("the last row was not seen")
 		}
 	})
 }

@@ -71,6 +71,13 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 	}
 }
 
+// readTable takes in the rows of a MAC table.
+func (a *Agent) readTable(m *tableRead) {
+	for i := range m.rows {
+		a.observe(&messages.DeviceSeen{Observation: messages.FromObservation(&m.rows[i])})
+	}
+}
+
 // tells reports whether a row of a MAC table is news. Who is heard at a trunk stands
 // behind it; a station that was heard at that port last says nothing by being there; and
 // a strange one at a port of a switch that servers' data cables end at is not taken for
