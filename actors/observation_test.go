@@ -52,6 +52,31 @@ func TestALongTable(t *testing.T) {
 	})
 }
 
+// A port that bundles others (MLAG, a LAG) has no name in the rack file: who is heard
+// there, and said at a port of another switch who it is, stands behind it. It is no extra
+// cable, and does not lose its place.
+func TestARowOfABundle(t *testing.T) {
+	const mac = "52:54:00:00:00:0a"
+	r := testRack("r1", 2, 0, 2)
+	server := &r.Devices[3]
+	server.MACs = []string{mac}
+	play(t, r, func(w *world) {
+		w.silentBMC = "server-02"
+		w.table = []rack.Observation{{Source: rack.FromMACTable, MAC: mac, Via: rack.Port{Device: "tor-2", Name: "Port-Channel1"}}, {Source: rack.FromMACTable, MAC: mac, Via: rack.Port{Device: "tor-1", Name: "Port-Channel2"}}}
+		w.later(time.Second, func() {
+			w.publish(rack.Observation{Source: rack.FromDHCP, Device: server.Name, MAC: mac, Via: server.Data[0], Stage: rack.StagePXE})
+		})
+	}, func(t *testing.T, w *world) {
+		heard := map[string]bool{}
+		for _, e := range w.find(rack.Observed, server.Name) {
+			heard[e.Detail.Seen.Via.String()] = true
+		}
+		if !heard["tor-1:1"] || heard["tor-2:Port-Channel1"] || !heard["tor-1:Port-Channel2"] {
+			t.Errorf("it was heard at %v", heard)
+		}
+	})
+}
+
 // Strangers and repetitions are no events; what fits no single slot is one.
 func TestWhatIsJournalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -79,11 +79,11 @@ func (a *Agent) readTable(m *tableRead) {
 }
 
 // tells reports whether a row of a MAC table is news. Who is heard at a trunk stands
-// behind it; a station that was heard at that port last says nothing by being there; and
+// behind it, and so may who is heard at a port without a cable; a station that was heard at that port last says nothing by being there; and
 // a strange one at a port of a switch that servers' data cables end at is not taken for
 // what should stand there: a packet of it will say more.
 func (a *Agent) tells(o *rack.Observation, b rack.Binding, err error) bool {
-	if a.run.Cabling.Trunk(o.Via) || a.run.Placed(o.MAC, o.Via) {
+	if a.run.Cabling.Trunk(o.Via) || a.run.Placed(o.MAC, o.Via) || a.run.Behind(o.MAC, o.Via) {
 		return false
 	}
 	return err != nil || b.How == rack.ByMAC || o.Via.Device == a.o.Rack.ManagementSwitchName()

@@ -72,6 +72,14 @@ func (r *Run) forgetStations(device string) {
 // Placed reports whether a component was heard at that port last.
 func (r *Run) Placed(mac string, at Port) bool { return r.stations[mac].at == at && mac != "" }
 
+// Behind reports whether a component stands behind a port that the rack file does not
+// name, such as one that bundles others: it said at a port of another switch who it is.
+func (r *Run) Behind(mac string, p Port) bool {
+	_, named := r.Cabling.At(p)
+	s, known := r.stations[mac]
+	return known && !named && s.firm && s.at.Device != p.Device
+}
+
 // identity is whose a component is by what it says of itself, whatever port it is at,
 // and by which key: a MAC of the inventory, the UUID that a BMC has told, a serial
 // number, a MAC that was heard before.
