@@ -13,7 +13,7 @@ import (
 func changesOffer(e rack.Event) bool {
 	switch e.Kind {
 	case rack.TicketIssued, rack.StepStarted, rack.StepFailed, rack.DeviceReady, rack.DeviceFailed, rack.RackDraining, rack.RackResumed,
-		rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceReplaced:
+		rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceReplaced, rack.DeviceHeld, rack.RackHalted, rack.RackCompleted:
 		return true
 	case rack.Observed:
 		return e.Detail.Seen.Proves != rack.NoEvidence
@@ -23,9 +23,12 @@ func changesOffer(e rack.Event) bool {
 
 // offer hands out what may be served now.
 func (a *Agent) offer() {
-	o := Offer{Run: a.run.ID, Binder: a.run.Binder()}
+	o := Offer{Run: a.run.ID, Binder: a.run.Binder(), Pending: map[string]bool{}}
 	for i := range a.o.Rack.Devices {
 		name := a.o.Rack.Devices[i].Name
+		if a.run.BootPending(name) {
+			o.Pending[name] = true
+		}
 		if t := a.run.Device(name).Ticket; t.ID != "" {
 			o.Tickets = append(o.Tickets, Ticket{ID: t.ID, Device: name, Image: a.o.Images[name], Open: t.Open && t.Live && !a.run.Uncertain(name), Delivered: t.Delivered, Overwrites: t.Overwrites})
 		}

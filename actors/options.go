@@ -75,6 +75,7 @@ type Offer struct {
 	Run     string // id of the run
 	Binder  *rack.Binder
 	Tickets []Ticket
+	Pending map[string]bool // devices whose firmware is to wait for its ticket (rack.Run.BootPending)
 }
 
 // Ticket is the right of a device to its destructive job, journalled.

@@ -264,6 +264,10 @@ func (a *answer) name() string {
 
 // acknowledge binds the lease; the answer waits until it is durable.
 func (a *answer) acknowledge() {
+	if a.entry.BootPending && firmware(a.class.Stage) {
+		a.outcome = IgnoredPending
+		return
+	}
 	if !a.pooled() {
 		a.warn()
 	}
@@ -333,6 +337,8 @@ func (a *answer) report(s *Seen) {
 		if !a.pooled() {
 			s.Observation.Proves = question(a.class.Stage)
 		}
+	case a.outcome == IgnoredPending:
+		s.Observation.Proves = proof(a.class.Stage) // it takes what it was offered
 	case a.outcome == Acknowledged && a.request.kind != dhcpv4.MessageTypeInform:
 		s.Address = a.address.String()
 		fallthrough

@@ -24,3 +24,27 @@ func TestFirmwareIsSeenByItsQuestion(t *testing.T) {
 		t.Errorf("with an address: %s, proves %q", res.Outcome, res.Seen.Observation.Proves)
 	}
 }
+
+// Firmware whose ticket is on its way gets an offer at once, and its acknowledgement with
+// the ticket; that it requests the address is what the ticket follows from: with an address and nothing to boot, iPXE in a ROM starts what the disk holds.
+// Nobody else waits.
+func TestFirmwareWaitsForItsTicket(t *testing.T) {
+	table := testTable()
+	for mac, e := range table.mac {
+		e.BootPending = true
+		table.mac[mac] = e
+	}
+	s := testServer(t, Options{Table: func() Table { return table }})
+	for class, want := range map[string]Outcome{
+		"PXEClient:Arch:00000:UNDI:002001":  IgnoredPending,
+		"HTTPClient:Arch:00016:UNDI:003000": IgnoredPending,
+		"udhcp 1.35.0":                      Acknowledged,
+	} {
+		if res, d := handled(t, s, discover().str(60, class)); d == nil || res.Outcome != Offered {
+			t.Errorf("%s: its DISCOVER is %s", class, res.Outcome)
+		}
+		if res, d := handled(t, s, selecting(mine).str(60, class)); res.Outcome != want || (d == nil) != (want == IgnoredPending) || want == IgnoredPending && (res.Seen.Observation.Proves != rack.DHCPPXE || res.Seen.Observation.Address != "") {
+			t.Errorf("%s: its REQUEST is %s, want %s, and proves %q", class, res.Outcome, want, res.Seen.Observation.Proves)
+		}
+	}
+}

@@ -44,6 +44,7 @@ const (
 	IgnoredWrongAddress Outcome = "ignored-wrong-address" // a known device that speaks from a foreign address, where RFC 2131 has no refusal
 	IgnoredNoAddress    Outcome = "ignored-no-address"    // a known end without an address in the table
 	IgnoredNotBoot      Outcome = "ignored-not-boot"      // a proxy answers firmware only, and only with something to boot
+	IgnoredPending      Outcome = "ignored-pending"       // firmware that is to ask again, when it is decided what it boots
 	IgnoredNoLease      Outcome = "ignored-no-lease"      // its pool has no address left
 	StoreFailed         Outcome = "store-failed"          // the lease could not be made durable, so the acknowledgement did not leave
 	MalformedLength     Outcome = "malformed-length"      // too long, or shorter than a header
@@ -90,12 +91,17 @@ func messageName(t dhcpv4.MessageType) string {
 // question is the evidence of an offer to a device in that stage. UEFI firmware that boots
 // from the network asks again and again, and requests no address from a server that names
 // nothing to boot (edk2: HttpBootDhcp4.c; PXE of OVMF 2022.11, measured): that it asks is
-// all that it shows before there is a ticket.
+// all that it shows before there is a ticket. iPXE in a ROM requests it all the same.
 func question(s rack.Stage) rack.Evidence {
 	if s == rack.StageHTTPBoot || s == rack.StagePXE {
 		return rack.DHCPPXE
 	}
 	return rack.NoEvidence
+}
+
+// firmware reports whether a device in that stage boots what it is told by DHCP.
+func firmware(s rack.Stage) bool {
+	return s == rack.StageHTTPBoot || s == rack.StagePXE || s == rack.StageIPXE
 }
 
 // proof is the evidence of an acknowledgement to a device in that stage.

@@ -120,7 +120,8 @@ func TestRackFaultAgentKilled(t *testing.T) {
 }
 
 // TestRackFaultServers: the disk of one server is too small, that of another holds what
-// nobody knows. They are isolated, nothing is written on them, and the third is finished.
+// nobody knows. They are isolated, nothing is written on them, and the third is finished,
+// and later imaged anew.
 func TestRackFaultServers(t *testing.T) {
 	r := newLabRack(t)
 	r.blank(r.nodes["server-01"], 64*mib)
@@ -149,6 +150,31 @@ func TestRackFaultServers(t *testing.T) {
 	if b, err = os.ReadFile(r.nodes["server-01"].disk); err != nil || len(bytes.Trim(b, "\x00")) != 0 {
 		t.Errorf("the disk of server-01 was written: %v", err)
 	}
+
+	// The third is imaged anew, while everything else runs.
+	before, _, err := r.login("server-03", "cat /etc/machine-id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	starts := map[string]int{}
+	for name, n := range r.nodes {
+		starts[name] = n.starts()
+	}
+	if out, code := r.ask("reimage", "server-03", "--yes", "--reason", "a new life"); code != 0 {
+		t.Fatalf("reimage ended with %d: %s", code, out)
+	}
+	run = r.image("resume", "r4", "--hear", "1s", "--json")
+	run.await(2*rackLimit, `"device-ready"`, `"server-03"`)
+	r.wantEnd(run, exitFailedServer)
+	after, _, err := r.login("server-03", "cat /etc/machine-id")
+	if err != nil || len(after) < 32 || after == before {
+		t.Errorf("server-03 is who it was: %q, %v", after, err)
+	}
+	for name, n := range r.nodes {
+		if name != "server-03" && n.starts() != starts[name] {
+			t.Errorf("%s was started anew, too", name)
+		}
+	}
 }
 
 // TestRackFaultSecondServer: where another DHCP server answers, nothing is begun.
@@ -173,4 +199,33 @@ func TestRackFaultSecondServer(t *testing.T) {
 	if n := r.nodes["mgmt-1"].starts(); n != 0 {
 		t.Errorf("the management switch was powered %d times", n)
 	}
+}
+
+// TestRackFaultSwapped: the cables of two servers are swapped at a ToR switch. Each is
+// held, before anything is written on it.
+func TestRackFaultSwapped(t *testing.T) {
+	r := newLabRack(t)
+	one, two, tor := r.nodes["server-01"], r.nodes["server-02"], r.nodes["tor-1"]
+	one.nics[0].other, two.nics[0].other = two.nics[0].other, one.nics[0].other
+	var ports []*port
+	for i := range tor.nics {
+		if n := tor.nics[i].name; n == "swp1" || n == "swp2" {
+			ports = append(ports, &tor.nics[i])
+		}
+	}
+	ports[0].other, ports[1].other = ports[1].other, ports[0].other
+	r.powerUp()
+	run := r.apply(r.stock.bundle, "--only", "mgmt-1", "--only", "tor-1", "--only", "tor-2", "--only", "server-01", "--only", "server-02")
+	for _, n := range []*node{one, two} {
+		run.await(2*rackLimit, `"component-ambiguous"`, n.nics[0].mac)
+	}
+	for _, n := range []*node{one, two} {
+		if b, err := os.ReadFile(n.disk); err != nil || len(bytes.Trim(b, "\x00")) != 0 {
+			t.Errorf("the disk of %s was written: %v", n.name, err)
+		}
+		if run.has(`"ticket-issued"`, n.name) {
+			t.Errorf("%s got a ticket", n.name)
+		}
+	}
+	r.why("server-01", "port")
 }

@@ -25,6 +25,7 @@ type table struct {
 	url      map[string]string      // by slot with an open ticket whose image was not delivered yet: URL of its installer
 	mboot    map[string]string      // by slot with an open ticket for ESXi: URL of its boot loader, for UEFI HTTP boot
 
+	pending   map[string]bool      // slots whose firmware is to wait for its ticket
 	provision map[string]provision // by slot with an open ticket: what its system is given at its first boot
 }
 
@@ -38,7 +39,7 @@ var _ discovery.Table = (*table)(nil)
 
 func newTable(r *rack.Rack, o actors.Offer, serverID netip.Addr, own []netip.Prefix, tickets []boot.Ticket, services *boot.Services) *table {
 	t := &table{rack: r, binder: o.Binder, serverID: serverID, own: own, services: services, tickets: map[string]boot.Ticket{}, boot: map[string]string{}, url: map[string]string{}, mboot: map[string]string{},
-		provision: map[string]provision{}}
+		pending: o.Pending, provision: map[string]provision{}}
 	delivered := map[string]bool{}
 	for _, x := range o.Tickets {
 		delivered[x.ID] = x.Delivered
@@ -105,7 +106,7 @@ func (t *table) lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 		e.End = string(host)
 		e.Address = d.Address
 		t.on(&e, host)
-		e.NextServer = e.ServerID
+		e.NextServer, e.BootPending = e.ServerID, t.pending[d.Name]
 		e.BootFile, e.InstallerURL = t.boot[d.Name], t.url[d.Name]
 		e.ProvisionURL, e.ProvisionOption = t.provision[d.Name].url, t.provision[d.Name].option
 		if e.BootFile != "" {

@@ -45,6 +45,7 @@ type Entry struct {
 	BootURL    string     // URL of the boot program of UEFI HTTP boot, http or https
 	ScriptURL  string     // whole URL of what iPXE runs, http, https or tftp
 
+	BootPending  bool   // what its firmware is to boot is decided in a moment; it is to ask again
 	InstallerURL string // of the installer that ONIE runs
 	ProvisionURL string // of what a network operating system runs or reads at its first boot
 	// ProvisionOption carries ProvisionURL; 0: as the client's vendor is known to want it.

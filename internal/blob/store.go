@@ -79,11 +79,14 @@ func OpenStore(ctx context.Context, dir string, o Options) (_ *Store, err error)
 }
 
 func (s *Store) acquire(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, max(s.o.Wait, time.Millisecond))
-	defer cancel()
-	_, err := s.lock.TryLockContext(ctx, lockPoll)
+	ok, err := s.lock.TryLock() // at least once, however late it is
+	if !ok && err == nil && s.o.Wait > 0 {
+		ctx, cancel := context.WithTimeout(ctx, s.o.Wait)
+		defer cancel()
+		ok, err = s.lock.TryLockContext(ctx, lockPoll)
+	}
 	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), err == nil && !ok:
 		return fmt.Errorf("%s: %w: wait until it is done, or give another directory", s.dir, ErrInUse)
 	case err != nil:
 		return fmt.Errorf("lock %s: %w", s.dir, err)

@@ -208,3 +208,24 @@ func allOnes(b []byte) bool {
 	}
 	return true
 }
+
+// holed is a disk with one byte that is not zero.
+type holed struct{ at int64 }
+
+func (h holed) ReadAt(p []byte, at int64) (int, error) {
+	clear(p)
+	if i := h.at - at; i >= 0 && i < int64(len(p)) {
+		p[i] = 1
+	}
+	return len(p), nil
+}
+
+// No byte of a small disk is left out: it is not blank, wherever its data stands.
+func TestSmallDisksAreLookedAtWhole(t *testing.T) {
+	const size = 200 << 20
+	for _, at := range []int64{50<<20 + 777, size - lookEnd - 1} {
+		if c, err := Inspect(holed{at}, size, "DISK-1"); err != nil || c.Holds() == "" {
+			t.Errorf("a byte at %d: %q, %v", at, c.Holds(), err)
+		}
+	}
+}

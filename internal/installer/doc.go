@@ -13,7 +13,7 @@
 //   - The disk is opened exclusively: one that is mounted or part of an array is not.
 //   - [Inspect] reads what the disk holds, [Judge] compares it with what the job
 //     names. A disk counts as blank only when its first and last bytes and samples
-//     in between are blank: data that nobody here knows is foreign too.
+//     in between are blank, and a small one only when all of it is: data that nobody here knows is foreign too.
 //   - A receipt is on the disk before the first byte of the image is, and says so.
 //     One that says "installed" is written last, after everything was read back.
 //   - A frame is checked as it came, before it is unpacked and written; its raw bytes are

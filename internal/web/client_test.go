@@ -151,7 +151,9 @@ func TestAnswersOfDevices(t *testing.T) {
 		final  bool
 	}{
 		{"another status", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503); _, _ = io.WriteString(w, "busy\n") }, ErrAnswer, "status 503, and [200] is expected; it says: busy", false},
-		{"redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", 302) }, ErrAnswer, "status 302", false},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
+		}, ErrAnswer, "status 302", false},
 		{"login", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, ErrRefused, "correct access: in the rack file", true},
 		{"missing", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "\x1b]0;owned\x07\x1b[2Jno\r\nluck \xff\u202e hunter2 YWRtaW46aHVudGVyMg==")
