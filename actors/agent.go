@@ -132,6 +132,9 @@ func (a *Agent) Receive(c actor.Context) {
 	case *seen:
 		a.inFlight.Add(-1)
 		a.observe(m.message)
+	case *tableRead:
+		a.inFlight.Add(-1)
+		a.readTable(m)
 	case *Report:
 		a.report(c, m)
 	case *Note:
@@ -177,14 +180,19 @@ func (a *Agent) start(c actor.Context) {
 	a.pool = newPool(poolCtx, a.o.Executor, func() { system.Root.Send(self, &poolIdle{}) })
 
 	a.sub = system.EventStream.Subscribe(func(event any) {
-		if m, ok := event.(*messages.DeviceSeen); ok {
-			if a.inFlight.Add(1) > seenInFlight {
-				a.inFlight.Add(-1)
-				a.dropped.Add(1)
-				return
-			}
-			system.Root.Send(self, &seen{m})
+		switch m := event.(type) {
+		case *messages.DeviceSeen:
+			event = &seen{m}
+		case *tableRead:
+		default:
+			return
 		}
+		if a.inFlight.Add(1) > seenInFlight {
+			a.inFlight.Add(-1)
+			a.dropped.Add(1)
+			return
+		}
+		system.Root.Send(self, event)
 	})
 
 	// What an earlier life journalled: taken in at once, announced, not acted on.

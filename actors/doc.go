@@ -32,5 +32,5 @@
 // At most seenInFlight observations of strangers wait in Agent's mailbox, at
 // most factsPerDevice new facts are journalled per device between two steps, at
 // most poolWorkers actions run at once, and at most tailInFlight batches of
-// events are on their way to Agent. What is dropped is counted.
+// events are on their way to Agent. A MAC table counts as one. What is dropped is counted.
 package actors

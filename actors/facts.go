@@ -3,8 +3,13 @@ package actors
 import "github.com/rackreach/rackreach/internal/rack"
 
 // factsPerDevice bounds what is remembered, and therefore journalled, about one
-// device between two of its steps, and about all strangers together.
-const factsPerDevice = 64
+// device between two of its steps; factsOfStrangers the same of all components together
+// that fit no single slot. On a segment that racks share these are many, and a device at
+// another's port is one of them.
+const (
+	factsPerDevice   = 64
+	factsOfStrangers = 1024
+)
 
 // facts remembers what was journalled about each device, so that a device that
 // repeats itself, as ONIE does for ever, does not fill the journal. A device
@@ -31,7 +36,11 @@ func (f facts) isNew(o *rack.Observation, unbound string) bool {
 		known = map[fact]bool{}
 		f[o.Device] = known
 	}
-	if known[key] || len(known) >= factsPerDevice {
+	most := factsPerDevice
+	if o.Device == "" {
+		most = factsOfStrangers
+	}
+	if known[key] || len(known) >= most {
 		return false
 	}
 	known[key] = true

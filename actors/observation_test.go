@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +31,48 @@ func TestMACTableFindsASilentBMC(t *testing.T) {
 		// The same row is news once more after a step of the device began.
 		if rows < 1 || rows > 3 {
 			t.Errorf("%d table rows were journalled", rows)
+		}
+	})
+}
+
+// A MAC table of a whole fabric takes no room from what devices say, and is read to its end.
+func TestALongTable(t *testing.T) {
+	play(t, testRack("r1", 1, 0, 2), func(w *world) {
+		w.silentBMC = "server-02"
+		for i := range 40_000 {
+			w.table = append(w.table, rack.Observation{Source: rack.FromMACTable, MAC: fmt.Sprintf("02:00:00:00:%02x:%02x", i>>8, i&255), Via: rack.Port{Device: "mgmt-1", Name: "70"}})
+		}
+	}, func(t *testing.T, w *world) {
+		if n := w.agent.Dropped(); n != 0 {
+			t.Errorf("%d observations were dropped", n)
+		}
+		if seen := w.find(rack.Observed, "server-02"); !slices.ContainsFunc(seen, func(e rack.Event) bool { return e.Detail.Seen.Source == rack.FromMACTable }) {
+			t.Error("the last row was not seen")
+		}
+	})
+}
+
+// A port that bundles others (MLAG, a LAG) has no name in the rack file: who is heard
+// there, and said at a port of another switch who it is, stands behind it. It is no extra
+// cable, and does not lose its place.
+func TestARowOfABundle(t *testing.T) {
+	const mac = "52:54:00:00:00:0a"
+	r := testRack("r1", 2, 0, 2)
+	server := &r.Devices[3]
+	server.MACs = []string{mac}
+	play(t, r, func(w *world) {
+		w.silentBMC = "server-02"
+		w.table = []rack.Observation{{Source: rack.FromMACTable, MAC: mac, Via: rack.Port{Device: "tor-2", Name: "Port-Channel1"}}, {Source: rack.FromMACTable, MAC: mac, Via: rack.Port{Device: "tor-1", Name: "Port-Channel2"}}}
+		w.later(time.Second, func() {
+			w.publish(rack.Observation{Source: rack.FromDHCP, Device: server.Name, MAC: mac, Via: server.Data[0], Stage: rack.StagePXE})
+		})
+	}, func(t *testing.T, w *world) {
+		heard := map[string]bool{}
+		for _, e := range w.find(rack.Observed, server.Name) {
+			heard[e.Detail.Seen.Via.String()] = true
+		}
+		if !heard["tor-1:1"] || heard["tor-2:Port-Channel1"] || !heard["tor-1:Port-Channel2"] {
+			t.Errorf("it was heard at %v", heard)
 		}
 	})
 }
@@ -66,6 +109,19 @@ func TestWhatIsJournalled(t *testing.T) {
 		}
 		if n := len(w.find(rack.Observed, "")); n > head+2*factsPerDevice {
 			t.Errorf("a flood of new addresses filled the journal with %d observations", n)
+		}
+		// Who is no device of this rack leaves room for what contradicts its cables.
+		for i := range 100 {
+			seen(1, &messages.DeviceSeen{Observation: &messages.Observation{Source: "dhcp", Mac: fmt.Sprintf("02:02:00:00:00:%02x", i), Stage: "onie"}, Unbound: "it could be any of tor-1, tor-2", Ambiguous: true})
+		}
+		if n := len(w.find(rack.ComponentAmbiguous, "")); n != 101 {
+			t.Errorf("%d of 101 ambiguous components were journalled", n)
+		}
+		for i := range 2 * factsOfStrangers {
+			seen(1, &messages.DeviceSeen{Observation: &messages.Observation{Source: "dhcp", Mac: fmt.Sprintf("02:03:00:00:%02x:%02x", i>>8, i&255), Stage: "onie"}, Unbound: "it could be any of tor-1, tor-2", Ambiguous: true})
+		}
+		if n := len(w.find(rack.ComponentAmbiguous, "")); n > factsOfStrangers {
+			t.Errorf("a flood of ambiguous components filled the journal with %d events", n)
 		}
 		w.finish()
 		time.Sleep(settle)

@@ -62,8 +62,8 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 		}
 		o.Device = b.Device
 	}
-	if !a.facts.isNew(o, m.GetUnbound()) {
-		return
+	if m.GetUnbound() != "" && !m.GetAmbiguous() || !a.facts.isNew(o, m.GetUnbound()) {
+		return // no device of this rack, or nothing new
 	}
 	if m.GetAmbiguous() {
 		a.journal(a.event(rack.ComponentAmbiguous, rack.Detail{Seen: o, Reason: m.GetUnbound(), Next: "compare its cable and its labels with the rack file"}))
@@ -74,12 +74,19 @@ func (a *Agent) observe(m *messages.DeviceSeen) {
 	}
 }
 
+// readTable takes in the rows of a MAC table.
+func (a *Agent) readTable(m *tableRead) {
+	for i := range m.rows {
+		a.observe(&messages.DeviceSeen{Observation: messages.FromObservation(&m.rows[i])})
+	}
+}
+
 // tells reports whether a row of a MAC table is news. Who is heard at a trunk stands
-// behind it; a station that was heard at that port last says nothing by being there; and
+// behind it, and so may who is heard at a port without a cable; a station that was heard at that port last says nothing by being there; and
 // a strange one at a port of a switch that servers' data cables end at is not taken for
 // what should stand there: a packet of it will say more.
 func (a *Agent) tells(o *rack.Observation, b rack.Binding, err error) bool {
-	if a.run.Cabling.Trunk(o.Via) || a.run.Placed(o.MAC, o.Via) {
+	if a.run.Cabling.Trunk(o.Via) || a.run.Placed(o.MAC, o.Via) || a.run.Behind(o.MAC, o.Via) {
 		return false
 	}
 	return err != nil || b.How == rack.ByMAC || o.Via.Device == a.o.Rack.ManagementSwitchName()

@@ -51,6 +51,9 @@ type (
 		device string
 		ports  []rack.Observation
 	}
+	// tableRead is the MAC table of a switch. It is published, and is one message: its rows
+	// may be many, and take no room from what devices say.
+	tableRead struct{ rows []rack.Observation }
 )
 
 // scanWorkers bounds the probes of one rack that run at once.
@@ -87,7 +90,7 @@ func (s *scan) start(c actor.Context, r round) {
 	s.running.Add(1)
 	go func() {
 		defer s.running.Done()
-		s.ask(r, publish, func(h *heard) { system.Root.Send(self, h) })
+		s.ask(r, publish, func(t *tableRead) { system.EventStream.Publish(t) }, func(h *heard) { system.Root.Send(self, h) })
 		if s.ctx.Err() == nil {
 			system.Root.Send(self, &scanEnded{})
 		}
@@ -157,7 +160,7 @@ func interrupted(run *rack.Run, born uint64) (systems []string) {
 	return systems
 }
 
-func (s *scan) ask(r round, publish func(rack.Observation), hear func(*heard)) {
+func (s *scan) ask(r round, publish func(rack.Observation), table func(*tableRead), hear func(*heard)) {
 	ctx, cancel := context.WithTimeout(s.ctx, max(s.every, scanFloor))
 	defer cancel()
 	slots := make(chan struct{}, scanWorkers)
@@ -194,12 +197,8 @@ func (s *scan) ask(r round, publish func(rack.Observation), hear func(*heard)) {
 	}
 	for _, d := range r.tables {
 		each(func() {
-			rows, err := s.scanner.MACTable(ctx, d)
-			if err != nil {
-				return
-			}
-			for _, o := range rows {
-				publish(o)
+			if rows, err := s.scanner.MACTable(ctx, d); err == nil && len(rows) > 0 {
+				table(&tableRead{rows})
 			}
 		})
 	}

@@ -57,7 +57,8 @@ type world struct {
 	asked    map[string]int
 	forwards bool
 	strategy Supervision
-	options  func(*Options) // the last word on what the agent is built from; may be nil
+	table    []rack.Observation // what the management switch's MAC table begins with
+	options  func(*Options)     // the last word on what the agent is built from; may be nil
 	wg       sync.WaitGroup
 
 	// An agent may die and another one go on; the devices live on meanwhile.
@@ -273,7 +274,7 @@ func (w *world) MACTable(context.Context, string) ([]rack.Observation, error) {
 	if !ok {
 		return nil, nil
 	}
-	return []rack.Observation{{Source: rack.FromMACTable, MAC: "52:54:00:00:00:aa", Via: d.Management}}, nil
+	return append(slices.Clone(w.table), rack.Observation{Source: rack.FromMACTable, MAC: "52:54:00:00:00:aa", Via: d.Management}), nil
 }
 
 // Do is what the devices do when they are told. What an agent that dies had

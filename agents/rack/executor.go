@@ -33,7 +33,7 @@ type executor struct {
 	snmp        *snmp.Client
 	ports       *dhcprelay.Ports
 	logger      *slog.Logger
-	told        sync.Map // of whom it was logged why its ports cannot be asked for: device and error
+	told        map[string][]string // by device: why its ports cannot be asked for, as it was logged; under mu
 	publish     func(rack.Observation)
 	note        func(*actors.Note)
 	dial        func(ctx context.Context, network, address string) (net.Conn, error)

@@ -18,6 +18,9 @@ import (
 // maxHeard bounds how many neighbours of one port are named.
 const maxHeard = 4
 
+// maxTold bounds the reasons that are logged of one switch: each may be of its own words.
+const maxTold = 4
+
 // Neighbours implements actors.Scanner. A port at which several neighbours are
 // heard names them all.
 func (x *executor) Neighbours(ctx context.Context, device string) ([]rack.Observation, error) {
@@ -166,10 +169,24 @@ func questioned[Row any](ctx context.Context, x *executor, d *rack.Device, ask *
 		return rows, err
 	}
 	err = fmt.Errorf("%s: %w", d.Name, err)
-	if _, before := x.told.LoadOrStore([2]string{d.Name, err.Error()}, true); !before && x.logger != nil {
+	if x.logger != nil && x.isNews(d.Name, err.Error()) {
 		x.logger.Warn("the ports of a switch cannot be compared with the rack file", "device", d.Name, "error", err)
 	}
 	return nil, err
+}
+
+// isNews reports, once, that a device cannot be asked for a reason.
+func (x *executor) isNews(device, reason string) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if slices.Contains(x.told[device], reason) || len(x.told[device]) >= maxTold {
+		return false
+	}
+	if x.told == nil {
+		x.told = map[string][]string{}
+	}
+	x.told[device] = append(x.told[device], reason)
+	return true
 }
 
 // ask is what a command prints on a device.

@@ -2,6 +2,7 @@ package rackagent
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -101,6 +102,20 @@ func TestHostilePorts(t *testing.T) {
 				t.Errorf("%d bytes: %.300q", len(said), said)
 			}
 		})
+	}
+}
+
+// A switch that makes up another error for each question fills neither the log nor memory.
+func TestPortsWithEverNewErrors(t *testing.T) {
+	n := 0
+	x, logged := asking(t, func(string) (string, bool) { n++; return fmt.Sprintf(`{"lldp%d": {}} %c`, n, 'a'+n), true }, &rack.Ask{Run: "show lldp", Format: string(adjacency.LLDPCtl)}, nil)
+	for range 20 {
+		if _, err := x.Neighbours(t.Context(), "tor-1"); err == nil {
+			t.Fatal("nonsense was understood")
+		}
+	}
+	if got := strings.Count(logged.String(), "\n"); got < 1 || got > maxTold {
+		t.Errorf("%d lines were logged", got)
 	}
 }
 

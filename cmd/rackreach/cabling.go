@@ -109,7 +109,7 @@ func printCabling(w io.Writer, run *rack.Run, checks []rack.CableCheck) error {
 		count[checks[i].Verdict]++
 	}
 	var sums []string
-	for _, v := range []rack.CableVerdict{rack.CableSwapped, rack.CableWrong, rack.CableMissing, rack.CableExtra, rack.CableRight, rack.CableUnseen} {
+	for _, v := range []rack.CableVerdict{rack.CableSwapped, rack.CableWrong, rack.CableMissing, rack.CableExtra, rack.CableRight, rack.CableTaken, rack.CableUnseen} {
 		if count[v] > 0 {
 			sums = append(sums, fmt.Sprintf("%d %s", count[v], v))
 		}

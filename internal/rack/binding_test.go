@@ -186,7 +186,26 @@ func TestPlanHashChangesWithEverythingThatMatters(t *testing.T) {
 	p.Steps = append([]rack.Step{}, p.Steps...)
 	p.Steps[0].Retries++
 	steps[platform.SimToR] = p
+	with := func(change func(p *rack.Platform)) string {
+		all := platform.All()
+		p := all[platform.SimToR]
+		change(&p)
+		all[platform.SimToR] = p
+		return hash(small(), all, "sha256:00")
+	}
+	vlans, version := small(), small()
+	vlans.VLANs = []rack.VLAN{{Name: "provisioning", ID: 100, Untagged: []rack.PortRole{rack.AgentPort}}}
+	version.Devices[1].Version = "2"
 	for what, other := range map[string]string{
+		"a VLAN": hash(vlans, platform.All(), "sha256:00"), "a version": hash(version, platform.All(), "sha256:00"),
+		"a document": with(func(p *rack.Platform) {
+			p.Provision = &rack.Provision{Documents: []rack.Document{{Name: "ztp", Template: "x"}}}
+		}),
+		"how neighbours are asked for": with(func(p *rack.Platform) { p.Neighbours = &rack.Ask{Run: "x"} }),
+		"how a MAC table is asked for": with(func(p *rack.Platform) { p.MACs = &rack.Ask{Community: "env:X"} }),
+		"a body of a request": with(func(p *rack.Platform) {
+			p.Steps = append([]rack.Step{{Action: rack.Request, HTTP: &rack.WebRequest{Body: "x"}}}, p.Steps...)
+		}),
 		"a cable": hash(cable, platform.All(), "sha256:00"), "a platform's step": hash(small(), steps, "sha256:00"), "an image": hash(small(), platform.All(), "sha256:01"),
 	} {
 		if other == base {

@@ -17,11 +17,14 @@ const (
 	CableWrong   CableVerdict = "wrong"   // something else stands at its end
 	CableMissing CableVerdict = "missing" // its device was heard at a port that is not its own, and nothing here
 	CableExtra   CableVerdict = "extra"   // the rack file has no cable at this port
+	CableTaken   CableVerdict = "taken"   // what stands there says not whose it is, and is taken for what should
 	CableUnseen  CableVerdict = "unseen"  // nothing was heard yet that tells: that is no fault
 )
 
 // Contradicts reports whether the cable is not the one of the rack file.
-func (v CableVerdict) Contradicts() bool { return v != CableRight && v != CableUnseen }
+func (v CableVerdict) Contradicts() bool {
+	return v != CableRight && v != CableTaken && v != CableUnseen
+}
 
 // CableCheck is one port of a switch: what the rack file says that it is cabled to, and
 // what was heard there.
@@ -51,6 +54,8 @@ func (c *CableCheck) Sentence() string {
 		return fmt.Sprintf("cable %s should lead to %s, which was heard elsewhere", c.Near, c.Expected)
 	case CableUnseen:
 		return fmt.Sprintf("cable %s should lead to %s; nothing was heard there that tells", c.Near, c.Expected)
+	case CableTaken:
+		return fmt.Sprintf("cable %s leads to something that is taken for %s", c.Near, c.Expected)
 	case CableRight:
 		return fmt.Sprintf("cable %s leads to %s", c.Near, c.Expected)
 	}
@@ -201,7 +206,10 @@ func (r *Run) checkCable(c Cable, h *heard) CableCheck {
 	case len(x.Found) == 0:
 		x.Found = h.named // a name that its maker or its last owner gave it
 	case len(x.Found) == 1 && x.Found[0] == c.Device:
-		x.Verdict = CableRight
+		x.Verdict = CableTaken
+		if h.devices[c.Device] {
+			x.Verdict = CableRight
+		}
 	default:
 		x.Verdict = CableWrong
 		x.servers = r.serversOf(append(slices.Clone(x.Found), c.Device))

@@ -129,8 +129,8 @@ func TestATakenForAnother(t *testing.T) {
 	s := tell(t)
 	bmc := rack.Observation{Source: rack.FromDHCP, MAC: "02:00:00:00:00:b2", Via: port(t, "mgmt-1:2"), Stage: rack.StageBMC}
 	s.seen("server-02", bmc)
-	if got := s.verdict("mgmt-1:2"); got != rack.CableRight {
-		t.Errorf("with nothing against it: %s", got)
+	if got := s.verdict("mgmt-1:2"); got != rack.CableTaken { // two BMCs at each other's port would look the same
+		t.Errorf("with nothing against it, and nothing for it: %s", got)
 	}
 	s.seen("server-02", rack.Observation{Source: rack.FromBMC, UUID: uuid1})
 	s.ambiguous(s.packet("tor-1:1", mac1, uuid1))
@@ -206,5 +206,15 @@ func TestCables(t *testing.T) {
 			c.tell(s)
 			s.expect(c.contrary, c.against)
 		})
+	}
+}
+
+// A server that said who it is stays at its port, whatever its next packet leaves out.
+func TestASystemThatSaysLessThanItsFirmware(t *testing.T) {
+	s := told(t)
+	s.seen("server-02", s.packet("tor-1:2", mac2, uuid2))
+	s.seen("server-02", s.packet("tor-1:2", mac2, ""))
+	if got := s.verdict("tor-1:2"); got != rack.CableRight {
+		t.Errorf("%s", got)
 	}
 }

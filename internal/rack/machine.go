@@ -95,7 +95,7 @@ type Machine struct {
 	found    bool           // device-discovered was journalled
 	evidence map[Evidence]uint64
 	said     map[Evidence]string // the device's own words
-	heard    uint64              // last time that its host asked for an address and took none
+	heard    uint64              // last time that its host asked for an address; 0: it took one since, or never asked
 	tickets  int
 	issued   uint64 // the last one
 	ticketed bool   // the current attempt of a ticket step has issued its ticket

@@ -133,8 +133,11 @@ func (m *Machine) observe(e Event) {
 	if e.Detail.Seen.Proves == ReceiptForeign {
 		m.foreign = e.Detail.Seen.Holds
 	}
-	if o := e.Detail.Seen; o.Source == FromDHCP && o.Proves == NoEvidence && o.Stage != StageBMC {
-		m.heard = max(m.heard, e.Seq)
+	if o := e.Detail.Seen; o.Source == FromDHCP && o.Stage != StageBMC {
+		m.heard = 0
+		if o.Address == "" {
+			m.heard = e.Seq
+		}
 	}
 	if p := e.Detail.Seen.Proves; p != NoEvidence {
 		m.evidence[p] = max(m.evidence[p], e.Seq)

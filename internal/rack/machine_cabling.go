@@ -23,6 +23,11 @@ func (m *Machine) miscabled(s Step) string {
 		if why := m.against[Management]; why != "" {
 			return why
 		}
+	case Wait: // broken off once, it is not begun again before its cables agree
+		if m.mode == backoff {
+			return m.inVain(s)
+		}
+		return ""
 	default:
 		if m.mode == backoff { // it was let go: it is not begun again in vain
 			return m.inVain(s)

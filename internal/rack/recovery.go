@@ -70,7 +70,7 @@ func (m *Machine) recovery() Recovery {
 // take the one that it was offered.
 func (m *Machine) silent(s Step) string {
 	switch s.Until {
-	case DHCPPXE, DHCPONIE, DHCPNOS, DHCPOS:
+	case DHCPPXE, DHCPONIE, DHCPNOS, DHCPOS, FetchedBootLoader:
 		if m.heard > m.base {
 			return "silent after its OFFER: "
 		}

@@ -48,9 +48,12 @@ func (r *Run) hearStation(e Event) {
 // itself whose it is, shows that the cable there is right now, whoever was heard there
 // before.
 func (r *Run) place(key string, s station) {
-	if _, known := r.stations[key]; !known && len(r.stations) >= maxStations {
+	before, known := r.stations[key]
+	if !known && len(r.stations) >= maxStations {
 		return
 	}
+	// What it said at that port holds while it stays: an installed system may say less.
+	s.firm = s.firm || before.firm && before.at == s.at && before.device == s.device
 	if c, ok := r.Cabling.At(s.at); ok && c.Device == s.device && s.source == FromDHCP && s.firm {
 		maps.DeleteFunc(r.stations, func(_ string, x station) bool { return x.at == s.at && x.device != s.device })
 	}
@@ -68,6 +71,14 @@ func (r *Run) forgetStations(device string) {
 
 // Placed reports whether a component was heard at that port last.
 func (r *Run) Placed(mac string, at Port) bool { return r.stations[mac].at == at && mac != "" }
+
+// Behind reports whether a component stands behind a port that the rack file does not
+// name, such as one that bundles others: it said at a port of another switch who it is.
+func (r *Run) Behind(mac string, p Port) bool {
+	_, named := r.Cabling.At(p)
+	s, known := r.stations[mac]
+	return known && !named && s.firm && s.at.Device != p.Device
+}
 
 // identity is whose a component is by what it says of itself, whatever port it is at,
 // and by which key: a MAC of the inventory, the UUID that a BMC has told, a serial

@@ -1,6 +1,7 @@
 package snmp
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net"
@@ -40,6 +41,10 @@ const (
 // maxIndex bounds the parts of an index: the longest has a number and six bytes.
 const maxIndex = 8
 
+// maxOctets bounds what is kept of a text: LLDP and ifName have no longer ones (IEEE
+// 802.1AB-2016 §8.5, RFC 2579 DisplayString).
+const maxOctets = 255
+
 // value is what stands in one place of a table.
 type value struct {
 	number int
@@ -69,7 +74,7 @@ func (t *tables) add(root string, v gosnmp.SnmpPDU) {
 	case uint:
 		t.values[root][rest] = value{number: int(x)}
 	case []byte:
-		t.values[root][rest] = value{bytes: x}
+		t.values[root][rest] = value{bytes: bytes.Clone(x[:min(len(x), maxOctets)])} // x is a part of its packet
 	}
 }
 

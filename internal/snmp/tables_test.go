@@ -162,3 +162,19 @@ func decoded(b []byte) (out []gosnmp.SnmpPDU) {
 	}
 	return nil
 }
+
+// A value keeps what can stand in a name, and no packet alive.
+func TestLongValues(t *testing.T) {
+	x := newTables(ifName)
+	packet := make([]byte, 1<<16)
+	for i := range packet {
+		packet[i] = 'a'
+	}
+	x.add(ifName, gosnmp.SnmpPDU{Name: ifName + ".1", Value: packet})
+	x.add(ifName, gosnmp.SnmpPDU{Name: ifName + ".2", Value: packet[:4]})
+	packet[0] = 'b'
+	long, short := x.values[ifName]["1"].bytes, x.values[ifName]["2"].bytes
+	if cap(long) > 512 || cap(short) > 512 || len(long) != 255 || string(short) != "aaaa" {
+		t.Errorf("%d bytes of %d, %q of %d", len(long), cap(long), short, cap(short))
+	}
+}

@@ -46,6 +46,7 @@ umask 077
 home=/etc/rackreach         # persists; what is confirmed is "switch" in it
 now=/run/rackreach          # is gone with the next start
 client=/run/rackreach-dhcp.pid
+putting="it is being put in force"
 bridge=rackreach
 
 fail() { echo "$*" >&2; exit 1; }
@@ -204,6 +205,7 @@ apply() {
 		set -- "$now"/try.*
 		give "$seconds" || exit 1
 		for t; do [ ! -d "$t" ] || rmdir "$t"; done
+		echo "$putting" >"$now/state"
 		start || { take; back; exit 1; }
 		each receipt >"$now/state"
 	) </dev/null >/dev/null 2>&1 &
@@ -216,7 +218,14 @@ keep() {
 	cat "$0" >"$home/switch.kept" && chmod 0700 "$home/switch.kept" && sync && mv "$home/switch.kept" "$home/switch" && sync
 }
 
+# settle waits while it is being put in force: who was cut off by that may ask too early.
+settle() {
+	n=0
+	while [ "$(cat "$now/state" 2>/dev/null)" = "$putting" ] && [ $n -lt 30 ]; do n=$((n + 1)); sleep 1; done
+}
+
 confirm() {
+	settle
 	if [ "$(cat "$now/state" 2>/dev/null)" = "$(each receipt)" ] && take; then
 		keep || { back; fail "it could not be kept in $home, and was taken back"; }
 		rm -f "$now/found"
