@@ -309,7 +309,7 @@ func (s *session) device(ctx context.Context) (identity, error) {
 	err := s.ask(ctx, types.CommandGetDeviceID, func() error {
 		r, err := s.c.GetDeviceID(ctx)
 		if err == nil {
-			is = identity{r.ManufacturerID, r.ProductID, r.FirmwareVersionStr()}
+			is = identity{r.ManufacturerID, r.ProductID, fmt.Sprintf("%d.%02d", r.MajorFirmwareRevision, r.MinorFirmwareRevision)} // as ipmitool says it: 2.05 is not 2.50
 		}
 		return err
 	})

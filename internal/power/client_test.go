@@ -95,7 +95,7 @@ func TestLogin(t *testing.T) {
 			c := testClient(t)
 			got, err := c.Login(t.Context(), f.target)
 			c.Close()
-			if want := (Info{GUID: testGUID, PowerOn: true, ManufacturerID: 674, ProductID: 256, Firmware: "2.0"}); err != nil || got != want {
+			if want := (Info{GUID: testGUID, PowerOn: true, ManufacturerID: 674, ProductID: 256, Firmware: "2.00"}); err != nil || got != want {
 				t.Fatalf("got %+v, %v; want %+v", got, err, want)
 			}
 			f.with(func() {

@@ -121,7 +121,7 @@ func TestPeerOpenIPMI(t *testing.T) {
 	})
 	ctx := t.Context()
 	info, err := c.Login(ctx, s.target)
-	if want := (Info{GUID: "a123456789abcdefa123456789abcdef", ManufacturerID: makerOpenIPMI, ProductID: 0xf02}); err != nil || info != want {
+	if want := (Info{GUID: "a123456789abcdefa123456789abcdef", ManufacturerID: makerOpenIPMI, ProductID: 0xf02, Firmware: "9.08"}); err != nil || info != want {
 		t.Fatalf("got %+v, %v; want %+v", info, err, want)
 	}
 	// It does not tell strangers who it is: it does not answer them at all.
