@@ -189,3 +189,19 @@ func TestTableTellsOfTheSite(t *testing.T) {
 		}
 	}
 }
+
+// Whose firmware is to wait for its ticket is told to the DHCP engine, of no other device.
+func TestTableLetsFirmwareWait(t *testing.T) {
+	r, err := rackfile.Read(example, platform.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := newTable(r, actors.Offer{Binder: rack.NewBinder(r, platform.All()), Pending: map[string]bool{"server-01": true}}, netip.MustParseAddr("192.168.100.254"), nil, nil, nil)
+	for name, want := range map[string]bool{"server-01": true, "server-02": false} {
+		d, _ := r.Device(name)
+		e, _, err := table.Lookup(rack.Keys{Via: d.Data[0], Stage: rack.StageIPXE})
+		if err != nil || e.BootPending != want {
+			t.Errorf("%s: %v, %v", name, e.BootPending, err)
+		}
+	}
+}
