@@ -114,9 +114,15 @@ func (w *world) again() {
 // resume orders a rack to go on that nobody drives, as the CLI does.
 func (w *world) resume(only ...string) {
 	w.t.Helper()
-	events, err := w.state().Obey(rack.Order{Verb: rack.Resume, By: "tester", Only: only})
+	w.ordered(rack.Order{Verb: rack.Resume, By: "tester", Only: only})
+}
+
+// ordered journals what follows from an order while nobody drives the rack.
+func (w *world) ordered(o rack.Order) {
+	w.t.Helper()
+	events, err := w.state().Obey(o)
 	if err != nil || len(events) != 1 {
-		w.t.Fatalf("resume: %v, %v", events, err)
+		w.t.Fatalf("%s: %v, %v", o.Verb, events, err)
 	}
 	if _, err := w.log.Append(events...); err != nil {
 		w.t.Fatal(err)

@@ -241,10 +241,20 @@ func TestOrders(t *testing.T) {
 					w.t.Errorf("rack-halted: %+v", h)
 				}
 				w.check(w.count(rack.DeviceReady, "", 1), w.count(rack.TicketIssued, "", 1), w.count(rack.RackCompleted, "", 0))
-				w.resume()
+				w.ordered(rack.Order{Verb: rack.Resume, All: true})
 				w.again()
 				w.ends()
 				w.check(w.count(rack.DeviceReady, "", 6), w.once(), w.count(rack.RackCompleted, "", 1))
+			}},
+		{"only the management switch, halted and resumed", func(w *world) { w.options = func(o *Options) { o.Only = []string{"mgmt-1"} } },
+			func(w *world) {
+				w.until("mgmt-1 is installed", w.in("mgmt-1", "write"))
+				w.must(rack.Order{Verb: rack.HaltNow})
+				w.ends()
+				w.resume()
+				w.again()
+				w.ends()
+				w.check(w.count(rack.DeviceReady, "", 1), w.count(rack.TicketIssued, "", 1), w.count(rack.RackHalted, "", 2), w.count(rack.RackCompleted, "", 0))
 			}},
 		{"only one server at first, and more of them while it is imaged", func(w *world) {
 			w.options = func(o *Options) { o.Only = []string{"mgmt-1", "tor-1", "tor-2", "server-01"} }
@@ -261,7 +271,7 @@ func TestOrders(t *testing.T) {
 		},
 			func(w *world) {
 				w.until("server-01 is installed", w.in("server-01", "write"))
-				w.must(rack.Order{Verb: rack.Resume})
+				w.must(rack.Order{Verb: rack.Resume, All: true})
 				w.ends()
 				w.check(w.completed(), w.once())
 			}},

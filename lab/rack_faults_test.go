@@ -112,7 +112,7 @@ func TestRackFaultAgentKilled(t *testing.T) {
 	}
 	<-run.ended
 	t.Logf("%6.1f s  killed", time.Since(r.began).Seconds())
-	run = r.image("resume", "r4", "--only", "mgmt-1", "--hear", "1s", "--json")
+	run = r.image("resume", "r4", "--hear", "1s", "--json")
 	r.wantEnd(run, exitReady)
 	if n := strings.Count(m.text(), "wiping what the disk held"); n != 1 {
 		t.Errorf("the disk was wiped %d times", n)
@@ -135,8 +135,7 @@ func TestRackFaultServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.powerUp()
-	args := []string{"--only", "mgmt-1", "--only", "tor-1", "--only", "tor-2", "--only", "server-01", "--only", "server-02", "--only", "server-03"}
-	run := r.apply(r.stock.bundle, args...)
+	run := r.apply(r.stock.bundle, "--only", "mgmt-1", "--only", "tor-1", "--only", "tor-2", "--only", "server-01", "--only", "server-02", "--only", "server-03")
 	run.await(2*rackLimit, `"device-ready"`, `"server-03"`)
 	run.await(3*rackLimit, `"device-failed"`, `"server-01"`)
 	run.await(3*rackLimit, `"device-failed"`, `"server-02"`)
@@ -163,7 +162,7 @@ func TestRackFaultServers(t *testing.T) {
 	if out, code := r.ask("reimage", "server-03", "--yes", "--reason", "a new life"); code != 0 {
 		t.Fatalf("reimage ended with %d: %s", code, out)
 	}
-	run = r.image(append([]string{"resume", "r4", "--hear", "1s", "--json"}, args...)...)
+	run = r.image("resume", "r4", "--hear", "1s", "--json")
 	run.await(2*rackLimit, `"device-ready"`, `"server-03"`)
 	r.wantEnd(run, exitFailedServer)
 	after, _, err := r.login("server-03", "cat /etc/machine-id")

@@ -685,13 +685,16 @@ type Order struct {
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	Mac    string `protobuf:"bytes,7,opt,name=mac,proto3" json:"mac,omitempty"`
 	Serial string `protobuf:"bytes,8,opt,name=serial,proto3" json:"serial,omitempty"`
-	// resume, apply: the devices that are to be imaged; empty: all.
+	// apply: the devices that are to be imaged; empty: all. resume: the same; empty:
+	// those that the run was limited to, or all.
 	Only []string `protobuf:"bytes,9,rep,name=only,proto3" json:"only,omitempty"`
 	// apply: what the run carries out, as JSON.
 	Plan []byte                 `protobuf:"bytes,10,opt,name=plan,proto3" json:"plan,omitempty"`
 	Time *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=time,proto3" json:"time,omitempty"`
 	// apply: of the plan.
-	PlanHash      string `protobuf:"bytes,12,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	PlanHash string `protobuf:"bytes,12,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	// resume: all devices are to be imaged, whatever the run was limited to.
+	All           bool `protobuf:"varint,13,opt,name=all,proto3" json:"all,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -808,6 +811,13 @@ func (x *Order) GetPlanHash() string {
 		return x.PlanHash
 	}
 	return ""
+}
+
+func (x *Order) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
 }
 
 // Superseded is the detail of an error: another agent owns the rack.
@@ -1099,7 +1109,7 @@ const file_rackreach_v1_bus_service_proto_rawDesc = "" +
 	"\bTransfer\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x12\n" +
 	"\x04sent\x18\x02 \x01(\x03R\x04sent\x12\x12\n" +
-	"\x04size\x18\x03 \x01(\x03R\x04size\"\x9e\x02\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\"\xb0\x02\n" +
 	"\x05Order\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04verb\x18\x02 \x01(\tR\x04verb\x12\x12\n" +
@@ -1113,7 +1123,8 @@ const file_rackreach_v1_bus_service_proto_rawDesc = "" +
 	"\x04plan\x18\n" +
 	" \x01(\fR\x04plan\x12.\n" +
 	"\x04time\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1b\n" +
-	"\tplan_hash\x18\f \x01(\tR\bplanHash\"w\n" +
+	"\tplan_hash\x18\f \x01(\tR\bplanHash\x12\x10\n" +
+	"\x03all\x18\r \x01(\bR\x03all\"w\n" +
 	"\n" +
 	"Superseded\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x18\n" +

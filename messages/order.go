@@ -15,13 +15,13 @@ const VerbApply = "apply"
 
 // FromOrder makes the message of an order for a rack.
 func FromOrder(rackName string, o rack.Order) *Order {
-	return &Order{Id: o.ID, Verb: string(o.Verb), Rack: rackName, Device: o.Device, By: o.By, Reason: o.Reason, Mac: o.MAC, Serial: o.Serial, Only: o.Only}
+	return &Order{Id: o.ID, Verb: string(o.Verb), Rack: rackName, Device: o.Device, By: o.By, Reason: o.Reason, Mac: o.MAC, Serial: o.Serial, Only: o.Only, All: o.All}
 }
 
 // ToOrder is the core's order of a message. What is wrong with it the core says
 // when it is to obey it.
 func ToOrder(m *Order) rack.Order {
-	return rack.Order{ID: m.GetId(), Verb: rack.Verb(m.GetVerb()), Device: m.GetDevice(), By: m.GetBy(), Reason: m.GetReason(), MAC: m.GetMac(), Serial: m.GetSerial(), Only: m.GetOnly()}
+	return rack.Order{ID: m.GetId(), Verb: rack.Verb(m.GetVerb()), Device: m.GetDevice(), By: m.GetBy(), Reason: m.GetReason(), MAC: m.GetMac(), Serial: m.GetSerial(), Only: m.GetOnly(), All: m.GetAll()}
 }
 
 // Sum is the SHA-256 of an event. Two copies of an event have the same sum; two

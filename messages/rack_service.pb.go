@@ -819,8 +819,11 @@ func (x *HaltRackResponse) GetEvents() []*Event {
 type ResumeRackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The devices that are to be imaged; empty: all.
-	Only          []string `protobuf:"bytes,2,rep,name=only,proto3" json:"only,omitempty"`
+	// The devices that are to be imaged; empty: those that the run was limited to,
+	// or all.
+	Only []string `protobuf:"bytes,2,rep,name=only,proto3" json:"only,omitempty"`
+	// All devices are to be imaged, whatever the run was limited to. Not with only.
+	All           bool `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -867,6 +870,13 @@ func (x *ResumeRackRequest) GetOnly() []string {
 		return x.Only
 	}
 	return nil
+}
+
+func (x *ResumeRackRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
 }
 
 type ResumeRackResponse struct {
@@ -1630,10 +1640,11 @@ const file_rackreach_v1_rack_service_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"?\n" +
 	"\x10HaltRackResponse\x12+\n" +
-	"\x06events\x18\x01 \x03(\v2\x13.rackreach.v1.EventR\x06events\";\n" +
+	"\x06events\x18\x01 \x03(\v2\x13.rackreach.v1.EventR\x06events\"M\n" +
 	"\x11ResumeRackRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
-	"\x04only\x18\x02 \x03(\tR\x04only\"A\n" +
+	"\x04only\x18\x02 \x03(\tR\x04only\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\"A\n" +
 	"\x12ResumeRackResponse\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.rackreach.v1.EventR\x06events\"@\n" +
 	"\x12RetryDeviceRequest\x12\x12\n" +

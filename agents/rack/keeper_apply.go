@@ -104,7 +104,7 @@ func (k *Keeper) again(had *state.Plan, o rack.Order, plan []byte) (err error) {
 		case run.Status == rack.Draining || run.Status == rack.Halted && run.Cause != "":
 			err = no(resume, "is %s: %s", run.Status, run.Cause)
 		case run.Status == rack.Halted:
-			err = no(resume+": it images the others", "was begun, and only %s was asked for", strings.Join(run.Only, ", "))
+			err = no(resume+" --all: it images the others", "was begun, and only %s was asked for", strings.Join(run.Only, ", "))
 		case run.Status == rack.Completed && !run.Ended():
 			err = no(resume, "was completed, and work was ordered since")
 		case len(o.Only) > 0 && !slices.Equal(run.Only, o.Only):

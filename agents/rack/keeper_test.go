@@ -358,7 +358,7 @@ func TestPlansThatAreRefused(t *testing.T) {
 		t.Errorf("another plan: %+v", e)
 	}
 	h.until("the end", is(rack.Halted))
-	if e := h.obey(&messages.Order{Id: "again", Verb: messages.VerbApply, Plan: h.encoded(nil)}); !strings.Contains(e.Detail.Error, "only mgmt-1 was asked for") {
+	if e := h.obey(&messages.Order{Id: "again", Verb: messages.VerbApply, Plan: h.encoded(nil)}); !strings.Contains(e.Detail.Error, "only mgmt-1 was asked for") || !strings.Contains(e.Detail.Next, "resume r4 --all") {
 		t.Errorf("%+v", e)
 	}
 	if err := h.k.Obey(t.Context(), &messages.Order{Id: "x", Verb: "halt", Rack: "r2"}); err == nil {

@@ -192,7 +192,7 @@ func (k *Kept) decide(o rack.Order) ([]rack.Event, error) {
 	}
 	// It was interrupted, and nobody drives it: nobody would end the draining, and
 	// no configuration is being pushed.
-	if run.Status == rack.Draining || run.Status == rack.Imaging && (o.Verb != rack.Resume || len(o.Only) > 0) {
+	if run.Status == rack.Draining || run.Status == rack.Imaging && (o.Verb != rack.Resume || len(o.Only) > 0 || o.All) {
 		run.Status = rack.Halted
 	}
 	return run.Obey(o)

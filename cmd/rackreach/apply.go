@@ -239,7 +239,7 @@ var applyAdvice = adviser{
 		return run.Remedy(by)
 	},
 	operator: "rackreach resume",
-	only:     "rackreach resume: it images the others",
+	only:     "rackreach resume --all: it images the others",
 	partial:  "mend what is named above, then: rackreach retry DEVICE, rackreach resume",
 	ordered:  "rackreach resume",
 }

@@ -15,6 +15,7 @@ import (
 type resume struct {
 	state   string
 	only    []string
+	all     bool
 	json    bool
 	metrics string
 	images  network
@@ -28,9 +29,13 @@ func newResume(env func(string) (string, bool)) *cobra.Command {
 		Short: "Go on with a rack that was halted, interrupted, or has work left",
 		Long: `Go on with a rack where its journal says it was, and image it to its end. What was
 evidenced is not done again. A rack that a switch halted goes on once its failure is
-forgotten: rackreach retry DEVICE.`,
+forgotten: rackreach retry DEVICE.
+
+A run that was limited by --only, of apply or of an earlier resume, stays limited to
+these devices; --only names others instead, and --all images all of them.`,
 		Example: `  rackreach resume
-  rackreach resume r1 --only server-03`,
+  rackreach resume r1 --only server-03
+  rackreach resume r1 --all`,
 		Args: args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			t := terminal{in: cmd.InOrStdin(), out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr(), env: env}
@@ -39,7 +44,9 @@ forgotten: rackreach retry DEVICE.`,
 	}
 	f := cmd.Flags()
 	stateFlag(f, &r.state)
-	f.StringArrayVar(&r.only, "only", nil, "image this device only; may be given more than once")
+	f.StringArrayVar(&r.only, "only", nil, "image this device only; may be given more than once (default: what the run was limited to, else all)")
+	f.BoolVar(&r.all, "all", false, "image all devices, whatever the run was limited to")
+	cmd.MarkFlagsMutuallyExclusive("only", "all")
 	r.images.flags(f)
 	r.site.flags(f)
 	driveFlags(f, &r.json, &r.metrics)
@@ -54,7 +61,7 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 	if err != nil {
 		return err
 	}
-	a, err := c.ResumeRack(ctx, connect.NewRequest(&messages.ResumeRackRequest{Name: messages.RackName(c.rack), Only: r.only}))
+	a, err := c.ResumeRack(ctx, connect.NewRequest(&messages.ResumeRackRequest{Name: messages.RackName(c.rack), Only: r.only, All: r.all}))
 	if err != nil {
 		return errors.Join(c.explain(err), c.close())
 	}

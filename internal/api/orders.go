@@ -18,7 +18,7 @@ func (s *Service) HaltRack(ctx context.Context, q *connect.Request[messages.Halt
 
 // ResumeRack implements the API.
 func (s *Service) ResumeRack(ctx context.Context, q *connect.Request[messages.ResumeRackRequest]) (*connect.Response[messages.ResumeRackResponse], error) {
-	events, err := s.orderRack(ctx, q.Msg.GetName(), rack.Order{Verb: rack.Resume, Only: q.Msg.GetOnly()})
+	events, err := s.orderRack(ctx, q.Msg.GetName(), rack.Order{Verb: rack.Resume, Only: q.Msg.GetOnly(), All: q.Msg.GetAll()})
 	return answer(&messages.ResumeRackResponse{Events: events}, err)
 }
 

@@ -86,7 +86,7 @@ func (l *ledger) why(d *life) Reason {
 	case l.status == rack.Idle:
 		return Reason{Status: string(d.status), Summary: "the imaging of rack " + l.rack.Name + " has not begun"}
 	case !l.wanted(d.device.Name):
-		return Reason{Status: string(d.status), Summary: "not to be imaged in this run", Because: []string{"the run is limited to " + strings.Join(l.only, ", ")}}
+		return Reason{Status: string(d.status), Summary: "not to be imaged in this run", Because: []string{"the run is limited to " + strings.Join(l.only, ", ")}, Next: "rackreach resume --all: it images the others; or name some with --only"}
 	case l.stop != nil:
 		return l.whyStopped(d)
 	case l.status == rack.Completed: // an operator started it over since

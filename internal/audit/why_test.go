@@ -185,7 +185,8 @@ func TestWhy(t *testing.T) {
   next: check its power and its cable at mgmt-1:3`},
 		{"not in this run", "", []rack.Event{event(rack.RackResumed, "", rack.Detail{Only: []string{"tor-1", "tor-2"}})},
 			`server-03: not to be imaged in this run
-  the run is limited to tor-1, tor-2`},
+  the run is limited to tor-1, tor-2
+  next: rackreach resume --all: it images the others; or name some with --only`},
 		{"ready", "", then(installing, seen(s3, rack.ReportedInstalled), stepEvent(rack.StepCompleted, s3, in, "write", 1), ready(s3),
 			event(rack.DeviceFinding, s3, rack.Detail{Reason: "nothing was heard through tor-2:3: check that cable"})),
 			`server-03: ready since 12:00:09 UTC (event 10)

@@ -47,7 +47,8 @@ type Order struct {
 	Reason string   // skip: required; halt, replace, reimage: may be given
 	MAC    string   // bind: this or Serial
 	Serial string   // bind
-	Only   []string // resume: the devices that are to be imaged; empty: all
+	Only   []string // resume: the devices that are to be imaged; empty: those of the run so far
+	All    bool     // resume: all devices are to be imaged, whatever the run was limited to; without Only
 }
 
 // Refusal is why an order is not obeyed. Nothing was changed.
@@ -143,6 +144,15 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 		}
 		return event(RackDraining, Detail{Error: cause, Reason: "no new ticket, power or configuration command; what is being installed is served to its end"})
 	}
+	if o.All && len(o.Only) > 0 {
+		return nil, refuse("leave one of the two out", "resume: all devices of rack %s, and only some of them", r.Rack.Name)
+	}
+	// A run that was limited to some devices goes on with these: nothing else is
+	// imaged unless somebody says so.
+	only := o.Only
+	if len(only) == 0 && !o.All {
+		only = r.Only
+	}
 	for _, n := range o.Only {
 		if _, ok := r.Rack.Device(n); !ok {
 			return nil, refuse("write one of: "+strings.Join(r.names(), ", "), "resume: rack %s has no device %s", r.Rack.Name, clip(n, maxSerial))
@@ -161,12 +171,15 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 	switch {
 	case r.Status == Draining:
 		return nil, refuse("start rackreach apply again and let it end, then rackreach resume", "resume: rack %s is still being halted", r.Rack.Name)
-	case r.Status == Imaging && slices.Equal(r.Only, o.Only):
+	case r.Status == Imaging && slices.Equal(r.Only, only):
 		return nil, nil // it goes on anyway
 	case r.Status == Completed && r.Ended():
 		return nil, nil // nothing is left to do
 	case r.Status == Imaging && len(r.Only) == 0:
 		return nil, refuse("rackreach halt, then rackreach resume", "resume: rack %s is being imaged as a whole", r.Rack.Name)
+	case r.Status == Halted && len(r.Only) > 0 && len(o.Only) == 0 && !o.All && r.Settled():
+		return nil, refuse("rackreach resume "+r.Rack.Name+" --all: it images the others; or name some with --only",
+			"resume: only %s was asked for, and nothing of that is left to do", strings.Join(r.Only, ", "))
 	case r.Status == Imaging && len(o.Only) > 0:
 		for _, n := range r.Only {
 			if !slices.Contains(o.Only, n) {
@@ -174,7 +187,7 @@ func (r *Run) obeyRack(o Order) ([]Event, error) {
 			}
 		}
 	}
-	return event(RackResumed, Detail{Only: o.Only})
+	return event(RackResumed, Detail{Only: only})
 }
 
 // Answered reports whether an order of that id was answered: it must not be

@@ -123,8 +123,14 @@ func TestOrders(t *testing.T) {
 		{"halt of what is halted", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.HaltNow}, "! it is halted"},
 		{"resume of what runs", nil, rack.Order{Verb: rack.Resume}, ""},
 		{"resume", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "rack-resumed"},
-		{"resume of more than what runs", func(s *story) { s.run.Only = []string{"mgmt-1"} }, rack.Order{Verb: rack.Resume, Only: []string{"tor-1", "mgmt-1"}}, "rack-resumed"},
-		{"resume of all where a part runs", func(s *story) { s.run.Only = []string{"mgmt-1"} }, rack.Order{Verb: rack.Resume}, "rack-resumed"},
+		{"resume of more than what runs", func(s *story) { s.run.Only = []string{"mgmt-1"} }, rack.Order{Verb: rack.Resume, Only: []string{"tor-1", "mgmt-1"}}, "rack-resumed tor-1 mgmt-1"},
+		{"resume of all where a part runs", func(s *story) { s.run.Only = []string{"mgmt-1"} }, rack.Order{Verb: rack.Resume, All: true}, "rack-resumed"},
+		{"resume of a part that runs", func(s *story) { s.run.Only = []string{"mgmt-1"} }, rack.Order{Verb: rack.Resume}, ""},
+		{"resume of a part that was halted", func(s *story) { s.run.Only = []string{"server-02"}; s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "rack-resumed server-02"},
+		{"resume of a part that is done", func(s *story) { s.run.Only = []string{"mgmt-1"}; s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "! only mgmt-1 was asked for, and nothing of that is left to do"},
+		{"resume of another part", func(s *story) { s.run.Only = []string{"mgmt-1"}; s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.Resume, Only: []string{"tor-1"}}, "rack-resumed tor-1"},
+		{"resume of all after a part", func(s *story) { s.run.Only = []string{"mgmt-1"}; s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.Resume, All: true}, "rack-resumed"},
+		{"resume of all and of a part", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}) }, rack.Order{Verb: rack.Resume, All: true, Only: []string{"tor-1"}}, "! and only some of them"},
 		{"resume of less than what runs", func(s *story) { s.run.Only = []string{"mgmt-1", "tor-1"} }, rack.Order{Verb: rack.Resume, Only: []string{"tor-1"}}, "! mgmt-1 is being imaged"},
 		{"resume with a failed switch", func(s *story) { fail(s, "tor-1"); s.event(rack.RackHalted, "tor-1", rack.Detail{}) }, rack.Order{Verb: rack.Resume}, "! tor-1 has failed: no luck. Next: mend tor-1, then: rackreach retry tor-1"},
 		{"resume after a salvage", func(s *story) { s.event(rack.RackHalted, "", rack.Detail{}); s.run.Salvaged = s.seq }, rack.Order{Verb: rack.Resume}, "! server-02 is uncertain"},
@@ -153,7 +159,7 @@ func TestOrders(t *testing.T) {
 				t.Fatal(err)
 			case len(events) == 1:
 				e := events[0]
-				got = string(e.Kind) + " " + e.Detail.Overwrites + e.Detail.Error
+				got = string(e.Kind) + " " + e.Detail.Overwrites + e.Detail.Error + strings.Join(e.Detail.Only, " ")
 				if e.Detail.Seen != nil {
 					got += e.Detail.Seen.MAC + e.Detail.Seen.Serial
 				}

@@ -204,6 +204,8 @@ func (l *living) order(names []string) {
 	case rack.Resume:
 		if rapid.Bool().Draw(l.T, "some") {
 			o.Only = []string{o.Device}
+		} else {
+			o.All = rapid.Bool().Draw(l.T, "all")
 		}
 	}
 	before := stateOf(l.run)
