@@ -35,7 +35,7 @@ func OpenKept(dir state.Dir, rackName string, fresh *state.Plan) (*Kept, error) 
 			return nil
 		}
 		if fresh == nil {
-			return fmt.Errorf("the run of rack %s in %s was never begun: rackreach apply FILE", rackName, dir)
+			return state.Unfitf("the run of rack %s in %s was never begun: rackreach apply FILE", rackName, dir)
 		}
 		// The plan is durable before the first event that speaks of it.
 		k.Carried = fresh
@@ -74,7 +74,7 @@ func openKept(dir state.Dir, rackName string, create bool, complete func(k *Kept
 	}
 	if begun {
 		if k.Carried, err = dir.ReadPlan(); err != nil {
-			return nil, fmt.Errorf("the journal in %s has events, but what its run carries out cannot be read: restore plan.json from a backup, or move the directory away and begin anew: %w", dir, err)
+			return nil, state.Unfitf("the journal in %s has events, but what its run carries out cannot be read: restore plan.json from a backup, or move the directory away and begin anew: %w", dir, err)
 		}
 	}
 	if err := complete(k, begun); err != nil {
@@ -82,7 +82,7 @@ func openKept(dir state.Dir, rackName string, create bool, complete func(k *Kept
 	}
 	k.Run, err = k.Replay()
 	if err == nil && begun && k.Run.PlanHash != k.Carried.Plan.Hash {
-		err = fmt.Errorf("the journal in %s is of plan %s, plan.json beside it is %s: restore both from one backup, or move the directory away and begin anew", dir, k.Run.PlanHash, k.Carried.Plan.Hash)
+		err = state.Unfitf("the journal in %s is of plan %s, plan.json beside it is %s: restore both from one backup, or move the directory away and begin anew", dir, k.Run.PlanHash, k.Carried.Plan.Hash)
 	}
 	if err != nil {
 		return nil, err

@@ -170,7 +170,7 @@ func (a *agent) run(ctx context.Context, t terminal) (err error) {
 	}
 	kept, err := rackagent.OpenWaiting(home.Rack(a.rack), a.rack)
 	if err != nil {
-		return stateError(err)
+		return err
 	}
 	defer func() { err = errors.Join(err, kept.Close()) }()
 	if a.file != "" {

@@ -11,7 +11,6 @@ import (
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
-	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/sim"
@@ -143,7 +142,7 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	}
 	k, err := rackagent.OpenKept(home.Rack(r.Name), r.Name, now)
 	if err != nil {
-		return stateError(err)
+		return err
 	}
 	defer func() { err = errors.Join(err, k.Close()) }()
 	if k.Carried.Plan.Hash != now.Plan.Hash {
@@ -207,18 +206,6 @@ func stale(home state.Home, hash string, now *state.Plan) error {
 	}
 	return fmt.Errorf("--plan %s is out of date, this is plan %s now:\n  %s\nNothing was done. Next: rackreach plan, look at it, and give its hash",
 		hash, now.Plan.Hash, strings.Join(state.Changes(old, now), "\n  "))
-}
-
-// stateError tells what a user can mend from what is broken.
-func stateError(err error) error {
-	var inUse *journal.InUse
-	if errors.As(err, &inUse) {
-		return badInput(fmt.Errorf("%w\nIt is driven by another rackreach: rackreach status shows it, rackreach halt ends it", err))
-	}
-	if errors.Is(err, journal.ErrOtherRack) {
-		return badInput(err)
-	}
-	return err
 }
 
 // driving is how a run is driven from here on.

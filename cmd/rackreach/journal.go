@@ -123,8 +123,11 @@ func journalDir(given string) (string, error) {
 		return given, nil
 	}
 	racks, err := state.Home(given).Racks()
-	if err != nil || len(racks) == 0 {
-		return given, err // the journal says that there is none
+	if err != nil {
+		return "", badInput(err)
+	}
+	if len(racks) == 0 {
+		return "", badInput(fmt.Errorf("%s holds no journal: give as DIR the state directory of a run (--state), or racks/RACK below it", given))
 	}
 	if len(racks) > 1 {
 		return "", badInput(fmt.Errorf("%s holds the journals of %s: name one of them, such as %s", given, strings.Join(racks, ", "), state.Home(given).Rack(racks[0])))

@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env func(
 	}
 	var e *exit
 	if !errors.As(err, &e) {
-		e = &exit{exitError, err}
+		e = stateError(err)
 	}
 	if e.err != nil {
 		if _, err := fmt.Fprintln(stderr, e.err); err != nil {

@@ -105,6 +105,7 @@ func (o *outcome) tell(r *rack.Rack, advice adviser, runErr error) {
 	}
 	switch {
 	case runErr != nil:
+		o.code = stateError(runErr).code
 		say("%s: not finished: %d of %d devices are ready", r.Name, ready, len(r.Devices))
 		next(advice.unfinished)
 	case run.Status == rack.Halted && run.Blamed == "" && len(run.Only) > 0 && run.Cause == "":

@@ -163,7 +163,7 @@ func reachRack(ctx context.Context, dir state.Dir, name string) (*reached, error
 			client, stop := api.Local(api.New(r))
 			return &reached{Client: client, rack: name, local: stop}, nil
 		}
-		return nil, stateError(openErr)
+		return nil, openErr
 	}
 	client, stop := api.Local(api.New(k))
 	return &reached{Client: client, rack: name, kept: k, local: stop}, nil

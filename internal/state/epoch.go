@@ -40,10 +40,10 @@ func (d Dir) ReadEpoch() (Epoch, error) {
 	}
 	var e Epoch
 	if err := json.Unmarshal(b, &e); err != nil {
-		return Epoch{}, fmt.Errorf("%s is damaged: restore it from a backup; or move %s away, and start the agent with --adopt: %w", d.file("epoch"), d, err)
+		return Epoch{}, Unfitf("%s is damaged: restore it from a backup; or move %s away, and start the agent with --adopt: %w", d.file("epoch"), d, err)
 	}
 	if e.Version > version {
-		return Epoch{}, fmt.Errorf("%s: a newer rackreach wrote it (version %d, this one knows %d): use that one", d.file("epoch"), e.Version, version)
+		return Epoch{}, Unfitf("%s: a newer rackreach wrote it (version %d, this one knows %d): use that one", d.file("epoch"), e.Version, version)
 	}
 	return e, nil
 }

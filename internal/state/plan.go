@@ -142,7 +142,7 @@ func (d Dir) ReadPlan() (*Plan, error) {
 	}
 	p, err := Decode(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.file("plan.json"), err)
+		return nil, Unfitf("%s: %w", d.file("plan.json"), err)
 	}
 	return p, nil
 }
@@ -166,7 +166,7 @@ func (d Dir) Secret() ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case len(b) < 16:
-		return nil, fmt.Errorf("%s is damaged: restore it, or delete it: devices in the middle of their job then begin anew", d.file("secret"))
+		return nil, Unfitf("%s is damaged: restore it, or delete it: devices in the middle of their job then begin anew", d.file("secret"))
 	}
 	return b, nil
 }
@@ -237,7 +237,7 @@ func read(path string) ([]byte, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	case info.Size() > maxFile:
-		return nil, fmt.Errorf("read %s: it has %d bytes, more than %d", path, info.Size(), maxFile)
+		return nil, Unfitf("read %s: it has %d bytes, more than %d: restore it from a backup", path, info.Size(), maxFile)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
