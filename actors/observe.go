@@ -95,6 +95,12 @@ func (a *Agent) tells(o *rack.Observation, b rack.Binding, err error) bool {
 // observed journals an observation together with what it proves about links, so
 // that whoever hears of the one hears of the other.
 func (a *Agent) observed(dev *rack.Device, o *rack.Observation) []rack.Event {
+	if o.Proves == rack.DHCPUnnamed {
+		o.Proves = rack.NoEvidence
+		if a.run.OwnSystem(&rack.Observation{Device: dev.Name, MAC: o.MAC, Proves: rack.DHCPUnnamed}) {
+			o.Proves = rack.DHCPOS
+		}
+	}
 	events := []rack.Event{{Rack: a.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: rack.Observed, Detail: rack.Detail{Seen: o}}}
 	return a.journal(append(events, a.judgeLinks(o)...)...)
 }

@@ -101,6 +101,23 @@ func TestOrders(t *testing.T) {
 				w.ends()
 				w.check(w.completed())
 			}},
+		{"systems whose DHCP client names no boot stage", func(w *world) { w.unnamed = true },
+			func(w *world) {
+				// A client of that kind before its installer has reported proves nothing.
+				w.until("server-01 is installed", w.in("server-01", "write"))
+				w.dhcp("server-01", rack.DHCPOS, rack.StageOS, w.rack.Devices[4].Data[0])
+				w.ends()
+				w.check(w.completed(), w.each(rack.DeviceReady, 1), w.once())
+				var proved []string
+				for _, e := range w.find(rack.Observed, "server-01") {
+					if e.Detail.Seen.Stage == rack.StageUnknown {
+						proved = append(proved, string(e.Detail.Seen.Proves))
+					}
+				}
+				if len(proved) < 2 || proved[0] != "" || proved[1] != string(rack.DHCPOS) {
+					w.t.Errorf("it proved %q", proved)
+				}
+			}},
 		{"replace of a server before it is touched", nil,
 			func(w *world) {
 				w.until("server-01 is held", func() bool { return w.state().Device("server-01").Held != "" })

@@ -43,6 +43,7 @@ type world struct {
 	delivered map[string]bool // tickets that were offered as delivered
 	served    []string        // devices that reported their installation
 	mute      map[string]bool
+	unnamed   bool           // the systems of servers have a DHCP client that names no boot stage
 	breaks    map[string]int // "device action" or "device install": how often it goes wrong
 	imaged    map[string]bool
 	ended     chan error
@@ -216,7 +217,14 @@ func (w *world) publish(o rack.Observation) {
 }
 
 func (w *world) dhcp(device string, e rack.Evidence, stage rack.Stage, via rack.Port) {
-	w.publish(rack.Observation{Source: rack.FromDHCP, Device: device, Via: via, Stage: stage, Proves: e})
+	mac := ""
+	if d, ok := w.rack.Device(device); ok && w.unnamed && d.Role == rack.Server && stage != rack.StageBMC {
+		mac = "52:54:00:00:00:" + device[len(device)-2:]
+		if stage == rack.StageOS {
+			e, stage = rack.DHCPUnnamed, rack.StageUnknown
+		}
+	}
+	w.publish(rack.Observation{Source: rack.FromDHCP, Device: device, MAC: mac, Via: via, Stage: stage, Proves: e})
 }
 
 // broken uses up one failure of "device what".

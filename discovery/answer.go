@@ -346,6 +346,9 @@ func (a *answer) report(s *Seen) {
 		if !a.pooled() {
 			s.Observation.Address = a.entry.Address.String()
 			s.Observation.Proves = proof(a.class.Stage)
+			if a.unnamed() {
+				s.Observation.Proves = rack.DHCPUnnamed
+			}
 		}
 	case a.outcome == Declined:
 		s.Observation.Message = classify.Printable(a.Options.Get(dhcpv4.OptionMessage), classify.MaxString)

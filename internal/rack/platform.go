@@ -78,12 +78,16 @@ type Evidence string
 // Evidence that steps wait for. DHCP evidence counts when the address was
 // acknowledged, not when it was asked for.
 const (
-	NoEvidence        Evidence = ""
-	DHCPBMC           Evidence = "dhcp:bmc"
-	DHCPPXE           Evidence = "dhcp:pxe"
-	DHCPONIE          Evidence = "dhcp:onie"
-	DHCPNOS           Evidence = "dhcp:nos"
-	DHCPOS            Evidence = "dhcp:os"
+	NoEvidence Evidence = ""
+	DHCPBMC    Evidence = "dhcp:bmc"
+	DHCPPXE    Evidence = "dhcp:pxe"
+	DHCPONIE   Evidence = "dhcp:onie"
+	DHCPNOS    Evidence = "dhcp:nos"
+	DHCPOS     Evidence = "dhcp:os"
+	// DHCPUnnamed: a client that was started anew took its address, names no boot stage,
+	// and is no firmware and no installer that is known. Most systems have such a client.
+	// By itself it proves nothing, and no step waits for it: see Run.OwnSystem.
+	DHCPUnnamed       Evidence = "dhcp:unnamed"
 	DHCPDeclined      Evidence = "dhcp:declined"
 	FetchedBootLoader Evidence = "fetched:boot-loader"
 	FetchedImage      Evidence = "fetched:image"

@@ -60,6 +60,7 @@ type TicketState struct {
 	// repeated after a crash, never meets a device that writes.
 	Live       bool   `json:",omitzero"`
 	Delivered  bool   `json:",omitzero"` // the whole image went out under it: it serves no second attempt
+	Reported   bool   `json:",omitzero"` // its installer reported the end of the job
 	Overwrites string `json:",omitzero"` // what the device holds that may be overwritten, as Observation.Holds
 }
 
@@ -68,6 +69,7 @@ type DeviceState struct {
 	Status   DeviceStatus `json:",omitzero"`
 	Seen     bool         `json:",omitzero"`
 	Stage    Stage        `json:",omitzero"` // that its host was last heard in
+	Booted   string       `json:",omitzero"` // MAC by which its firmware asked to boot from the network last
 	Phase    Phase        `json:",omitzero"` // last one started
 	Step     string       `json:",omitzero"`
 	Attempt  int          `json:",omitzero"`
@@ -243,6 +245,9 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 		d.Seen = true
 		if s := e.Detail.Seen.Stage; s != "" && s != StageBMC {
 			d.Stage = s
+			if s == StagePXE || s == StageIPXE || s == StageHTTPBoot {
+				d.Booted = e.Detail.Seen.MAC
+			}
 		}
 		r.hearStation(e) // by what was known before
 		r.binder = r.binder.Learned(e.Detail.Seen)
@@ -283,6 +288,9 @@ func (r *Run) applyDevice(d *DeviceState, e Event) {
 // evidence closes the ticket when the destructive job is over.
 func (r *Run) evidence(d *DeviceState, e Event) {
 	dev, _ := r.Rack.Device(e.Device)
+	if e.Detail.Seen.Proves == ReportedInstalled {
+		d.Ticket.Reported = true
+	}
 	switch p := e.Detail.Seen.Proves; {
 	case p == FetchedImage:
 		d.Ticket.Delivered = true
@@ -295,6 +303,17 @@ func (r *Run) evidence(d *DeviceState, e Event) {
 		slices.Contains(Implying(r.Platforms[dev.Platform].TicketEnds, NoEvidence), p):
 		d.Ticket.Open = false
 	}
+}
+
+// OwnSystem reports whether an observation that proves DHCPUnnamed is the installed
+// system of its device: it speaks with the MAC that the installer was loaded through, and
+// that installer has reported the end of its job. Its next DHCP client that starts anew is
+// that of another system, since nothing is served that could load an installer again; firmware
+// and our installer say what they are. Should it be another after all, no harm is done: the
+// device is ready only when that system shows the receipt.
+func (r *Run) OwnSystem(o *Observation) bool {
+	d, ok := r.devices[o.Device]
+	return ok && o.Proves == DHCPUnnamed && o.MAC != "" && o.MAC == d.Booted && d.Ticket.Reported && !d.Ticket.Open
 }
 
 // OpenTickets lists the devices that may still be writing, in rack-file order.

@@ -8,7 +8,7 @@ import (
 
 // SnapshotVersion is the form of a Snapshot. It changes with every change of what a
 // Run keeps, or of what an event does to it.
-const SnapshotVersion = 2
+const SnapshotVersion = 3
 
 // Snapshot is what a follower has learned from its events, as plain data: what
 // NewFollower does not make out of the rack file. It saves the reading of the events up to Seq,
