@@ -63,7 +63,7 @@ func (k *Keeper) check(o rack.Order, plan []byte) (*state.Plan, error) {
 	}
 	for i := range p.Rack.Devices {
 		if d := &p.Rack.Devices[i]; d.Protect {
-			return no("write protect: false, or take it out of the rack file", "%s is protected and would be overwritten", d.Name)
+			return no("take it out of the rack file, with what is cabled through it; or write protect: false, if it may be overwritten", "%s is protected, and a rack is imaged as a whole", d.Name)
 		}
 	}
 	for _, n := range o.Only {

@@ -332,7 +332,7 @@ func TestPlansThatAreRefused(t *testing.T) {
 		"none":      {nil, nil, "read the plan"},
 		"changed":   {torn, nil, "read the plan"},
 		"elsewhere": {h.encoded(func(p *state.Plan) { p.Rack.Name, p.Plan.Rack = "r9", "r9" }), nil, `the plan is of rack "r9"`},
-		"protected": {h.encoded(func(p *state.Plan) { p.Rack.Devices[3].Protect = true }), nil, "is protected and would be overwritten"},
+		"protected": {h.encoded(func(p *state.Plan) { p.Rack.Devices[3].Protect = true }), nil, "is protected, and a rack is imaged as a whole"},
 		"no device": {h.encoded(nil), []string{"tor-9"}, `rack r4 has no device "tor-9"`},
 		"forged":    {h.encoded(func(p *state.Plan) { p.Plan.Hash = "00" }), nil, "it would be carried out as plan " + h.plan.Plan.Hash},
 		"twice":     {h.encoded(func(p *state.Plan) { p.Rack.Devices[3].Name = p.Rack.Devices[2].Name }), nil, "is given twice"},

@@ -129,12 +129,12 @@ func (s *imaging) foretell(ctx context.Context, v view) (show func([]rack.Event)
 	return show, func() { cancel(); <-done }, nil
 }
 
-// checkProtected refuses a rack with a device that would be overwritten, but
-// must not be.
+// checkProtected refuses a rack with a device that must not be overwritten, on purpose: it
+// would never be ready, and what it forwards would never open.
 func checkProtected(r *rack.Rack) error {
 	for i := range r.Devices {
 		if r.Devices[i].Protect {
-			return badInput(fmt.Errorf("%s is protected and would be overwritten: write protect: false, or take it out of the rack file", r.Devices[i].Name))
+			return badInput(fmt.Errorf("%s is protected, and a rack is imaged as a whole: a device counts as ready only on evidence of this run, which nobody may get by overwriting it. Nothing was done. Next: take %s out of the rack file, with what is cabled through it; or write protect: false, if it may be overwritten", r.Devices[i].Name, r.Devices[i].Name))
 		}
 	}
 	return nil

@@ -162,7 +162,7 @@ func printPlan(w io.Writer, p shownPlan, file string) error {
 		}
 		overwrites := d.Overwrites
 		if overwrites == "" {
-			overwrites = "nothing: it is protected"
+			overwrites = "nothing: it is protected, and apply refuses the rack"
 		}
 		if _, err := fmt.Fprintf(tw, "  %s\t%s\t%s\t%s\t%s %.19s…\n", d.Name, d.Address, routes(d.Routes), overwrites, d.Image.Name, d.Image.Digest); err != nil {
 			return err
