@@ -19,6 +19,10 @@ import (
 // MaxSize bounds a secret, in bytes: a private key of 16,384 bits has 13 kB.
 const MaxSize = 64 << 10
 
+// MinSize is the shortest secret that is read, in bytes: a shorter one cannot be looked for
+// in what is handed out (internal/support).
+const MinSize = 4
+
 // IdentityVariable names the file with the identities that encrypted secrets are read
 // with, as age-keygen makes one.
 const IdentityVariable = "RACKREACH_AGE_IDENTITY"
@@ -83,7 +87,11 @@ func (r Reader) Read(reference string) (Value, error) {
 	if text == "" {
 		return Value{}, fmt.Errorf("%s is empty", reference)
 	}
-	return Value{text}, nil
+	v := Value{text}
+	if _, password, ok := v.Login(); len(text) < MinSize || ok && password != "" && len(password) < MinSize {
+		return Value{}, fmt.Errorf("%s holds a secret of fewer than %d bytes, which could not be kept out of support bundles, since it stands in words that are no secrets: give the device a longer one", reference, MinSize)
+	}
+	return v, nil
 }
 
 // file reads a file that nobody else may read.

@@ -31,7 +31,7 @@ func TestRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Fprintln(w, "admin:ag3"); err != nil {
+	if _, err := fmt.Fprintln(w, "admin:ag3key"); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
@@ -39,12 +39,15 @@ func TestRead(t *testing.T) {
 	}
 	sealed := put(t, "sealed.age", b.String(), 0o644)
 	open := put(t, "open", "admin:f1le", 0o644)
-	env := map[string]string{"LOGIN": "admin:env:x", IdentityVariable: identity, "EMPTY": "", "LONG": strings.Repeat("x", MaxSize+1)}
+	env := map[string]string{"LOGIN": "admin:env:x", "SHORT": "abc", "SHORTLOGIN": "admin:abc", "SHORTEST": "abcd", IdentityVariable: identity, "EMPTY": "", "LONG": strings.Repeat("x", MaxSize+1)}
 	r := Reader{Env: func(n string) (string, bool) { v, ok := env[n]; return v, ok }}
 	for _, tt := range []struct{ reference, want, fails string }{
 		{"env:LOGIN", "admin:env:x", ""},
+		{"env:SHORT", "", "fewer than 4 bytes"},
+		{"env:SHORTLOGIN", "", "give the device a longer one"},
+		{"env:SHORTEST", "abcd", ""},
 		{"file:" + put(t, "login", "admin:f1le\n", 0o600), "admin:f1le", ""},
-		{"age:" + sealed, "admin:ag3", ""},
+		{"age:" + sealed, "admin:ag3key", ""},
 		{"env:NOBODY", "", "the variable NOBODY is not set"},
 		{"env:EMPTY", "", "is empty"},
 		{"env:LONG", "", "which is no secret"},
