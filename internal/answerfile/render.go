@@ -10,6 +10,7 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/rackreach/rackreach/internal/config"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -79,6 +80,9 @@ func render(installer rack.Installer, name string, own []byte, v *values) ([]byt
 		return nil, err
 	}
 	escape(t, installer)
+	if err := config.Steps(t); err != nil {
+		return nil, err
+	}
 	out := &bounded{}
 	if err := t.ExecuteTemplate(out, name, v); err != nil {
 		return nil, fmt.Errorf("fill in the template of %s: %w", name, err)

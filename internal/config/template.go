@@ -44,6 +44,9 @@ func Render(name, text string, v any) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := Steps(t); err != nil {
+		return "", err
+	}
 	out := &limited{left: MaxRendered}
 	if err := t.Execute(out, v); err != nil {
 		return "", err
