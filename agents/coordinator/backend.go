@@ -206,7 +206,11 @@ func together(entries []fleetlog.Entry) (n int, events []*messages.Event) {
 
 // PutPlan implements api.Fleet.
 func (a all) PutPlan(ctx context.Context, name string, plan []byte) (string, error) {
-	return a.c.plans.put(ctx, name, plan)
+	hash, err := a.c.plans.put(ctx, name, plan)
+	if err == nil {
+		a.c.prune(ctx, name)
+	}
+	return hash, err
 }
 
 // ApplyRack implements api.Fleet.

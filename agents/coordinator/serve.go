@@ -127,7 +127,13 @@ func (c *Coordinator) door(p port, ended <-chan struct{}) *bus.Door {
 			}
 			return false, err
 		},
-		Planned: c.plans.keep,
+		Planned: func(ctx context.Context, rack string, plan []byte) error {
+			err := c.plans.keep(ctx, rack, plan)
+			if err == nil {
+				c.prune(ctx, rack)
+			}
+			return err
+		},
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -145,6 +146,21 @@ func (t *Table) Keys(ctx context.Context) ([]string, error) {
 		return nil, nil
 	}
 	return keys, t.wrap("list", "the keys", err)
+}
+
+// KeysOf is the keys that a pattern says (see WatchKeys), those that were written first
+// before the others.
+func (t *Table) KeysOf(ctx context.Context, pattern string) ([]string, error) {
+	l, err := t.kv.ListKeysFiltered(ctx, pattern) // which stops by itself behind the last one
+	if err != nil {
+		return nil, t.wrap("list", pattern, err)
+	}
+	var keys []string
+	for key := range l.Keys() {
+		// One that is written meanwhile is told again: it is a new one then.
+		keys = append(slices.DeleteFunc(keys, func(k string) bool { return k == key }), key)
+	}
+	return keys, ctx.Err()
 }
 
 // Watch calls fn with every value, and with each that is written or deleted (then
