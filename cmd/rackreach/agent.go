@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,24 +24,24 @@ import (
 
 // agent is the process that keeps a rack, as the flags ask for it.
 type agent struct {
-	rack        string
-	coordinator string
-	state       string
-	simulate    bool
-	socket      string
-	file        string  // of the simulated rack that it starts
-	speed       float64 // of that
-	adopt       bool
-	force       bool
-	token       string
-	cert, key   string
-	ca          string
-	metrics     string
-	json        bool
-	images      bundling
-	site        lineFlags
-	cache       string // how large it may become
-	env         func(string) (string, bool)
+	rack         string
+	coordinators []string
+	state        string
+	simulate     bool
+	socket       string
+	file         string  // of the simulated rack that it starts
+	speed        float64 // of that
+	adopt        bool
+	force        bool
+	token        string
+	cert, key    string
+	ca           string
+	metrics      string
+	json         bool
+	images       bundling
+	site         lineFlags
+	cache        string // how large it may become
+	env          func(string) (string, bool)
 
 	home state.Home // from run on
 	to   *door      // as well
@@ -82,7 +83,7 @@ running. What it says is in simulated.log in the rack's state directory.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&a.rack, "rack", "", "the rack that this agent keeps; required")
-	f.StringVar(&a.coordinator, "coordinator", "", "URL of the coordinator, or unix://PATH (default: the one that enrolled this machine, else coordinator.sock in the state directory)")
+	f.StringArrayVar(&a.coordinators, "coordinator", nil, "URL of the coordinator, or unix://PATH; several that share one log may be given, each with the flag again: while one is away the others are tried (default: the one that enrolled this machine, else coordinator.sock in the state directory)")
 	stateFlag(f, &a.state)
 	f.BoolVar(&a.simulate, "simulate", false, "keep the simulated rack that rackreach simulated-rack runs")
 	f.StringVar(&a.socket, "socket", "", "unix socket of the simulated rack (default: its own default)")
@@ -115,7 +116,7 @@ func (a *agent) check() error {
 		return badInput(errors.New("--force goes with --adopt: nothing else is forced"))
 	case a.cert != "" && a.token != "":
 		return badInput(errors.New("--token, --tls-cert: give one or the other: a token is for a machine that has no certificate yet"))
-	case a.cert != "" && !strings.HasPrefix(a.coordinator, "https://"):
+	case a.cert != "" && (len(a.coordinators) == 0 || slices.ContainsFunc(a.coordinators, func(u string) bool { return !strings.HasPrefix(u, "https://") })):
 		return badInput(errors.New("--tls-cert: a certificate is shown to a coordinator on the network: give --coordinator https://HOST:PORT as well"))
 	case a.file != "":
 		a.simulate = true

@@ -14,7 +14,7 @@ import (
 
 // takeOver makes this machine the agent of the rack.
 func (a *agent) takeOver(ctx context.Context, t terminal, home state.Home, d *door) error {
-	got, err := rackagent.Adopt(ctx, rackagent.AdoptOptions{Home: home, Rack: a.rack, Client: d.Client, Force: a.force, Living: a.living})
+	got, err := rackagent.Adopt(ctx, rackagent.AdoptOptions{Home: home, Rack: a.rack, Client: d.Several, Force: a.force, Living: a.living})
 	if err != nil {
 		return a.notTaken(ctx, d, err)
 	}
@@ -61,7 +61,7 @@ func (a *agent) notTaken(ctx context.Context, d *door, err error) error {
 	}
 	err = errors.New(told.Message())
 	if d.who != nil {
-		err = d.who.Explain(ctx, d.url, err)
+		err = d.who.Explain(ctx, d.URL(), err)
 	}
-	return fmt.Errorf("take over rack %s: the coordinator at %s is not reached: %w\nNext: look whether it runs there, and at --coordinator; then do this again", a.rack, d.url, err)
+	return fmt.Errorf("take over rack %s: the coordinator at %s is not reached: %w\nNext: look whether it runs there, and at --coordinator; then do this again", a.rack, d.URL(), err)
 }

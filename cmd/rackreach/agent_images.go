@@ -87,14 +87,15 @@ func (a *agent) opener() opener {
 			return others(ctx, place)
 		}
 		t := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, TLSHandshakeTimeout: 10 * time.Second}
-		base := strings.TrimRight(a.to.url, "/")
+		of := a.to.URL()
+		base := strings.TrimRight(of, "/")
 		if path, unix := strings.CutPrefix(base, "unix://"); unix {
 			base = "http://coordinator"
 			t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "unix", path)
 			}
 		}
-		config, err := a.trust(a.to)
+		config, err := a.trust(a.to, of)
 		if err != nil {
 			return nil, err
 		}

@@ -19,8 +19,7 @@ import (
 
 // door is the agent's way to a coordinator.
 type door struct {
-	*bus.Client
-	url string
+	*bus.Several
 	id  *pki.Identity // nil: it was not enrolled
 	who certificate   // nil: it has none
 }
@@ -36,7 +35,8 @@ type certificate interface {
 // door finds the coordinator, and gets this machine its certificate if a token was
 // given. Nothing is sent to the coordinator besides.
 func (a *agent) door(ctx context.Context, home state.Home) (_ *door, err error) {
-	d := &door{url: a.coordinator}
+	d := &door{}
+	urls := a.coordinators
 	dir := home.Identity(a.rack)
 	var given *pki.Given
 	switch {
@@ -60,34 +60,30 @@ func (a *agent) door(ctx context.Context, home state.Home) (_ *door, err error) 
 	if d.who != nil && d.who.Rack() != a.rack {
 		return nil, badInput(fmt.Errorf("the certificate in %s is of the agent of rack %s, not of %s: give --rack %s, or a certificate for %s", dir, d.who.Rack(), a.rack, d.who.Rack(), a.rack))
 	}
-	if d.url == "" {
+	if len(urls) == 0 {
 		path, err := filepath.Abs(home.Coordinator())
 		if err != nil {
 			return nil, fmt.Errorf("find the coordinator's socket: %w", err)
 		}
-		d.url = "unix://" + path
+		urls = []string{"unix://" + path}
 		if d.id != nil {
-			d.url = d.id.Server()
+			urls[0] = d.id.Server()
 		}
 	}
-	config, err := a.trust(d)
-	if err != nil {
-		return nil, badInput(err)
-	}
-	if d.Client, err = bus.Dial(d.url, config); err != nil {
+	if d.Several, err = bus.DialSeveral(urls, func(url string) (*tls.Config, error) { return a.trust(d, url) }); err != nil {
 		return nil, badInput(fmt.Errorf("--coordinator: %w", err))
 	}
 	return d, nil
 }
 
 // trust is whom the agent trusts, and what it shows of itself; nil without TLS.
-func (a *agent) trust(d *door) (*tls.Config, error) {
-	u, err := url.Parse(d.url)
+func (a *agent) trust(d *door, of string) (*tls.Config, error) {
+	u, err := url.Parse(of)
 	if err != nil || u.Scheme != "https" {
 		return nil, nil // bus.Dial says what is wrong with it
 	}
 	if d.who == nil {
-		return nil, fmt.Errorf("the coordinator at %s asks for a certificate: make a token with rackreach enroll --rack %s, and give it as --token; or give --tls-cert, --tls-key and --ca", d.url, a.rack)
+		return nil, fmt.Errorf("the coordinator at %s asks for a certificate: make a token with rackreach enroll --rack %s, and give it as --token; or give --tls-cert, --tls-key and --ca", of, a.rack)
 	}
 	return d.who.ClientTLS(u.Hostname()), nil
 }
@@ -107,17 +103,17 @@ func (a *agent) enroll(ctx context.Context, dir string) (*pki.Identity, error) {
 
 // uplink keeps the agent connected to its coordinator until ctx ends.
 func (a *agent) uplink(ctx context.Context, k *rackagent.Keeper, d *door, metrics string, log *slog.Logger) error {
-	o := bus.UplinkOptions{Client: d.Client, LetGo: d.Close, Away: slog.LevelWarn}
-	if a.coordinator == "" && d.id == nil {
+	o := bus.UplinkOptions{Client: d.Several, LetGo: d.Next, Away: slog.LevelWarn}
+	if len(a.coordinators) == 0 && d.id == nil {
 		o.Away = slog.LevelDebug // nobody said that there is one
 	}
 	if d.who != nil {
-		o.Explain = func(ctx context.Context, err error) error { return d.who.Explain(ctx, d.url, err) }
+		o.Explain = func(ctx context.Context, err error) error { return d.who.Explain(ctx, d.URL(), err) }
 	}
 	if d.id != nil {
 		renewing, stop := context.WithCancel(ctx)
 		renewed := make(chan struct{})
-		go func() { defer close(renewed); d.id.RenewLoop(renewing, func() string { return d.url }, log) }()
+		go func() { defer close(renewed); d.id.RenewLoop(renewing, d.URL, log) }()
 		defer func() { stop(); <-renewed }()
 	}
 	return k.Connect(ctx, &messages.Hello{Version: version(), MetricsAddress: metrics, ServerId: agentServerID}, o)
