@@ -18,6 +18,7 @@ type disk struct {
 	name, serial string
 	mib          int
 	removable    bool
+	usb          bool
 	holds        string // at its begin
 	tail         string // at its end
 	middle       string // at 3 MiB
@@ -41,6 +42,12 @@ func machine(t *testing.T, disks []disk) (dir string) {
 	put("sys/block/loop1/size", "8192\n") // never meant, whatever its size
 	for _, d := range disks {
 		at := "sys/block/" + d.name
+		if d.usb { // which its place in the tree of devices says
+			at = "sys/devices/pci0/usb1/1-1/block/" + d.name
+			if err := os.Symlink("../devices/pci0/usb1/1-1/block/"+d.name, filepath.Join(dir, "sys/block", d.name)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		removable := "0\n"
 		if d.removable {
 			removable = "1\n"
@@ -86,6 +93,7 @@ func TestDiskScript(t *testing.T) {
 	foreign.holds, tailed.tail = "EFI PART", "EFI PART"
 	inside := disk{name: "sda", mib: 8, middle: "a file system whose table was wiped"}
 	stick := disk{name: "sdb", mib: 4, removable: true}
+	fixed := disk{name: "sdc", serial: "S3", mib: 4, usb: true} // a disk in a case, or a card of a BMC
 	for _, x := range []struct {
 		what       string
 		disks      []disk
@@ -96,6 +104,10 @@ func TestDiskScript(t *testing.T) {
 	}{
 		{"the only disk", []disk{blank, stick}, rack.DiskRule{}, "", "sda", ""},
 		{"none", []disk{stick}, rack.DiskRule{}, "", "", Failed + " no disk is as the rack file says under install.disk"},
+		{"the only one that is not on USB", []disk{blank, fixed}, rack.DiskRule{}, "", "sda", ""},
+		{"one on USB", []disk{fixed}, rack.DiskRule{MinSize: 1}, "", "", Failed + " no disk is as the rack file says under install.disk"},
+		{"one on USB that is named by its serial", []disk{blank, fixed}, rack.DiskRule{Serial: "S3"}, "", "sdc", ""},
+		{"one on USB that is named by its path", []disk{blank, fixed}, rack.DiskRule{Path: "/dev/sdc"}, "", "sdc", ""},
 		{"two", []disk{blank, other}, rack.DiskRule{}, "", "", Failed + " two disks are as the rack file says: nvme0n1 and sda. Say more under install.disk"},
 		{"by serial", []disk{blank, other}, rack.DiskRule{Serial: "S1"}, "", "sda", ""},
 		{"by path", []disk{blank, other}, rack.DiskRule{Path: "/dev/nvme0n1"}, "", "nvme0n1", ""},

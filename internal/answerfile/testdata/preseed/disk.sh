@@ -63,6 +63,10 @@ for rr_b in /sys/block/*; do
 	rr_n=${rr_b##*/}
 	case $rr_n in loop* | ram* | zram* | sr* | fd* | dm-* | md* | nbd* | mtd* | *boot[0-9] | nvme*c*n*) continue ;; esac
 	[ "$(cat "$rr_b/removable" 2>/dev/null)" = 1 ] && continue
+	# One on USB comes and goes: it is meant only by its path or its serial number.
+	if [ -z "$rr_path$rr_serial" ]; then
+		case $(readlink -f "$rr_b") in */usb[0-9]*) continue ;; esac
+	fi
 	rr_s=$(cat "$rr_b/size" 2>/dev/null) || continue
 	[ "$rr_s" -ge $((2 * rr_look / 512)) ] || continue
 	rr_meant "$rr_b" $((rr_s * 512)) || continue
