@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -73,59 +71,6 @@ func TestProofLines(t *testing.T) {
 		!strings.Contains(joined(p.Lines()), "  installation: event 81, 07:56:58.789, not completed") {
 		t.Errorf("%v\n%s", err, joined(p.Lines()))
 	}
-}
-
-// story is a journal that a test changes.
-type story struct {
-	t      testing.TB
-	events []rack.Event
-}
-
-func (s *story) at(n int, k rack.Kind, device, step string) int {
-	return at(s.t, s.events, n, k, device, step)
-}
-
-// drop takes events out.
-func (s *story) drop(at ...int) {
-	slices.Sort(at)
-	for _, i := range slices.Backward(at) {
-		s.events = slices.Delete(s.events, i, i+1)
-	}
-}
-
-// insert puts an event before index i, at the time of the one before it.
-func (s *story) insert(i int, e rack.Event) {
-	e.Rack, e.Time = s.events[0].Rack, s.events[max(0, i-1)].Time
-	s.events = slices.Insert(s.events, i, e)
-}
-
-// add puts events at the end.
-func (s *story) add(events ...rack.Event) {
-	for _, e := range events {
-		s.insert(len(s.events), e)
-	}
-}
-
-// move puts event i at index to, at the time of what stood there.
-func (s *story) move(i, to int) {
-	e := s.events[i]
-	s.drop(i)
-	s.insert(to, e)
-}
-
-// later delays everything from index i on.
-func (s *story) later(i int, d time.Duration) {
-	for ; i < len(s.events); i++ {
-		s.events[i].Time = s.events[i].Time.Add(d)
-	}
-}
-
-func event(k rack.Kind, device string, d rack.Detail) rack.Event {
-	return rack.Event{Kind: k, Device: device, Detail: d}
-}
-
-func stepEvent(k rack.Kind, device string, p rack.Phase, step string, attempt int) rack.Event {
-	return rack.Event{Kind: k, Device: device, Phase: p, Detail: rack.Detail{Step: step, Attempt: attempt}}
 }
 
 // TestEveryRuleRed changes journals that hold and names the rule that each
@@ -483,105 +428,5 @@ func TestOnReimage(t *testing.T) {
 		rack.Event{Kind: rack.PhaseStarted, Device: "tor-1", Phase: rack.Discovery}, start)
 	if _, err := Prove(r, platforms, renumber(s.events)); err != nil {
 		t.Errorf("after an order: %v", err)
-	}
-}
-
-// witnesses are, for every completed step that waits, the observations that it
-// may rest on, told by this test's own means.
-func witnesses(events []rack.Event, r *rack.Rack) [][]int {
-	type state struct{ seen []int }
-	proves := map[rack.Evidence][]rack.Evidence{
-		rack.FetchedBootLoader: {rack.FetchedBootLoader, rack.FetchedImage, rack.ReportedInstalled},
-		rack.FetchedImage:      {rack.FetchedImage, rack.ReportedInstalled},
-	}
-	of := map[string]*state{}
-	var out [][]int
-	for i, e := range events {
-		dev, ok := r.Device(e.Device)
-		if !ok {
-			continue
-		}
-		st := of[e.Device]
-		if st == nil {
-			st = &state{}
-			of[e.Device] = st
-		}
-		steps := platform.All()[dev.Platform].Steps
-		n := slices.IndexFunc(steps, func(s rack.Step) bool { return s.Name == e.Detail.Step })
-		switch {
-		case e.Kind == rack.Observed:
-			st.seen = append(st.seen, i)
-		case e.Kind == rack.StepFailed, e.Kind == rack.StepStarted && steps[n].Action != rack.Wait:
-			st.seen = nil
-		case e.Kind == rack.StepCompleted && steps[n].Action == rack.Wait:
-			want := append([]rack.Evidence{steps[n].Until}, proves[steps[n].Until]...)
-			if dev.Role != rack.Server && dev.Role != rack.ManagementSwitch {
-				want = append(want, rack.DHCPNOS) // ONIE's installer leaves by booting its system
-			}
-			var found []int
-			for _, j := range st.seen {
-				if slices.Contains(want, events[j].Detail.Seen.Proves) {
-					found = append(found, j)
-				}
-			}
-			out = append(out, found)
-		}
-	}
-	return out
-}
-
-// Whoever takes away all that a completed step rests on is found out; most
-// steps rest on one observation.
-func TestNoEvidenceCanBeTakenAway(t *testing.T) {
-	type journal struct {
-		rack   *rack.Rack
-		events []rack.Event
-		steps  [][]int
-	}
-	var all []journal
-	single := 0
-	for _, x := range recorded {
-		j := journal{rack: example(t, x.rack), events: record(t, x.name)}
-		j.steps = witnesses(j.events, j.rack)
-		for _, w := range j.steps {
-			if len(w) == 0 {
-				t.Fatalf("%s: a step was completed without any evidence", x.name)
-			}
-			if len(w) == 1 {
-				single++
-			}
-		}
-		all = append(all, j)
-	}
-	if single < 100 {
-		t.Errorf("only %d steps rest on one observation: the property says little", single)
-	}
-	rapid.Check(t, func(rt *rapid.T) {
-		j := all[rapid.IntRange(0, len(all)-1).Draw(rt, "journal")]
-		w := j.steps[rapid.IntRange(0, len(j.steps)-1).Draw(rt, "step")]
-		s := &story{t, slices.Clone(j.events)}
-		s.drop(slices.Clone(w)...)
-		var v *Violation
-		if _, err := Prove(j.rack, platform.All(), renumber(s.events)); !errors.As(err, &v) {
-			rt.Fatalf("events %v were taken away and nobody notices: %v", w, err)
-		}
-	})
-}
-
-// Dropping any event of a device's own work is found out, but for those that
-// say only why it waits.
-func TestNoWorkCanBeTakenAway(t *testing.T) {
-	r, events := example(t, "rack-1"), record(t, "r1-server-fault")
-	for i, e := range events {
-		switch e.Kind {
-		case rack.DeviceDiscovered, rack.PhaseStarted, rack.PhaseCompleted, rack.StepStarted, rack.StepCompleted, rack.TicketIssued, rack.DeviceReady, rack.StepFailed:
-		default:
-			continue
-		}
-		s := &story{t, slices.Clone(events)}
-		s.drop(i)
-		if _, err := Prove(r, platform.All(), renumber(s.events)); err == nil {
-			t.Errorf("event %d, %s of %s %s, was taken away and nobody notices", e.Seq, e.Kind, e.Device, e.Detail.Step)
-		}
 	}
 }
