@@ -125,7 +125,7 @@ func TestRackFaultAway(t *testing.T) {
 	agent := r.image("agent", "--rack", "r4", "--token", token, "--bundle", "depot", "--hear", "1s", "--json")
 	c.says(`(?m)^r4 .* connected`, "status")
 	c.must("apply", r.file, "--bundle", r.stock.bundle, "--detach")
-	for _, s := range switchNames {
+	for _, s := range slices.Concat(r.named("mgmt-"), r.named("tor-")) {
 		agent.await(2*rackLimit, `"device-ready"`, `"`+s+`"`)
 	}
 	c.kill()
@@ -153,7 +153,7 @@ func TestRackFaultAway(t *testing.T) {
 			t.Errorf("%s had its ticket before the coordinator was killed", e.Device)
 		}
 	}
-	for _, s := range serverNames {
+	for _, s := range r.named("server-") {
 		if when(events, s, "device-ready", "").IsZero() {
 			out, _ := r.ask("why", s)
 			t.Errorf("%s was never ready:\n%s", s, out)
@@ -196,7 +196,7 @@ func (r *labRack) judgeCycles(dead string, events []event) {
 		}
 	}
 	r.mu.Unlock()
-	for _, s := range serverNames {
+	for _, s := range r.named("server-") {
 		want := 1
 		if s == dead {
 			want = 2
@@ -218,6 +218,17 @@ func (r *labRack) judgeCycles(dead string, events []event) {
 	if failed != 1 {
 		r.t.Errorf("%s was given up at its network boot %d times, want 1", dead, failed)
 	}
+}
+
+// named are the machines whose names begin so.
+func (r *labRack) named(begin string) (out []string) {
+	for name := range r.nodes {
+		if strings.HasPrefix(name, begin) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // rewrite changes the rack file of this rack.

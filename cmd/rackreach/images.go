@@ -212,7 +212,7 @@ type carrying struct {
 // has fetched from there before.
 func (k *carrying) choose(ctx context.Context, r *state.Bundle, release string, unsigned bool, say func(format string, a ...any)) (*chosen, error) {
 	return choose(ctx, r, release, unsigned, func(ctx context.Context, place string) (bundle.Place, error) {
-		p, err := k.open(ctx, place)
+		p, err := reachable(ctx, k.open, place)
 		if err == nil || ctx.Err() != nil {
 			return p, err
 		}
@@ -226,6 +226,18 @@ func (k *carrying) choose(ctx context.Context, r *state.Bundle, release string, 
 		say("the images are those that were fetched before: %v", err)
 		return kept, nil
 	}, k.plan.Plan)
+}
+
+// reachable opens a place, and asks what is there: a registry is not asked before.
+func reachable(ctx context.Context, open opener, place string) (bundle.Place, error) {
+	p, err := open(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.Refs(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
 }
 
 // close closes what was opened, the last first.
