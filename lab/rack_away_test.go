@@ -85,7 +85,7 @@ func (c *center) says(wanted string, args ...string) (out string) {
 	c.r.t.Helper()
 	defer func() {
 		if c.r.t.Failed() {
-			c.r.t.Logf("%s said last:\n%s\nthe coordinator says:\n%s", strings.Join(args, " "), out, c.run)
+			c.r.t.Logf("%s said last:\n%s\nthe coordinator says:\n%s", strings.Join(args, " "), out[max(0, len(out)-2000):], c.run)
 		}
 	}()
 	ok := regexp.MustCompile(wanted)
@@ -143,7 +143,7 @@ func TestRackFaultAway(t *testing.T) {
 	if !strings.Contains(agent.String(), "the images are those that were fetched before") {
 		t.Errorf("the agent that was started again does not say where its images are from:\n%s", agent)
 	}
-	if out, code := c.ask("events", "r4", "--json"); code == exitReady {
+	if out, code := c.ask("status", "r4"); code == exitReady {
 		t.Errorf("the coordinator is not away, and says:\n%s", out)
 	}
 	events := r.events()
