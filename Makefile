@@ -103,7 +103,7 @@ lab: ## a whole rack of machines in QEMU, from power-off to ready, with real fir
 	@cat dist/lab-result
 
 .PHONY: lab-faults
-lab-faults: ## the same rack with faults: a failing installer, a dead BMC, wrong disks, a killed agent, a second DHCP server (35 minutes at most)
+lab-faults: ## the same rack with faults: a failing installer, a dead BMC, wrong disks, a silent server, a killed agent, a coordinator that is away (35 minutes at most)
 	$(LAB_RACK) -run 'TestRackFault' -timeout 60m ./lab
 
 .PHONY: lab-ci
