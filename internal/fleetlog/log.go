@@ -16,9 +16,9 @@ import (
 
 // Bounds.
 const (
-	startLimit   = time.Minute            // for the embedded server to read its store, and a cluster to make a stream
+	startLimit   = time.Minute            // for any answer of the embedded server, which loses none (it may read its whole store first), and for a cluster to make a stream
 	connectLimit = 10 * time.Second       // for a cluster to answer
-	writeLimit   = 15 * time.Second       // for one message to be acknowledged; a cluster that elects a leader takes up to 6 s (measured)
+	writeLimit   = 15 * time.Second       // for one message to be acknowledged, or an answer of a cluster that runs; one that elects a leader takes up to 6 s (measured)
 	answerLimit  = 5 * time.Second        // for one answer of a cluster that begins: while its servers sort out who holds which route to whom, an answer may get lost for good (seen, 2.15)
 	startPoll    = 250 * time.Millisecond // between two tries to open a stream of a cluster that begins
 	maxPayload   = maxValue + 1<<20       // bytes of a message of the embedded server: any value, with room for headers
@@ -94,7 +94,12 @@ func Open(ctx context.Context, o Options) (_ *Log, err error) {
 	if l.conn, err = nats.Connect(o.URL, options...); err != nil {
 		return nil, fmt.Errorf("reach the log at %s: %w: look whether the NATS cluster runs, and at --nats and --nats-credentials", l.where(), err)
 	}
-	if l.js, err = jetstream.New(l.conn); err != nil {
+	// The library's own five seconds are too few for the largest value on a slow machine.
+	limit := writeLimit
+	if l.server != nil {
+		limit = startLimit
+	}
+	if l.js, err = jetstream.New(l.conn, jetstream.WithDefaultTimeout(limit)); err != nil {
 		return nil, fmt.Errorf("open the log at %s: %w", l.where(), err)
 	}
 	if l.server != nil {
