@@ -202,7 +202,7 @@ func (f *fleetState) link(c backplaneCable) string { return f.links()[[2]string{
 func TestTwoRacks(t *testing.T) {
 	r := newRow(t)
 	forgotten := r.cables[3]
-	forgotten.plugged.Store(false)
+	forgotten.unplug()
 	for _, x := range r.racks() {
 		x.powerUp()
 	}
@@ -223,7 +223,7 @@ func TestTwoRacks(t *testing.T) {
 		t.Errorf("a cable between the racks is missing, the fleet is %s, and of the cable it is said: %q", f.Status, f.link(forgotten))
 	}
 	t.Logf("%6.1f s  both racks are completed, and the cable that was forgotten is plugged", completed.Seconds())
-	forgotten.plugged.Store(true)
+	forgotten.plug()
 	await(t, rackLimit, "the fleet is completed", func() bool { f := r.fleet(); return f.Status == "completed" })
 	seconds := time.Since(r.began).Seconds()
 	t.Logf("%6.1f s  the fleet is completed:\n%s", seconds, r.must("status"))
