@@ -109,7 +109,7 @@ lab-two-racks: ## two such racks, smaller, joined by inter-rack switches: a coor
 	@cat dist/lab-two-racks-result
 
 .PHONY: lab-faults
-lab-faults: ## the same rack with faults: a failing installer, a dead BMC, wrong disks, a killed agent, a second DHCP server (35 minutes at most)
+lab-faults: ## the same rack with faults: a failing installer, a dead BMC, wrong disks, a silent server, a killed agent, a coordinator that is away (35 minutes at most)
 	$(LAB_RACK) -run 'TestRackFault' -timeout 60m ./lab
 
 .PHONY: lab-ci

@@ -70,14 +70,14 @@ func (s *Server) keep() {
 			s.turn.Wait()
 		}
 		s.commit()
-		s.rest(gather)
+		s.rest(gather - time.Since(s.synced))
 	}
 }
 
 // rest lets others have their turn, at least for a time.
 func (s *Server) rest(t time.Duration) {
 	s.mu.Unlock()
-	time.Sleep(t)
+	s.options.Sleep(t)
 	s.mu.Lock()
 }
 
@@ -91,6 +91,7 @@ func (s *Server) commit() {
 	s.mu.Unlock()
 	err := s.leases.Commit()
 	s.mu.Lock()
+	s.synced = time.Now()
 	if err != nil {
 		if !s.failing {
 			s.options.OnTrouble(err)

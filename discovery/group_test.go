@@ -190,6 +190,36 @@ func TestMostWaiting(t *testing.T) {
 	})
 }
 
+// The time between two commits counts from the disk, not from the acknowledgements: who
+// asked while many of them left waits no longer for that.
+func TestGatherWhileAcknowledgementsLeave(t *testing.T) {
+	const many = mostWaiting - 2*batchSize
+	onBusyDisk(t, many+2, func(x *busy) {
+		x.asked(requests(1))
+		for n := 2; n < many+2; n += batchSize {
+			var ps []*packet
+			for k := range batchSize {
+				ps = append(ps, requests(n+k))
+			}
+			x.asked(ps...)
+		}
+		x.synced(nil)
+		time.Sleep(gather)
+		x.disk <- nil // of many
+		for left := 0; left < many; {
+			left += len(<-x.w.out)
+		}
+		x.asked(requests(many + 2))
+		time.Sleep(ackSize * time.Second / mostAnswers)
+		synctest.Wait()
+		select {
+		case x.disk <- nil:
+		default:
+			t.Error("the disk still rests")
+		}
+	})
+}
+
 func TestPace(t *testing.T) {
 	const each = time.Second / mostAnswers
 	var p pace

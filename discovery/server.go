@@ -80,6 +80,9 @@ type Options struct {
 	// Rules say what vendor strings mean. Nil: those that rackreach comes with.
 	Rules *classify.Rules
 
+	// Sleep waits between answers, for a millisecond or two. Nil: time.Sleep.
+	Sleep func(time.Duration)
+
 	// OnPanic is told of a panic while a packet was handled, with the stack.
 	// Nil: it is only counted.
 	OnPanic func(reason any, stack []byte)
@@ -112,11 +115,12 @@ type Server struct {
 	turn    *sync.Cond // something waits for a commit, or waits no more, or the loop has ended
 	request request    // that is decided about
 	repeats repeats
-	dry     bool  // a pool had no address for the last client that asked for one
-	failing bool  // leases could not be written by the last commit
-	waiting group // for the next commit
-	leaving group // is being committed, or sent
-	ended   bool  // no more packets are read
+	dry     bool      // a pool had no address for the last client that asked for one
+	failing bool      // leases could not be written by the last commit
+	waiting group     // for the next commit
+	leaving group     // is being committed, or sent
+	ended   bool      // no more packets are read
+	synced  time.Time // when the last commit was over
 	pace    pace
 	out     []wire.Datagram // room of a send
 	of      []int           // which result an answer of out belongs to
@@ -140,6 +144,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Rules == nil {
 		o.Rules = classify.Default()
+	}
+	if o.Sleep == nil {
+		o.Sleep = time.Sleep
 	}
 	if o.OnPanic == nil {
 		o.OnPanic = func(any, []byte) {}
@@ -199,7 +206,7 @@ func (s *Server) loop(ctx context.Context) error {
 			return nil
 		case err == nil:
 			failed = 0
-			time.Sleep(b.answer(n, time.Now()))
+			s.options.Sleep(b.answer(n, time.Now()))
 		default:
 			if failed++; errors.Is(err, net.ErrClosed) || failed >= maxReadErrors {
 				return fmt.Errorf("read DHCP packet: %w", err)

@@ -183,11 +183,14 @@ type node struct {
 	sku, product, serial string
 	note                 func(who, what string)
 
+	silent int // its network cards start nothing until its power was switched on oftener than this
+
 	life  chan struct{} // a token: who has it may change what is below
 	on    bool
 	boot  string // of the next start: "pxe", or from the disk
 	cmd   *exec.Cmd
 	runs  int           // starts of the machine
+	ons   int           // how often its power was switched on
 	ended chan struct{} // of the run loop; nil: none
 }
 
@@ -229,6 +232,7 @@ func (m *node) power(on bool) {
 		switch {
 		case on && !m.on:
 			m.on, m.ended = true, make(chan struct{})
+			m.ons++
 			go m.run(m.ended)
 		case !on && m.on:
 			m.on = false
@@ -300,7 +304,10 @@ func (m *node) args(network bool) []string {
 	}
 	rom := ""
 	if m.firm == bios {
-		args = append(args, "-M", "pc,graphics=off", "-boot", "reboot-timeout=3000") // as a server does that finds nothing to boot
+		args = append(args, "-M", "pc,graphics=off")
+		if m.ons > m.silent {
+			args = append(args, "-boot", "reboot-timeout=3000") // as a server does that finds nothing to boot
+		}
 	} else {
 		rom = ",romfile="
 		vars := filepath.Join(m.dir, "vars.fd")
@@ -321,7 +328,7 @@ func (m *node) args(network bool) []string {
 	for i, p := range m.nics {
 		id := fmt.Sprintf("n%d", i)
 		card := fmt.Sprintf("virtio-net-pci,netdev=%s,mac=%s", id, p.mac)
-		if p.boots {
+		if p.boots && m.ons > m.silent {
 			card += fmt.Sprintf(",bootindex=%d", nic) + rom
 		} else {
 			card += ",romfile="

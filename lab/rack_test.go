@@ -109,7 +109,7 @@ func (r *labRack) ask(args ...string) (string, int) {
 	return string(b), cmd.ProcessState.ExitCode()
 }
 
-// life is one life of the agent: a command that images the rack.
+// life is one life of the agent, a command that images the rack, or of another process.
 type life struct {
 	*said
 	r     *labRack
@@ -119,11 +119,16 @@ type life struct {
 // image begins or goes on with the imaging.
 func (r *labRack) image(args ...string) *life {
 	r.t.Helper()
-	cmd := r.command(args...)
+	return r.start(r.agent, r.command(args...))
+}
+
+// start starts a program of the product on a host. It ends with the test.
+func (r *labRack) start(h *nstest.Host, cmd *exec.Cmd) *life {
+	r.t.Helper()
 	l := &life{said: &said{cmd: cmd}, r: r, ended: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = l, l
 	var err error
-	r.agent.Do(func() { err = cmd.Start() })
+	h.Do(func() { err = cmd.Start() })
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -438,7 +438,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 	}
 	var alarmed time.Time // used by OnSeen only, which is called once at a time
 	return discovery.New(discovery.Options{
-		Wire: on, Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Authoritative: a.o.Rack.DHCP.Authoritative, Count: a.metrics.dhcp,
+		Wire: on, Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Authoritative: a.o.Rack.DHCP.Authoritative, Count: a.metrics.dhcp, Sleep: wire.Sleep,
 		Table: func() discovery.Table { return a.table.Load() },
 		Rules: a.o.Rules,
 		OnPanic: func(reason any, stack []byte) {

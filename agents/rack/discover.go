@@ -19,6 +19,7 @@ import (
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/lease"
 	dhcprelay "github.com/rackreach/rackreach/discovery/relay"
+	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -104,7 +105,7 @@ func (d *Discoverer) Run(ctx context.Context) error {
 	}
 	d.wire = i
 	server, err := discovery.New(discovery.Options{
-		Wire: i, Ports: dhcprelay.NewPorts(d.o.Rack), Leases: d.o.Leases, Rules: d.o.Rules, ServerID: d.own, Authoritative: d.o.Rack.DHCP.Authoritative, Count: d.metrics.dhcp, OnSeen: d.seen,
+		Wire: i, Ports: dhcprelay.NewPorts(d.o.Rack), Leases: d.o.Leases, Rules: d.o.Rules, ServerID: d.own, Authoritative: d.o.Rack.DHCP.Authoritative, Count: d.metrics.dhcp, Sleep: wire.Sleep, OnSeen: d.seen,
 		Table: func() discovery.Table { return d.table.Load() },
 		OnPanic: func(reason any, _ []byte) {
 			d.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("a DHCP packet crashed its handler and was dropped: %.200v", reason)})

@@ -63,8 +63,13 @@ func (a *agent) served(ctx context.Context, s *imaging, kept *rackagent.Kept, sa
 		return nil, badInput(fmt.Errorf("--cache-size: %w", err))
 	}
 	plan := *kept.Carried
+	from := &carrying{plan: &plan, dir: kept.Dir, open: a.opener(), cacheSize: size}
 	if a.images.place != "" && plan.Bundle != nil {
-		c, err := a.images.open(ctx, a.home, a.opener(), plan.Plan)
+		r, err := a.images.record(a.home)
+		if err != nil {
+			return nil, err
+		}
+		c, err := from.choose(ctx, r, a.images.release, a.images.unsigned, func(string, ...any) {})
 		if err != nil {
 			return nil, err
 		}
@@ -73,11 +78,13 @@ func (a *agent) served(ctx context.Context, s *imaging, kept *rackagent.Kept, sa
 			return nil, err
 		}
 	}
-	from := &carrying{plan: &plan, dir: kept.Dir, open: a.opener(), cacheSize: size}
 	s.closers = append(s.closers, from.close)
 	images, err := imagesOf(ctx, from, say.line)
 	return images, errors.Join(err, say.err)
 }
+
+// depotAway is how long the machine of a depot has to answer at all.
+const depotAway = 15 * time.Second
 
 // opener opens the depot of the coordinator besides all other places.
 func (a *agent) opener() opener {
@@ -86,7 +93,7 @@ func (a *agent) opener() opener {
 		if place != depotName {
 			return others(ctx, place)
 		}
-		t := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, TLSHandshakeTimeout: 10 * time.Second}
+		t := &http.Transport{DisableCompression: true, MaxResponseHeaderBytes: 64 << 10, TLSHandshakeTimeout: 10 * time.Second, DialContext: (&net.Dialer{Timeout: depotAway}).DialContext}
 		base := strings.TrimRight(a.to.url, "/")
 		if path, unix := strings.CutPrefix(base, "unix://"); unix {
 			base = "http://coordinator"

@@ -68,6 +68,16 @@ type chosen struct {
 // open opens the bundle and holds that it is signed, unless it need not be; nil: none
 // was named. plan, if not nil, is what a release must fit.
 func (g *bundling) open(ctx context.Context, home state.Home, open opener, plan *rack.Plan) (*chosen, error) {
+	r, err := g.record(home)
+	if r == nil || err != nil {
+		return nil, err
+	}
+	return choose(ctx, r, g.release, g.unsigned, open, plan)
+}
+
+// record is what the flags say of the bundle, which nobody has opened; nil: none was
+// named.
+func (g *bundling) record(home state.Home) (*state.Bundle, error) {
 	if g.place == "" {
 		return nil, nil
 	}
@@ -88,7 +98,7 @@ func (g *bundling) open(ctx context.Context, home state.Home, open opener, plan 
 	if len(r.Trust) == 0 {
 		r.Trust = []string{home.Trust()}
 	}
-	return choose(ctx, r, g.release, g.unsigned, open, plan)
+	return r, nil
 }
 
 // choose opens what a record names, and completes it.
@@ -163,7 +173,7 @@ func imagesOf(ctx context.Context, k *carrying, say func(format string, a ...any
 	}
 	again := *r
 	again.Trust = slices.Clone(r.Trust)
-	c, err := choose(ctx, &again, r.Release, r.SignedBy == "", k.open, k.plan.Plan)
+	c, err := k.choose(ctx, &again, r.Release, r.SignedBy == "", say)
 	if err != nil {
 		return nil, err
 	}
@@ -196,6 +206,38 @@ type carrying struct {
 	open      opener
 	cacheSize int64 // bytes; 0: as many as the disk takes
 	closers   []func() error
+}
+
+// choose opens what a record names, or, where its place cannot be reached, what the rack
+// has fetched from there before.
+func (k *carrying) choose(ctx context.Context, r *state.Bundle, release string, unsigned bool, say func(format string, a ...any)) (*chosen, error) {
+	return choose(ctx, r, release, unsigned, func(ctx context.Context, place string) (bundle.Place, error) {
+		p, err := reachable(ctx, k.open, place)
+		if err == nil || ctx.Err() != nil {
+			return p, err
+		}
+		kept, errKept := bundle.OpenLocal(k.dir.Cache())
+		if errKept != nil {
+			return nil, err // the cause; that there is nothing else is not
+		}
+		if _, errKept = bundle.Choose(ctx, kept, release, k.plan.Plan); errKept != nil {
+			return nil, errors.Join(err, kept.Close())
+		}
+		say("the images are those that were fetched before: %v", err)
+		return kept, nil
+	}, k.plan.Plan)
+}
+
+// reachable opens a place, and asks what is there: a registry is not asked before.
+func reachable(ctx context.Context, open opener, place string) (bundle.Place, error) {
+	p, err := open(ctx, place)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.Refs(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
 }
 
 // close closes what was opened, the last first.

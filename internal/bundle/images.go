@@ -127,13 +127,20 @@ func (r *Release) Needs(plan *rack.Plan) (out []Artifact) {
 // Prepare makes sure that what a plan needs can be served: it is pulled into the cache,
 // where it stays until the next plan; or read once and checked where it is. Indexes of
 // frames go with their disk images. say is told of each artifact before it is begun.
+// Afterwards the cache's directory is itself a bundle of what the plan needs, signatures
+// and all: OpenLocal opens it when the place cannot be reached.
 func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(name string, size int64)) error {
 	if err := x.b.Fits(plan); err != nil {
 		return err
 	}
 	artifacts := x.b.Needs(plan)
+	var words manifests
 	if x.cache != nil {
-		var blobs []blob.Digest
+		var err error
+		if words, err = x.words(ctx); err != nil {
+			return err
+		}
+		blobs := words.digests()
 		for _, a := range artifacts {
 			for _, b := range a.blobs() {
 				blobs = append(blobs, b.Digest)
@@ -152,7 +159,10 @@ func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(name str
 			}
 		}
 	}
-	return nil
+	if x.cache == nil {
+		return nil
+	}
+	return words.keep(ctx, x.cache)
 }
 
 func (x *Images) prepare(ctx context.Context, b Blob) error {

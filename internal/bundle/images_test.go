@@ -100,7 +100,7 @@ func TestImagesThroughTheCache(t *testing.T) {
 		t.Error("without a cache")
 	}
 	a, _ := b.Artifact("debian-13")
-	cache, err := blob.OpenStore(t.Context(), t.TempDir(), blob.Options{Limit: a.Size + a.Disk.FramesSize + 100})
+	cache, err := blob.OpenStore(t.Context(), t.TempDir(), blob.Options{Limit: a.Size + a.Disk.FramesSize + far.Ref.Size + 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +134,61 @@ func TestImagesThroughTheCache(t *testing.T) {
 	var full *blob.Full
 	if err := cache.Pull(t.Context(), blob.Of(make([]byte, 200)), 200, p); !errors.As(err, &full) {
 		t.Errorf("what is planned made room: %v", err)
+	}
+}
+
+// What was fetched is a bundle itself, signed as its place is: it counts when that is away.
+func TestImagesFromTheCacheAlone(t *testing.T) {
+	l := newLayout(t)
+	b := release(t, l, "1")
+	trust := signed(t, l, b)
+	url, client := site(t, depot.New(depot.Options{Dir: l.dir, Who: func(*http.Request) string { return "r1" }}))
+	p, err := OpenWeb(t.Context(), url, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := Find(t.Context(), p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	cache, err := blob.OpenStore(t.Context(), dir, blob.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	images, err := NewImages(far, cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenLocal(dir); err == nil {
+		t.Error("it is a bundle before anything was fetched")
+	}
+	if err := images.Prepare(t.Context(), planOf(t, b, "alpha", "sonic"), quiet); err != nil {
+		t.Fatal(err)
+	}
+	if err := cache.Close(); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := OpenLocal(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := Choose(t.Context(), kept, "1", planOf(t, b, "alpha", "sonic"))
+	if err != nil || here.Ref != far.Ref {
+		t.Fatalf("%+v %v", here, err)
+	}
+	if _, err := here.Signer(t.Context(), trust); err != nil {
+		t.Error(err)
+	}
+	again, err := NewImages(here, nil)
+	if err == nil {
+		err = again.Prepare(t.Context(), planOf(t, b, "alpha", "sonic"), quiet)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	if err := again.Prepare(t.Context(), planOf(t, b, "alpha", "debian-13"), quiet); !errors.Is(err, blob.ErrNone) {
+		t.Errorf("what was not planned: %v", err)
 	}
 }
 
