@@ -102,6 +102,12 @@ lab: ## a whole rack of machines in QEMU, from power-off to ready, with real fir
 	LAB_RESULT=$(CURDIR)/dist/lab-result; export LAB_RESULT; $(LAB_RACK) -run 'TestRack$$' -timeout 30m ./lab
 	@cat dist/lab-result
 
+.PHONY: lab-two-racks
+lab-two-racks: ## two such racks, smaller, joined by inter-rack switches: a coordinator and two agents image them at once (needs root; 5 to 15 minutes)
+	@mkdir -p dist && rm -f dist/lab-two-racks-result
+	LAB_RESULT=$(CURDIR)/dist/lab-two-racks-result; export LAB_RESULT; $(LAB_RACK) -run 'TestTwoRacks$$' -timeout 60m ./lab
+	@cat dist/lab-two-racks-result
+
 .PHONY: lab-faults
 lab-faults: ## the same rack with faults: a failing installer, a dead BMC, wrong disks, a silent server, a killed agent, a coordinator that is away (35 minutes at most)
 	$(LAB_RACK) -run 'TestRackFault' -timeout 60m ./lab

@@ -19,6 +19,8 @@
 //
 // The rack (make lab, make lab-faults; docs/lab.md) is another matter: there the product's own
 // program images seven machines behind one cable, from a rack file and a signed bundle.
+// Two of them, joined by inter-rack switches, are imaged by a coordinator and two agents
+// (make lab-two-racks). What stands in a rack is its layout.
 // What its machines are made of stands in testdata/rack, and is cached by digest.
 //
 // # What counts

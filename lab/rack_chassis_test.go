@@ -178,8 +178,10 @@ type node struct {
 	firm firmware
 	mem  string
 	cpu  string
-	sku  string // as the machine's firmware says it
-	note func(who, what string)
+	mac  string // of its ports, but for the last byte
+	// What the machine's firmware says of it.
+	sku, product, serial string
+	note                 func(who, what string)
 
 	silent int // its network cards start nothing until its power was switched on oftener than this
 
@@ -293,7 +295,7 @@ func (m *node) run(ended chan struct{}) {
 func (m *node) args(network bool) []string {
 	args := []string{
 		"-accel", "tcg,thread=single", "-cpu", m.cpu, "-smp", "1", "-m", m.mem, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-name", m.name, "-uuid", m.uuid, "-smbios", "type=1,manufacturer=Lab,product=Node,serial=SN-" + m.name + ",sku=" + m.sku,
+		"-name", m.name, "-uuid", m.uuid, "-smbios", "type=1,manufacturer=Lab,product=" + m.product + ",serial=SN-" + m.serial + ",sku=" + m.sku,
 		"-chardev", "file,id=s0,append=on,path=" + m.console(), "-serial", "chardev:s0", "-device", "virtio-rng-pci",
 	}
 	disk, nic := 1, 2

@@ -12,7 +12,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -29,13 +28,17 @@ type event struct {
 	Phase  string    `json:"phase"`
 	Detail struct {
 		Step string `json:"step"`
+		Seen struct {
+			Via     string `json:"via"`
+			Message string `json:"message"`
+		} `json:"seen"`
 	} `json:"detail"`
 }
 
 // events are those of the rack, as the product tells them.
 func (r *labRack) events() []event {
 	r.t.Helper()
-	text, code := r.ask("events", "r4", "--json")
+	text, code := r.ask("events", r.name, "--json")
 	if code != 0 {
 		r.t.Fatalf("events ended with %d: %s", code, text)
 	}
@@ -63,16 +66,10 @@ func when(events []event, device, kind, step string) time.Time {
 	return time.Time{}
 }
 
-// switches of the rack, and its servers.
-var (
-	switchNames = []string{"mgmt-1", "tor-1", "tor-2"}
-	serverNames = []string{"server-01", "server-02", "server-03", "server-04"}
-)
-
 // judge holds what a rack that was imaged must show, besides what the product says of it.
 func (r *labRack) judge() {
 	r.t.Helper()
-	if out, code := r.ask("verify", "r4"); code != 0 {
+	if out, code := r.ask("verify", r.name); code != 0 {
 		r.t.Errorf("verify ended with %d and says:\n%s", code, out)
 	}
 	events := r.events()
@@ -87,7 +84,7 @@ func (r *labRack) judge() {
 func (r *labRack) judgeOrder(events []event) {
 	r.t.Helper()
 	var ready time.Time
-	for _, s := range switchNames {
+	for _, s := range r.switches() {
 		at := when(events, s, "device-ready", "")
 		if at.IsZero() {
 			r.t.Errorf("%s was never ready", s)
@@ -112,7 +109,10 @@ const clockSlack = 2 * time.Second
 // a switch there are frames of the two machines at its ends, and of nobody else.
 func (r *labRack) judgeCables(events []event) {
 	r.t.Helper()
-	for _, s := range switchNames {
+	for _, s := range r.switches() {
+		if strings.HasPrefix(s, "inter-rack") {
+			continue // judgeBackplane
+		}
 		opened := when(events, s, "step-started", "push")
 		node := r.nodes[s]
 		through := 0 // what got through it afterwards: else the recordings prove nothing
@@ -132,7 +132,7 @@ func (r *labRack) judgeCables(events []event) {
 					}
 				}
 			}
-			outside := s == "mgmt-1" && p.name == "swp48" || !strings.HasPrefix(s, "mgmt") && (p.name == "eth0" || p.name == "swp54")
+			outside := s == "mgmt-1" && p.name == "swp48" || !strings.HasPrefix(s, "mgmt") && (p.name == "eth0" || p.name == "swp54" || isTrunk(p))
 			for _, f := range files {
 				for _, x := range strangers(f, ends) {
 					// What comes from the open side ends at the switch.
@@ -157,6 +157,9 @@ func (r *labRack) judgeCables(events []event) {
 func (r *labRack) behind(p port, mac string) bool {
 	return strings.HasSuffix(p.other, ".bmc") && !strings.HasPrefix(mac, "02:") && mac != r.agent.MAC("rr0").String()
 }
+
+// isTrunk reports whether a port of a ToR switch leads to an inter-rack switch.
+func isTrunk(p port) bool { return p.name == "swp49" || p.name == "swp50" }
 
 type stranger struct {
 	mac string
@@ -192,20 +195,16 @@ func strangers(file string, known map[string]bool) (out []stranger) {
 	}
 }
 
-// addresses of the devices.
-var addresses = map[string]string{"mgmt-1": "192.168.104.1", "tor-1": "192.168.104.2", "tor-2": "192.168.104.3",
-	"server-01": "10.0.4.11", "server-02": "10.0.4.12", "server-03": "10.0.4.13", "server-04": "10.0.4.14"}
-
 // judgeSystems: every machine runs from its own disk, is who it should be, and shows the
 // host key that was recorded when it was configured.
 func (r *labRack) judgeSystems() {
 	r.t.Helper()
-	kept, err := os.ReadFile(filepath.Join(r.state, "racks/r4/hostkeys"))
+	kept, err := os.ReadFile(filepath.Join(r.state, "racks", r.name, "hostkeys"))
 	if err != nil {
 		r.t.Error(err)
 	}
 	ids := map[string]string{}
-	for _, name := range slices.Concat(switchNames, serverNames) {
+	for _, name := range r.devices() {
 		said, key, err := r.login(name, "hostname; cat /etc/machine-id; grep -c '^/dev/vda2 /etc ' /proc/mounts; cat /etc/rackreach-receipt 2>/dev/null || sh /etc/rackreach/switch show | head -n 1")
 		if err != nil {
 			r.t.Errorf("%s: %v", name, err)
@@ -229,7 +228,7 @@ func (r *labRack) judgeSystems() {
 // login runs a command on a device, by its own network.
 func (r *labRack) login(name, command string) (said string, hostKey []byte, err error) {
 	var conn net.Conn
-	r.agent.Do(func() { conn, err = net.DialTimeout("tcp", addresses[name]+":22", 5*time.Second) })
+	r.agent.Do(func() { conn, err = net.DialTimeout("tcp", r.address(name)+":22", 5*time.Second) })
 	if err != nil {
 		return "", nil, err
 	}
@@ -237,7 +236,7 @@ func (r *labRack) login(name, command string) (said string, hostKey []byte, err 
 	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		return "", nil, err
 	}
-	c, channels, requests, err := ssh.NewClientConn(conn, addresses[name], &ssh.ClientConfig{User: "root", HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}, Auth: []ssh.AuthMethod{ssh.Password(rackPassword)},
+	c, channels, requests, err := ssh.NewClientConn(conn, r.address(name), &ssh.ClientConfig{User: "root", HostKeyAlgorithms: []string{ssh.KeyAlgoED25519}, Auth: []ssh.AuthMethod{ssh.Password(rackPassword)},
 		HostKeyCallback: func(_ string, _ net.Addr, k ssh.PublicKey) error { hostKey = k.Marshal(); return nil }})
 	if err != nil {
 		return "", nil, err
@@ -255,7 +254,11 @@ func (r *labRack) login(name, command string) (said string, hostKey []byte, err 
 // judgeDisks: what was written is what was signed, where a system does not write itself.
 func (r *labRack) judgeDisks() {
 	r.t.Helper()
-	for name, image := range map[string]string{"mgmt-1": r.stock.nos, "server-01": r.stock.os, "server-02": r.stock.os, "server-03": r.stock.os, "server-04": r.stock.os} {
+	images := map[string]string{"mgmt-1": r.stock.nos}
+	for _, name := range r.hosts() {
+		images[name] = r.stock.os
+	}
+	for name, image := range images {
 		want, err1 := part(image)
 		got, err2 := part(r.nodes[name].disk)
 		if err := errors.Join(err1, err2); err != nil {

@@ -14,7 +14,7 @@ import (
 
 // tell says all that is known, when a test has failed.
 func (r *labRack) tell() {
-	for _, q := range [][]string{{"status", "r4"}, {"timeline", "r4"}} {
+	for _, q := range [][]string{{"status", r.name}, {"timeline", r.name}} {
 		out, _ := r.ask(q...)
 		r.t.Logf("%s:\n%s", strings.Join(q, " "), out)
 	}
@@ -49,7 +49,7 @@ func (r *labRack) report(to string) {
 		}
 	}
 	for _, q := range []string{"events", "timeline", "verify", "status"} {
-		out, _ := r.ask(q, "r4")
+		out, _ := r.ask(q, r.name)
 		write(q+".txt", []byte(out))
 	}
 	r.mu.Lock()
@@ -64,7 +64,7 @@ func (r *labRack) report(to string) {
 		b.Write(append(j, '\n'))
 	}
 	write("machines.jsonl", b.Bytes())
-	if out, code := r.ask("events", "r4", "--json"); code == 0 {
+	if out, code := r.ask("events", r.name, "--json"); code == 0 {
 		write("events.jsonl", []byte(out))
 		j, err := json.MarshalIndent(summarize(parseEvents(out)), "", "  ")
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -54,7 +56,7 @@ func newRackStock(t *testing.T) rackStock {
 	for _, n := range []struct{ file, debian string }{
 		{"/usr/bin/mcopy", "mtools"}, {"/usr/bin/syslinux", "syslinux"}, {gptMBR, "syslinux-common"}, {systemdBoot, "systemd-boot-efi"},
 		{"/usr/sbin/sfdisk", "fdisk"}, {"/usr/sbin/mkfs.ext4", "e2fsprogs"}, {"/usr/sbin/depmod", "kmod"}, {"/usr/bin/ipmi_sim", "openipmi"},
-		{"/usr/sbin/dropbear", "dropbear-bin"}, {"/usr/bin/busybox", "busybox"}, {"/usr/sbin/dhcrelay", "isc-dhcp-relay"}, {"/usr/sbin/tc", "iproute2"},
+		{"/usr/sbin/dropbear", "dropbear-bin"}, {"/usr/bin/busybox", "busybox"}, {"/usr/sbin/dhcrelay", "isc-dhcp-relay"}, {"/usr/sbin/tc", "iproute2"}, {"/usr/sbin/lldpd", "lldpd"},
 	} {
 		if _, err := os.Stat(n.file); err != nil {
 			t.Fatalf("the lab needs %s: install Debian's package %s", n.file, n.debian)
@@ -67,8 +69,38 @@ func newRackStock(t *testing.T) rackStock {
 	return s
 }
 
+// command is the product's program, in a folder where somebody works, with his files in
+// site.
+func (s rackStock) command(dir, state string, args ...string) *exec.Cmd {
+	cmd := exec.Command(s.rackreach, args...)
+	cmd.Env = append(os.Environ(), "HOME="+dir, "RACKREACH_STATE="+state, "RACKREACH_PLATFORMS="+filepath.Join(dir, "site/platforms"),
+		"RACK_BMC="+bmcUser+":"+bmcPassword, "RACK_SSH=root:"+rackPassword)
+	cmd.Dir = filepath.Join(dir, "site")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// trusted lets a state directory trust who signed the bundle.
+func (s rackStock) trusted(t *testing.T, state string) {
+	t.Helper()
+	key, err := os.ReadFile(s.trust)
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(state, "trust"), 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(state, "trust/release.pub"), key, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // programs of the root file system, with the libraries that they name.
 var programs = []string{"/usr/bin/busybox", "/usr/sbin/ip", "/usr/sbin/bridge", "/usr/sbin/tc", "/usr/sbin/dropbear", "/usr/bin/dropbearkey", "/usr/sbin/dhcrelay"}
+
+// switchPrograms are those of ToR and inter-rack switches besides. With their libraries
+// they are larger than all others.
+var switchPrograms = []string{"/usr/sbin/lldpd", "/usr/sbin/lldpcli"}
 
 // wantedModules are those of the rack's machines.
 var wantedModules = []string{"virtio_pci", "virtio_rng", "virtio_net", "virtio_blk", "bridge", "vfat", "nls_cp437", "nls_ascii", "sch_ingress", "cls_u32", "act_gact"}
@@ -148,7 +180,7 @@ func makeRoot(modules string) (tree, error) {
 		r.copy(from+"onie-udhcpc.sh", "etc/onie-udhcpc.sh", 0o755), r.copy(from+"onie-select.sh", "etc/onie-select.sh", 0o755), r.copy(from+"passwd", "etc/passwd", 0o644))
 	r.add("etc/shadow", cpio.TypeReg|0o600, []byte("root:"+rootHash+":19000:0:99999:7:::\n"))
 	r.add("etc/hostname", cpio.TypeReg|0o644, nil)
-	r.add("etc/group", cpio.TypeReg|0o644, []byte("root:x:0:\n"))
+	r.add("etc/group", cpio.TypeReg|0o644, []byte("root:x:0:\n_lldpd:x:110:\n"))
 	for _, dir := range []string{"dev", "proc", "sys", "mnt", "run", "tmp", "root", "state", "etc/dropbear", "etc/rackreach", "var/lib/dhcp"} {
 		r.add(dir, cpio.TypeDir|0o755, nil)
 	}
@@ -330,14 +362,21 @@ func makeRackStock() (s rackStock, err error) {
 	if err != nil {
 		return s, err
 	}
-	if err := errors.Join(root.copy(filepath.Join(dir, "kvm-guest"), "usr/bin/kvm-guest", 0o755), root.write(filepath.Join(dir, "root.img"))); err != nil {
+	ofSwitch := maps.Clone(root)
+	for _, p := range switchPrograms {
+		err = errors.Join(err, ofSwitch.program(p))
+	}
+	ofSwitch.add("usr/sbin/lldpctl", cpio.TypeSymlink|0o777, []byte("lldpcli"))
+	err = errors.Join(err, ofSwitch.write(filepath.Join(dir, "switch.img")),
+		root.copy(filepath.Join(dir, "kvm-guest"), "usr/bin/kvm-guest", 0o755), root.write(filepath.Join(dir, "root.img")))
+	if err != nil {
 		return s, err
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return s, err
 	}
-	digest, err := digestOf(kernel, filepath.Join(dir, "rackreach"), filepath.Join(dir, "rackreach-init"), filepath.Join(dir, "root.img"), "testdata/rack/nos-installer.sh", "rack_stock_test.go")
+	digest, err := digestOf(kernel, filepath.Join(dir, "rackreach"), filepath.Join(dir, "rackreach-init"), filepath.Join(dir, "root.img"), filepath.Join(dir, "switch.img"), "testdata/rack/nos-installer.sh", "rack_stock_test.go")
 	if err != nil {
 		return s, err
 	}
@@ -382,7 +421,7 @@ func makeImages(dir, kernel, modules string) (err error) {
 	}
 	run := func(args ...string) error { return command(at("rackreach"), args...) }
 	err = errors.Join(
-		makeNOSInstaller(at("nos.bin"), kernel, at("root.img")),
+		makeNOSInstaller(at("nos.bin"), kernel, at("switch.img")),
 		run("bundle", "keygen", at("release.key")),
 		run("bundle", "build-installer", "--kernel", kernel, "--modules", modules, "--init", at("rackreach-init"), "--output", at("installer")),
 	)

@@ -113,6 +113,9 @@ func judge(by map[string]*Member, a, b end) (rack.LinkState, string) {
 	for _, e := range [][2]end{{a, b}, {b, a}} {
 		switch heard := by[e[0].rack].Heard[e[0].port]; heard {
 		case e[1].String():
+		case e[1].port.String():
+			// Only the other rack's file names this cable, so this end could not tell which
+			// rack its neighbour is of. It is none of its own: those are named with their rack.
 		case "":
 			return rack.LinkIsReady, fmt.Sprintf("%s hears nothing", e[0])
 		default:

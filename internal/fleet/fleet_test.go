@@ -130,6 +130,11 @@ func TestBackplane(t *testing.T) {
 		{"the other hears nothing", func(_, r2 *Member) { clear(r2.Heard) }, rack.LinkIsReady, "r2/inter-rack-1:7 hears nothing"},
 		{"crossed", func(r1, _ *Member) { r1.Heard[port("tor-1", "49")] = "r2/inter-rack-2:7" }, rack.LinkIsReady,
 			"cables crossed? r1/tor-1:49 hears r2/inter-rack-2:7, not r2/inter-rack-1:7"},
+		{"the file of one rack does not name the cable", func(r1, _ *Member) { r1.Heard[port("tor-1", "49")] = "inter-rack-1:7" }, rack.LinkIsOpen, ""},
+		{"it does not, and the cable leads elsewhere", func(r1, _ *Member) { r1.Heard[port("tor-1", "49")] = "inter-rack-1:8" }, rack.LinkIsReady,
+			"cables crossed? r1/tor-1:49 hears inter-rack-1:8, not r2/inter-rack-1:7"},
+		{"it does not, and the neighbour is one of its own", func(r1, _ *Member) { r1.Heard[port("tor-1", "49")] = "r1/inter-rack-1:7" }, rack.LinkIsReady,
+			"cables crossed? r1/tor-1:49 hears r1/inter-rack-1:7, not r2/inter-rack-1:7"},
 		{"no such rack", func(r1, _ *Member) { r1.Rack = "r9" }, rack.LinkIsClosed, "rack r1 is not known here"},
 		{"no such switch", func(r1, _ *Member) { clear(r1.Ready) }, rack.LinkIsClosed, "rack r1 has no switch tor-1"},
 		{"both files name it", func(r1, _ *Member) {

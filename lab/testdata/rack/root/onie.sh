@@ -1,6 +1,6 @@
 # ONIE's conduct: two exchanges a round, the URLs in its order, its headers, 20 s of
 # pause, for ever. An installer that ends well is followed by a reboot.
-arch=x86_64 machine=lab_tor8 rev=0
+arch=x86_64 machine=$(cat /sys/class/dmi/id/product_name) rev=0
 serial=$(cat /sys/class/dmi/id/product_serial)
 mac=$(cat "/sys/class/net/$first/address")
 hex() { printf %s "$1" | xxd -p | tr -d '\n'; }
