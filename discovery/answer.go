@@ -55,6 +55,13 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 	default:
 		res.Seen.Err = err
 		a.holder, a.stranger = lease.Holder{Hardware: a.hardware()}, true
+		if s.options.Company != nil {
+			known, heard := s.options.Company()
+			a.authoritative = a.authoritative && !known
+			if heard {
+				entry.Pool = lease.Pool{}
+			}
+		}
 	}
 	a.entry, a.serverID, a.client = entry, s.serverID(r, entry), r.client()
 	if a.mode = s.options.Mode; a.mode == Addresses {

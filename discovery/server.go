@@ -67,6 +67,12 @@ type Options struct {
 	// where no other DHCP server is on the segment: two racks of one fabric are.
 	Authoritative bool
 
+	// Company says whether servers of other racks of the fleet may be on the segment, and
+	// whether one was heard there. Their clients are strangers to us: once they may be
+	// there none is refused, whatever Authoritative says, and once one was heard none is
+	// given an address of a pool. It must not block. Nil: we are alone.
+	Company func() (known, heard bool)
+
 	// OnSeen is told of every packet that could be read, before its answer is sent, and
 	// when the lease that the answer rests on is durable. It must not block: everybody
 	// else waits for it. The functions of Options are called one after the other. Nil:
