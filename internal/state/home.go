@@ -6,6 +6,7 @@
 //	DIR/racks/RACK/plan.json    what the run carries out; written before its first event
 //	DIR/racks/RACK/secret       of the tickets' tokens
 //	DIR/racks/RACK/epoch        whose turn it is to write the rack's history, as a coordinator said
+//	DIR/racks/RACK/siblings     the addresses that agents of other racks answer DHCP from, as a coordinator said
 //	DIR/racks/RACK/leases       the addresses that its DHCP service acknowledged (discovery/lease)
 //	DIR/racks/RACK/hostkeys     the SSH keys that its devices showed at first contact (internal/ssh)
 //	DIR/racks/RACK/cache/       images that came from elsewhere (internal/blob)
