@@ -148,6 +148,7 @@ type ConnectResponse struct {
 	//	*ConnectResponse_Welcome
 	//	*ConnectResponse_Ack
 	//	*ConnectResponse_Order
+	//	*ConnectResponse_Siblings
 	Message       isConnectResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -217,6 +218,15 @@ func (x *ConnectResponse) GetOrder() *Order {
 	return nil
 }
 
+func (x *ConnectResponse) GetSiblings() *Siblings {
+	if x != nil {
+		if x, ok := x.Message.(*ConnectResponse_Siblings); ok {
+			return x.Siblings
+		}
+	}
+	return nil
+}
+
 type isConnectResponse_Message interface {
 	isConnectResponse_Message()
 }
@@ -233,11 +243,17 @@ type ConnectResponse_Order struct {
 	Order *Order `protobuf:"bytes,3,opt,name=order,proto3,oneof"`
 }
 
+type ConnectResponse_Siblings struct {
+	Siblings *Siblings `protobuf:"bytes,4,opt,name=siblings,proto3,oneof"`
+}
+
 func (*ConnectResponse_Welcome) isConnectResponse_Message() {}
 
 func (*ConnectResponse_Ack) isConnectResponse_Message() {}
 
 func (*ConnectResponse_Order) isConnectResponse_Message() {}
+
+func (*ConnectResponse_Siblings) isConnectResponse_Message() {}
 
 // Hello is who connects.
 type Hello struct {
@@ -253,13 +269,14 @@ type Hello struct {
 	Version string `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
 	// Where it serves its metrics, "host:port"; empty: nowhere.
 	MetricsAddress string `protobuf:"bytes,6,opt,name=metrics_address,json=metricsAddress,proto3" json:"metrics_address,omitempty"`
-	// What its devices take for the address of their DHCP server: siblings on the
-	// same segment take no alarm.
-	ServerId string `protobuf:"bytes,7,opt,name=server_id,json=serverId,proto3" json:"server_id,omitempty"`
 	// The newest event that came from a damaged journal; 0: none.
 	Salvaged uint64 `protobuf:"varint,8,opt,name=salvaged,proto3" json:"salvaged,omitempty"`
 	// Of what its run carries out; empty: it was never begun.
-	PlanHash      string `protobuf:"bytes,9,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	PlanHash string `protobuf:"bytes,9,opt,name=plan_hash,json=planHash,proto3" json:"plan_hash,omitempty"`
+	// What its devices take for the address of their DHCP server: siblings on the
+	// same segment take no alarm. Empty: nothing is served yet; what was said before
+	// still counts.
+	ServerIds     []string `protobuf:"bytes,10,rep,name=server_ids,json=serverIds,proto3" json:"server_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -336,13 +353,6 @@ func (x *Hello) GetMetricsAddress() string {
 	return ""
 }
 
-func (x *Hello) GetServerId() string {
-	if x != nil {
-		return x.ServerId
-	}
-	return ""
-}
-
 func (x *Hello) GetSalvaged() uint64 {
 	if x != nil {
 		return x.Salvaged
@@ -357,6 +367,13 @@ func (x *Hello) GetPlanHash() string {
 	return ""
 }
 
+func (x *Hello) GetServerIds() []string {
+	if x != nil {
+		return x.ServerIds
+	}
+	return nil
+}
+
 // Welcome is where the agent goes on.
 type Welcome struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -366,7 +383,8 @@ type Welcome struct {
 	AckedSeq uint64 `protobuf:"varint,2,opt,name=acked_seq,json=ackedSeq,proto3" json:"acked_seq,omitempty"`
 	// Sum of that event (messages.Sum): the agent compares it with its own.
 	AckedSum []byte `protobuf:"bytes,3,opt,name=acked_sum,json=ackedSum,proto3" json:"acked_sum,omitempty"`
-	// server_id of the agents of other racks.
+	// server_ids of the agents of other racks; empty: nothing is said of them. What
+	// they are from then on, none too, is said by Siblings.
 	SiblingServerIds []string `protobuf:"bytes,4,rep,name=sibling_server_ids,json=siblingServerIds,proto3" json:"sibling_server_ids,omitempty"`
 	// The coordinator does not know what the run carries out, and asks for it.
 	SendPlan      bool `protobuf:"varint,5,opt,name=send_plan,json=sendPlan,proto3" json:"send_plan,omitempty"`
@@ -439,6 +457,53 @@ func (x *Welcome) GetSendPlan() bool {
 	return false
 }
 
+// Siblings are the agents of the other racks of the fleet, all of them. It is said
+// again whenever they have changed.
+type Siblings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What their devices take for the address of their DHCP server.
+	ServerIds     []string `protobuf:"bytes,1,rep,name=server_ids,json=serverIds,proto3" json:"server_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Siblings) Reset() {
+	*x = Siblings{}
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Siblings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Siblings) ProtoMessage() {}
+
+func (x *Siblings) ProtoReflect() protoreflect.Message {
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Siblings.ProtoReflect.Descriptor instead.
+func (*Siblings) Descriptor() ([]byte, []int) {
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Siblings) GetServerIds() []string {
+	if x != nil {
+		return x.ServerIds
+	}
+	return nil
+}
+
 // EventBatch is events without a gap, in order.
 type EventBatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -449,7 +514,7 @@ type EventBatch struct {
 
 func (x *EventBatch) Reset() {
 	*x = EventBatch{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[4]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +526,7 @@ func (x *EventBatch) String() string {
 func (*EventBatch) ProtoMessage() {}
 
 func (x *EventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[4]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +539,7 @@ func (x *EventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventBatch.ProtoReflect.Descriptor instead.
 func (*EventBatch) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{4}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventBatch) GetEvents() []*Event {
@@ -494,7 +559,7 @@ type EventAck struct {
 
 func (x *EventAck) Reset() {
 	*x = EventAck{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[5]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +571,7 @@ func (x *EventAck) String() string {
 func (*EventAck) ProtoMessage() {}
 
 func (x *EventAck) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[5]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +584,7 @@ func (x *EventAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventAck.ProtoReflect.Descriptor instead.
 func (*EventAck) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{5}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EventAck) GetSeq() uint64 {
@@ -537,16 +602,18 @@ type Heartbeat struct {
 	// The newest event of the agent's journal.
 	LastSeq uint64 `protobuf:"varint,2,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
 	// An actor drives the rack at this moment.
-	Driven        bool        `protobuf:"varint,3,opt,name=driven,proto3" json:"driven,omitempty"`
-	Speed         float64     `protobuf:"fixed64,4,opt,name=speed,proto3" json:"speed,omitempty"`
-	Transfers     []*Transfer `protobuf:"bytes,5,rep,name=transfers,proto3" json:"transfers,omitempty"`
+	Driven    bool        `protobuf:"varint,3,opt,name=driven,proto3" json:"driven,omitempty"`
+	Speed     float64     `protobuf:"fixed64,4,opt,name=speed,proto3" json:"speed,omitempty"`
+	Transfers []*Transfer `protobuf:"bytes,5,rep,name=transfers,proto3" json:"transfers,omitempty"`
+	// As in Hello: an interface may come to be served later.
+	ServerIds     []string `protobuf:"bytes,6,rep,name=server_ids,json=serverIds,proto3" json:"server_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[6]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +625,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[6]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +638,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{6}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Heartbeat) GetTime() *timestamppb.Timestamp {
@@ -609,6 +676,13 @@ func (x *Heartbeat) GetTransfers() []*Transfer {
 	return nil
 }
 
+func (x *Heartbeat) GetServerIds() []string {
+	if x != nil {
+		return x.ServerIds
+	}
+	return nil
+}
+
 // Transfer is how much of its image a device was sent.
 type Transfer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -621,7 +695,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[7]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +707,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[7]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +720,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{7}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Transfer) GetDevice() string {
@@ -701,7 +775,7 @@ type Order struct {
 
 func (x *Order) Reset() {
 	*x = Order{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[8]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +787,7 @@ func (x *Order) String() string {
 func (*Order) ProtoMessage() {}
 
 func (x *Order) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[8]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +800,7 @@ func (x *Order) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Order.ProtoReflect.Descriptor instead.
 func (*Order) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{8}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Order) GetId() string {
@@ -834,7 +908,7 @@ type Superseded struct {
 
 func (x *Superseded) Reset() {
 	*x = Superseded{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[9]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +920,7 @@ func (x *Superseded) String() string {
 func (*Superseded) ProtoMessage() {}
 
 func (x *Superseded) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[9]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +933,7 @@ func (x *Superseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Superseded.ProtoReflect.Descriptor instead.
 func (*Superseded) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{9}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Superseded) GetEpoch() uint64 {
@@ -894,7 +968,7 @@ type Diverged struct {
 
 func (x *Diverged) Reset() {
 	*x = Diverged{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[10]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +980,7 @@ func (x *Diverged) String() string {
 func (*Diverged) ProtoMessage() {}
 
 func (x *Diverged) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[10]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +993,7 @@ func (x *Diverged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diverged.ProtoReflect.Descriptor instead.
 func (*Diverged) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{10}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Diverged) GetWhat() string {
@@ -942,7 +1016,7 @@ type AdoptRequest struct {
 
 func (x *AdoptRequest) Reset() {
 	*x = AdoptRequest{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[11]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1028,7 @@ func (x *AdoptRequest) String() string {
 func (*AdoptRequest) ProtoMessage() {}
 
 func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[11]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1041,7 @@ func (x *AdoptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptRequest.ProtoReflect.Descriptor instead.
 func (*AdoptRequest) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{11}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AdoptRequest) GetRack() string {
@@ -1007,7 +1081,7 @@ type AdoptResponse struct {
 
 func (x *AdoptResponse) Reset() {
 	*x = AdoptResponse{}
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[12]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1093,7 @@ func (x *AdoptResponse) String() string {
 func (*AdoptResponse) ProtoMessage() {}
 
 func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_rackreach_v1_bus_service_proto_msgTypes[12]
+	mi := &file_rackreach_v1_bus_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1106,7 @@ func (x *AdoptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptResponse.ProtoReflect.Descriptor instead.
 func (*AdoptResponse) Descriptor() ([]byte, []int) {
-	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{12}
+	return file_rackreach_v1_bus_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AdoptResponse) GetEpoch() uint64 {
@@ -1073,39 +1147,47 @@ const file_rackreach_v1_bus_service_proto_rawDesc = "" +
 	"\x06events\x18\x02 \x01(\v2\x18.rackreach.v1.EventBatchH\x00R\x06events\x127\n" +
 	"\theartbeat\x18\x03 \x01(\v2\x17.rackreach.v1.HeartbeatH\x00R\theartbeat\x12\x14\n" +
 	"\x04plan\x18\x04 \x01(\fH\x00R\x04planB\t\n" +
-	"\amessage\"\xa8\x01\n" +
+	"\amessage\"\xde\x01\n" +
 	"\x0fConnectResponse\x121\n" +
 	"\awelcome\x18\x01 \x01(\v2\x15.rackreach.v1.WelcomeH\x00R\awelcome\x12*\n" +
 	"\x03ack\x18\x02 \x01(\v2\x16.rackreach.v1.EventAckH\x00R\x03ack\x12+\n" +
-	"\x05order\x18\x03 \x01(\v2\x13.rackreach.v1.OrderH\x00R\x05orderB\t\n" +
-	"\amessage\"\xff\x01\n" +
+	"\x05order\x18\x03 \x01(\v2\x13.rackreach.v1.OrderH\x00R\x05order\x124\n" +
+	"\bsiblings\x18\x04 \x01(\v2\x16.rackreach.v1.SiblingsH\x00R\bsiblingsB\t\n" +
+	"\amessage\"\x92\x02\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04rack\x18\x01 \x01(\tR\x04rack\x12\x18\n" +
 	"\ajournal\x18\x02 \x01(\tR\ajournal\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x19\n" +
 	"\blast_seq\x18\x04 \x01(\x04R\alastSeq\x12\x18\n" +
 	"\aversion\x18\x05 \x01(\tR\aversion\x12'\n" +
-	"\x0fmetrics_address\x18\x06 \x01(\tR\x0emetricsAddress\x12\x1b\n" +
-	"\tserver_id\x18\a \x01(\tR\bserverId\x12\x1a\n" +
+	"\x0fmetrics_address\x18\x06 \x01(\tR\x0emetricsAddress\x12\x1a\n" +
 	"\bsalvaged\x18\b \x01(\x04R\bsalvaged\x12\x1b\n" +
-	"\tplan_hash\x18\t \x01(\tR\bplanHash\"\xa4\x01\n" +
+	"\tplan_hash\x18\t \x01(\tR\bplanHash\x12\x1d\n" +
+	"\n" +
+	"server_ids\x18\n" +
+	" \x03(\tR\tserverIdsJ\x04\b\a\x10\bR\tserver_id\"\xa4\x01\n" +
 	"\aWelcome\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x1b\n" +
 	"\tacked_seq\x18\x02 \x01(\x04R\backedSeq\x12\x1b\n" +
 	"\tacked_sum\x18\x03 \x01(\fR\backedSum\x12,\n" +
 	"\x12sibling_server_ids\x18\x04 \x03(\tR\x10siblingServerIds\x12\x1b\n" +
-	"\tsend_plan\x18\x05 \x01(\bR\bsendPlan\"9\n" +
+	"\tsend_plan\x18\x05 \x01(\bR\bsendPlan\")\n" +
+	"\bSiblings\x12\x1d\n" +
+	"\n" +
+	"server_ids\x18\x01 \x03(\tR\tserverIds\"9\n" +
 	"\n" +
 	"EventBatch\x12+\n" +
 	"\x06events\x18\x01 \x03(\v2\x13.rackreach.v1.EventR\x06events\"\x1c\n" +
 	"\bEventAck\x12\x10\n" +
-	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\xba\x01\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\"\xd9\x01\n" +
 	"\tHeartbeat\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x19\n" +
 	"\blast_seq\x18\x02 \x01(\x04R\alastSeq\x12\x16\n" +
 	"\x06driven\x18\x03 \x01(\bR\x06driven\x12\x14\n" +
 	"\x05speed\x18\x04 \x01(\x01R\x05speed\x124\n" +
-	"\ttransfers\x18\x05 \x03(\v2\x16.rackreach.v1.TransferR\ttransfers\"J\n" +
+	"\ttransfers\x18\x05 \x03(\v2\x16.rackreach.v1.TransferR\ttransfers\x12\x1d\n" +
+	"\n" +
+	"server_ids\x18\x06 \x03(\tR\tserverIds\"J\n" +
 	"\bTransfer\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x12\n" +
 	"\x04sent\x18\x02 \x01(\x03R\x04sent\x12\x12\n" +
@@ -1159,46 +1241,48 @@ func file_rackreach_v1_bus_service_proto_rawDescGZIP() []byte {
 	return file_rackreach_v1_bus_service_proto_rawDescData
 }
 
-var file_rackreach_v1_bus_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_rackreach_v1_bus_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_rackreach_v1_bus_service_proto_goTypes = []any{
 	(*ConnectRequest)(nil),        // 0: rackreach.v1.ConnectRequest
 	(*ConnectResponse)(nil),       // 1: rackreach.v1.ConnectResponse
 	(*Hello)(nil),                 // 2: rackreach.v1.Hello
 	(*Welcome)(nil),               // 3: rackreach.v1.Welcome
-	(*EventBatch)(nil),            // 4: rackreach.v1.EventBatch
-	(*EventAck)(nil),              // 5: rackreach.v1.EventAck
-	(*Heartbeat)(nil),             // 6: rackreach.v1.Heartbeat
-	(*Transfer)(nil),              // 7: rackreach.v1.Transfer
-	(*Order)(nil),                 // 8: rackreach.v1.Order
-	(*Superseded)(nil),            // 9: rackreach.v1.Superseded
-	(*Diverged)(nil),              // 10: rackreach.v1.Diverged
-	(*AdoptRequest)(nil),          // 11: rackreach.v1.AdoptRequest
-	(*AdoptResponse)(nil),         // 12: rackreach.v1.AdoptResponse
-	(*Event)(nil),                 // 13: rackreach.v1.Event
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*Siblings)(nil),              // 4: rackreach.v1.Siblings
+	(*EventBatch)(nil),            // 5: rackreach.v1.EventBatch
+	(*EventAck)(nil),              // 6: rackreach.v1.EventAck
+	(*Heartbeat)(nil),             // 7: rackreach.v1.Heartbeat
+	(*Transfer)(nil),              // 8: rackreach.v1.Transfer
+	(*Order)(nil),                 // 9: rackreach.v1.Order
+	(*Superseded)(nil),            // 10: rackreach.v1.Superseded
+	(*Diverged)(nil),              // 11: rackreach.v1.Diverged
+	(*AdoptRequest)(nil),          // 12: rackreach.v1.AdoptRequest
+	(*AdoptResponse)(nil),         // 13: rackreach.v1.AdoptResponse
+	(*Event)(nil),                 // 14: rackreach.v1.Event
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
 }
 var file_rackreach_v1_bus_service_proto_depIdxs = []int32{
 	2,  // 0: rackreach.v1.ConnectRequest.hello:type_name -> rackreach.v1.Hello
-	4,  // 1: rackreach.v1.ConnectRequest.events:type_name -> rackreach.v1.EventBatch
-	6,  // 2: rackreach.v1.ConnectRequest.heartbeat:type_name -> rackreach.v1.Heartbeat
+	5,  // 1: rackreach.v1.ConnectRequest.events:type_name -> rackreach.v1.EventBatch
+	7,  // 2: rackreach.v1.ConnectRequest.heartbeat:type_name -> rackreach.v1.Heartbeat
 	3,  // 3: rackreach.v1.ConnectResponse.welcome:type_name -> rackreach.v1.Welcome
-	5,  // 4: rackreach.v1.ConnectResponse.ack:type_name -> rackreach.v1.EventAck
-	8,  // 5: rackreach.v1.ConnectResponse.order:type_name -> rackreach.v1.Order
-	13, // 6: rackreach.v1.EventBatch.events:type_name -> rackreach.v1.Event
-	14, // 7: rackreach.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
-	7,  // 8: rackreach.v1.Heartbeat.transfers:type_name -> rackreach.v1.Transfer
-	14, // 9: rackreach.v1.Order.time:type_name -> google.protobuf.Timestamp
-	14, // 10: rackreach.v1.Superseded.last_heard:type_name -> google.protobuf.Timestamp
-	13, // 11: rackreach.v1.AdoptResponse.events:type_name -> rackreach.v1.Event
-	0,  // 12: rackreach.v1.BusService.Connect:input_type -> rackreach.v1.ConnectRequest
-	11, // 13: rackreach.v1.BusService.Adopt:input_type -> rackreach.v1.AdoptRequest
-	1,  // 14: rackreach.v1.BusService.Connect:output_type -> rackreach.v1.ConnectResponse
-	12, // 15: rackreach.v1.BusService.Adopt:output_type -> rackreach.v1.AdoptResponse
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	6,  // 4: rackreach.v1.ConnectResponse.ack:type_name -> rackreach.v1.EventAck
+	9,  // 5: rackreach.v1.ConnectResponse.order:type_name -> rackreach.v1.Order
+	4,  // 6: rackreach.v1.ConnectResponse.siblings:type_name -> rackreach.v1.Siblings
+	14, // 7: rackreach.v1.EventBatch.events:type_name -> rackreach.v1.Event
+	15, // 8: rackreach.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
+	8,  // 9: rackreach.v1.Heartbeat.transfers:type_name -> rackreach.v1.Transfer
+	15, // 10: rackreach.v1.Order.time:type_name -> google.protobuf.Timestamp
+	15, // 11: rackreach.v1.Superseded.last_heard:type_name -> google.protobuf.Timestamp
+	14, // 12: rackreach.v1.AdoptResponse.events:type_name -> rackreach.v1.Event
+	0,  // 13: rackreach.v1.BusService.Connect:input_type -> rackreach.v1.ConnectRequest
+	12, // 14: rackreach.v1.BusService.Adopt:input_type -> rackreach.v1.AdoptRequest
+	1,  // 15: rackreach.v1.BusService.Connect:output_type -> rackreach.v1.ConnectResponse
+	13, // 16: rackreach.v1.BusService.Adopt:output_type -> rackreach.v1.AdoptResponse
+	15, // [15:17] is the sub-list for method output_type
+	13, // [13:15] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_rackreach_v1_bus_service_proto_init() }
@@ -1217,6 +1301,7 @@ func file_rackreach_v1_bus_service_proto_init() {
 		(*ConnectResponse_Welcome)(nil),
 		(*ConnectResponse_Ack)(nil),
 		(*ConnectResponse_Order)(nil),
+		(*ConnectResponse_Siblings)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1224,7 +1309,7 @@ func file_rackreach_v1_bus_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_rackreach_v1_bus_service_proto_rawDesc), len(file_rackreach_v1_bus_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -286,7 +286,7 @@ func newAgent(t testing.TB, url string, config *tls.Config, name string, j *jour
 	a := &agent{t: t, rack: name, journal: j, done: make(chan struct{})}
 	o := bus.UplinkOptions{Client: client, Rack: name, Name: "j-" + name, Journal: kept{j}, HeartbeatEvery: 2 * time.Second, BackoffMin: time.Millisecond, BackoffMax: 50 * time.Millisecond,
 		Hello:     func() *messages.Hello { return &messages.Hello{Version: "test", MetricsAddress: "127.0.0.1:9100"} },
-		Welcomed:  func(uint64, []string) error { return nil },
+		Welcomed:  func(uint64) error { return nil },
 		Obey:      a.obey,
 		Heartbeat: func() *messages.Heartbeat { return &messages.Heartbeat{LastSeq: kept{j}.Last(), Driven: true} },
 		State:     func(s bus.State) { a.mu.Lock(); a.states = append(a.states, s); a.mu.Unlock() }}

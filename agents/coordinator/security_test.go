@@ -338,7 +338,7 @@ func TestACertificateNamesItsRack(t *testing.T) {
 	client := busClient(h, s.url)
 	good := func() []*messages.ConnectRequest {
 		return []*messages.ConnectRequest{
-			{Message: &messages.ConnectRequest_Hello{Hello: &messages.Hello{Rack: "r1", Journal: "j-r1", Version: "v", MetricsAddress: "127.0.0.1:1", ServerId: "10.0.0.1", PlanHash: "aa"}}},
+			{Message: &messages.ConnectRequest_Hello{Hello: &messages.Hello{Rack: "r1", Journal: "j-r1", Version: "v", MetricsAddress: "127.0.0.1:1", ServerIds: []string{"10.0.0.1"}, PlanHash: "aa"}}},
 			{Message: &messages.ConnectRequest_Heartbeat{Heartbeat: &messages.Heartbeat{Transfers: []*messages.Transfer{{Device: "tor-1"}}}}},
 			{Message: &messages.ConnectRequest_Events{Events: &messages.EventBatch{Events: []*messages.Event{{Seq: 1, Rack: "r1", Kind: string(rack.DeviceFinding), Device: "tor-1", Detail: &messages.EventDetail{}}}}}},
 			{Message: &messages.ConnectRequest_Plan{Plan: must(plan(t, "r1").Encode())}},

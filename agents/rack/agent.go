@@ -78,8 +78,10 @@ type Options struct {
 	ServerID netip.Addr // the agent's own address, as devices reach it
 	// Own are the addresses of the interface that is served: a device is told the one
 	// in its network, if there is one. Empty: ServerID and BaseURL are for everybody.
-	Own  []netip.Prefix
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	Own []netip.Prefix
+	// Company is that of discovery.Options; nil: no other agent is on the segment.
+	Company func() (known, heard bool)
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	// ARP asks once who answers for an address on the segment of the rack; its error says
 	// that nobody does. Nil: there is no such segment.
 	ARP func(ctx context.Context, address netip.Addr) (net.HardwareAddr, error)
@@ -438,7 +440,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 	}
 	var alarmed time.Time // used by OnSeen only, which is called once at a time
 	return discovery.New(discovery.Options{
-		Wire: on, Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Authoritative: a.o.Rack.DHCP.Authoritative, Count: a.metrics.dhcp, Sleep: wire.Sleep,
+		Wire: on, Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Authoritative: a.o.Rack.DHCP.Authoritative, Company: a.o.Company, Count: a.metrics.dhcp, Sleep: wire.Sleep,
 		Table: func() discovery.Table { return a.table.Load() },
 		Rules: a.o.Rules,
 		OnPanic: func(reason any, stack []byte) {

@@ -2,6 +2,8 @@ package rackagent
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/internal/api"
@@ -37,6 +39,17 @@ func (a *Agent) Driven() bool { return true }
 
 // Speed implements api.Backend.
 func (a *Agent) Speed() float64 { return max(a.o.Speed, 1) }
+
+// ServerIDs implements Life.
+func (a *Agent) ServerIDs() []netip.Addr {
+	out := []netip.Addr{a.o.ServerID}
+	for _, p := range a.o.Own {
+		if x := p.Addr(); !slices.Contains(out, x) && (a.o.Rack.Management.Contains(x) || a.o.Rack.Data.Contains(x)) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
 
 // Order implements api.Backend: it hands an operator's order to the run and
 // returns the events that were journalled for it. Errors: a *rack.Refusal;

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,8 @@ type Life interface {
 	// Speed and Transferred are those of api.Backend.
 	Speed() float64
 	Transferred(device string) (sent, size int64)
+	// ServerIDs are what devices may take for the address of their DHCP server.
+	ServerIDs() []netip.Addr
 }
 
 // KeeperOptions are what a Keeper is built from. Kept and Open must be set.
@@ -74,6 +77,8 @@ type Keeper struct {
 
 	side sync.Mutex // guards what the uplink says
 	link link
+
+	siblings *Siblings
 }
 
 // living is a life that has begun.
@@ -114,6 +119,7 @@ func NewKeeper(o KeeperOptions) (*Keeper, error) {
 	if s := k.link.epoch.Superseded; s != nil {
 		return nil, &Superseded{Rack: k.Name(), Epoch: s.Epoch, Journal: s.Journal}
 	}
+	k.siblings = openSiblings(o.Kept.Dir, o.Logger)
 	k.run = o.Kept.NewRun()
 	if err := catchUp(k.run, o.Kept.Journal); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,8 @@ import (
 type fakeLife struct {
 	run   func(ctx context.Context) error
 	order func(o rack.Order) ([]rack.Event, error)
+
+	serves []netip.Addr
 }
 
 func (f *fakeLife) Run(ctx context.Context) error {
@@ -33,6 +36,7 @@ func (f *fakeLife) Run(ctx context.Context) error {
 
 func (f *fakeLife) Order(_ context.Context, o rack.Order) ([]rack.Event, error) { return f.order(o) }
 func (f *fakeLife) Speed() float64                                              { return 7 }
+func (f *fakeLife) ServerIDs() []netip.Addr                                     { return f.serves }
 func (f *fakeLife) Transferred(d string) (sent, size int64)                     { return 1, 2 }
 
 // stage is a keeper whose run was begun, with fake lives.
@@ -239,10 +243,11 @@ func TestSuperseded(t *testing.T) {
 	ended := false
 	s := newStage(t, func(_ *stage, o *KeeperOptions) {
 		o.Open = func(context.Context, *Kept) (Life, error) {
-			return &fakeLife{run: func(ctx context.Context) error { <-ctx.Done(); ended = true; return nil }}, nil
+			serves := []netip.Addr{netip.MustParseAddr("192.168.104.254"), netip.MustParseAddr("10.0.4.254")}
+			return &fakeLife{serves: serves, run: func(ctx context.Context) error { <-ctx.Done(); ended = true; return nil }}, nil
 		}
 		o.Uplink = func(_ context.Context, k *Keeper) error {
-			if err := k.Welcomed(3, []string{"10.0.0.1"}); err != nil {
+			if err := k.Welcomed(3); err != nil {
 				return err
 			}
 			k.Linked(true, 1)
@@ -254,7 +259,7 @@ func TestSuperseded(t *testing.T) {
 	for connected := false; !connected; {
 		connected, _ = s.k.Lag()
 	}
-	if e, h := s.k.Epoch(), s.k.Heartbeat(); e != 3 || !h.GetDriven() || h.GetSpeed() != 7 || len(h.GetTransfers()) != 4 || h.GetLastSeq() != 1 {
+	if e, h := s.k.Epoch(), s.k.Heartbeat(); e != 3 || !h.GetDriven() || h.GetSpeed() != 7 || len(h.GetTransfers()) != 4 || h.GetLastSeq() != 1 || strings.Join(h.GetServerIds(), " ") != "192.168.104.254 10.0.4.254" {
 		t.Errorf("epoch %d, %v", e, h)
 	}
 	s.append(rack.Event{Kind: rack.OrderAnswered})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +36,6 @@ func (s *Superseded) Error() string {
 // link is what is known of the way to a coordinator.
 type link struct {
 	epoch     state.Epoch // as it is kept
-	siblings  []string
 	connected bool
 	acked     uint64 // the newest event that is durable in the coordinator's log, as far as it was told
 }
@@ -48,7 +46,7 @@ type link struct {
 // *Superseded; that histories went apart; that the epoch could not be kept.
 func (k *Keeper) Connect(ctx context.Context, hello *messages.Hello, o bus.UplinkOptions) error {
 	o.Hello = func() *messages.Hello {
-		h := &messages.Hello{Version: hello.GetVersion(), MetricsAddress: hello.GetMetricsAddress(), ServerId: hello.GetServerId(), Salvaged: k.Journal().Meta().Salvaged}
+		h := &messages.Hello{Version: hello.GetVersion(), MetricsAddress: hello.GetMetricsAddress(), ServerIds: k.serverIDs(), Salvaged: k.Journal().Meta().Salvaged}
 		if p := k.Kept().Carried; p != nil {
 			h.PlanHash = p.Plan.Hash
 		}
@@ -60,6 +58,7 @@ func (k *Keeper) Connect(ctx context.Context, hello *messages.Hello, o bus.Uplin
 		}
 	}
 	o.Rack, o.Name, o.Epoch, o.Journal = k.Name(), k.Journal().Meta().Run, k.Epoch(), k.Journal()
+	o.Siblings = k.siblings.Tell
 	o.Welcomed, o.Plan, o.Heartbeat, o.Logger = k.Welcomed, k.Plan, k.Heartbeat, k.o.Logger
 	o.State = func(s bus.State) { k.Linked(s.Connected, s.Acked) }
 	err := bus.NewUplink(o).Run(ctx)
@@ -98,12 +97,10 @@ func (k *Keeper) Epoch() uint64 {
 	return k.link.epoch.Number
 }
 
-// Welcomed keeps the epoch that a coordinator said, durably, and the addresses
-// that the agents of other racks serve from.
-func (k *Keeper) Welcomed(epoch uint64, siblings []string) error {
+// Welcomed keeps the epoch that a coordinator said, durably.
+func (k *Keeper) Welcomed(epoch uint64) error {
 	k.side.Lock()
 	defer k.side.Unlock()
-	k.link.siblings = slices.Clone(siblings)
 	if epoch == k.link.epoch.Number {
 		return nil
 	}
@@ -111,11 +108,22 @@ func (k *Keeper) Welcomed(epoch uint64, siblings []string) error {
 	return k.Kept().Dir.WriteEpoch(k.link.epoch)
 }
 
-// Siblings are the addresses that the agents of other racks serve from.
-func (k *Keeper) Siblings() []string {
-	k.side.Lock()
-	defer k.side.Unlock()
-	return slices.Clone(k.link.siblings)
+// Siblings are the agents of the other racks of the fleet.
+func (k *Keeper) Siblings() *Siblings { return k.siblings }
+
+// serverIDs are what the devices of the rack take for the address of their DHCP
+// server; none while nothing is served.
+func (k *Keeper) serverIDs() (out []string) {
+	l := k.living.Load()
+	if l == nil {
+		return nil
+	}
+	for _, a := range l.ServerIDs() {
+		if !a.IsLoopback() { // of a simulation: it is on no segment
+			out = append(out, a.String())
+		}
+	}
+	return out[:min(len(out), bus.MaxServerIDs)]
 }
 
 // Linked says how the connection to the coordinator is, and which event is the
@@ -156,7 +164,7 @@ func (k *Keeper) Metrics() []prometheus.Collector {
 
 // Heartbeat is what is worth no event.
 func (k *Keeper) Heartbeat() *messages.Heartbeat {
-	m := &messages.Heartbeat{Time: timestamppb.Now(), LastSeq: k.Journal().Last(), Driven: k.Driven(), Speed: k.Speed()}
+	m := &messages.Heartbeat{Time: timestamppb.Now(), LastSeq: k.Journal().Last(), Driven: k.Driven(), Speed: k.Speed(), ServerIds: k.serverIDs()}
 	if p := k.Kept().Carried; p != nil {
 		for i := range p.Rack.Devices {
 			name := p.Rack.Devices[i].Name

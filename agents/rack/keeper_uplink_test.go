@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -33,6 +34,9 @@ func (c *conductor) Connect(_ context.Context, s *connect.BidiStream[messages.Co
 	}
 	c.hellos <- m.GetHello()
 	if err := s.Send(&messages.ConnectResponse{Message: &messages.ConnectResponse_Welcome{Welcome: &messages.Welcome{Epoch: 5, SiblingServerIds: []string{"10.0.0.9"}}}}); err != nil {
+		return err
+	}
+	if err := s.Send(&messages.ConnectResponse{Message: &messages.ConnectResponse_Siblings{Siblings: &messages.Siblings{ServerIds: []string{"10.0.0.8", "10.0.0.9"}}}}); err != nil {
 		return err
 	}
 	for _, o := range c.orders {
@@ -99,7 +103,7 @@ func TestConnect(t *testing.T) {
 	}
 	h.begin(func(o *KeeperOptions) {
 		o.Uplink = func(ctx context.Context, k *Keeper) error {
-			return k.Connect(ctx, &messages.Hello{Version: "v1", MetricsAddress: "127.0.0.1:9464", ServerId: "127.0.0.1"}, bus.UplinkOptions{Client: client})
+			return k.Connect(ctx, &messages.Hello{Version: "v1", MetricsAddress: "127.0.0.1:9464"}, bus.UplinkOptions{Client: client})
 		}
 	})
 	if m := <-c.hellos; m.GetRack() != "r4" || m.GetJournal() != h.k.Journal().Meta().Run || m.GetMetricsAddress() == "" || m.GetVersion() != "v1" || m.GetPlanHash() != "" {
@@ -114,8 +118,14 @@ func TestConnect(t *testing.T) {
 		}
 	}
 	h.until("it is imaged", func(run *rack.Run) bool { return run.Device("mgmt-1").Status == rack.Ready })
-	if connected, _ := h.k.Lag(); !connected || h.k.Epoch() != 5 || len(h.k.Siblings()) != 1 {
-		t.Errorf("connected: %v, epoch %d, siblings %v", connected, h.k.Epoch(), h.k.Siblings())
+	if connected, _ := h.k.Lag(); !connected || h.k.Epoch() != 5 || len(h.k.Siblings().all()) != 2 {
+		t.Errorf("connected: %v, epoch %d, siblings %v", connected, h.k.Epoch(), h.k.Siblings().all())
+	}
+	if ids, err := h.dir.ReadSiblings(); err != nil || !slices.Equal(ids, []string{"10.0.0.8", "10.0.0.9"}) {
+		t.Errorf("its siblings are not kept: %v %v", ids, err)
+	}
+	if ids := h.k.Heartbeat().GetServerIds(); len(ids) > 0 {
+		t.Errorf("a simulation is on no segment: %v", ids)
 	}
 	if e, err := h.dir.ReadEpoch(); err != nil || e.Number != 5 || e.Superseded != nil {
 		t.Errorf("its epoch is not kept: %+v %v", e, err)

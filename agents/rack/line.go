@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,10 @@ type LineOptions struct {
 	// the default route; a DHCP server, by its address, although it is not ours.
 	Allow []string
 
+	// Siblings are the agents of the other racks of the fleet, who may be on the segment;
+	// nil: there are none.
+	Siblings *Siblings
+
 	// Hear is how long other DHCP servers are listened for before ours speaks; 0:
 	// foreign.DefaultWindow.
 	Hear time.Duration
@@ -57,6 +62,9 @@ type Line struct {
 	window  time.Duration
 	tell    *teller
 	metrics *lineMetrics
+
+	siblings *Siblings
+	joined   atomic.Bool // a sibling was heard
 }
 
 // NewLine checks whether the interface may be served. Its error names everything that
@@ -72,7 +80,7 @@ func NewLine(o LineOptions) (*Line, error) {
 	if o.Hear == 0 {
 		o.Hear = foreign.DefaultWindow
 	}
-	l := &Line{rack: o.Rack, link: link, allow: o.Allow, window: o.Hear, tell: newTeller(o.Rack.Name, o.Tell), metrics: newLineMetrics(o.Rack.Name)}
+	l := &Line{rack: o.Rack, link: link, allow: o.Allow, window: o.Hear, tell: newTeller(o.Rack.Name, o.Tell), metrics: newLineMetrics(o.Rack.Name), siblings: o.Siblings}
 	l.own, _ = link.In(o.Rack.Management)
 	return l, nil
 }
@@ -175,6 +183,7 @@ func (l *Line) Plug(o *Options) error {
 	}
 	o.Wire, o.HTTP, o.TFTP = l.open, web, tftp
 	o.ServerID, o.Own, o.BaseURL = l.own, l.link.Addresses, base(l.own)
+	o.Company = l.company
 	o.Dial = l.dialer()
 	o.ARP = arpOn(l.link.Name, l.link.Addresses, wire.Resolve)
 	return nil

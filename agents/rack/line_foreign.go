@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/rackreach/rackreach/discovery/foreign"
@@ -17,7 +18,27 @@ func (l *Line) Hear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return Foreign(found, l.link.Name, l.allow)
+	return l.judge(found)
+}
+
+// judge says which of the servers that were heard may not be there; nil: none. The
+// siblings are those of this moment: the coordinator may have said them meanwhile.
+func (l *Line) judge(found []foreign.Server) error {
+	var errs []error
+	var others []foreign.Server
+	for _, s := range found {
+		switch {
+		case l.isSibling(s.Address):
+			l.meet(s)
+			continue
+		case l.owns(s.Address) && s.MAC == "":
+			continue // a client chooses the offer of the agent that was here before us
+		case l.owns(s.Address):
+			errs = append(errs, fmt.Errorf("%s is our own address on interface %s, and MAC %s has it too: two agents may not share one: give one of them another", s.Address, l.link.Name, s.MAC))
+		}
+		others = append(others, s)
+	}
+	return errors.Join(append(errs, Foreign(others, l.link.Name, l.allow))...)
 }
 
 // Foreign says which DHCP servers must not be on the segment of an interface; nil:
@@ -41,16 +62,43 @@ func (l *Line) ownership() foreign.Own {
 	return own
 }
 
+// owns reports whether an address is one of the interface.
+func (l *Line) owns(a netip.Addr) bool { return slices.Contains(l.ownership().Addresses, a) }
+
+// isSibling reports whether a server is the agent of another rack of the fleet, as its
+// coordinator says. Whoever has an address of ours is none, whatever it says.
+func (l *Line) isSibling(a netip.Addr) bool { return l.siblings.Has(a) && !l.owns(a) }
+
+// meet tells that a sibling is on the segment.
+func (l *Line) meet(s foreign.Server) {
+	l.joined.Store(true)
+	l.tell.once(Notice{Kind: NoticeSibling, Address: s.Address.String()}, func() string {
+		return fmt.Sprintf("the agent of another rack of the fleet is on this segment: %s", s)
+	})
+}
+
+// company is that of discovery.Options.
+func (l *Line) company() (known, heard bool) { return l.siblings.Any(), l.joined.Load() }
+
 // overheard counts and tells what another server said while ours serves. One that
 // is allowed is counted only.
 func (l *Line) overheard(s foreign.Server) {
 	allowed := slices.Contains(l.allow, s.Address.String()) || slices.Contains(l.allow, l.link.Name)
-	l.metrics.overheard(allowed)
-	if allowed {
+	switch {
+	case l.isSibling(s.Address):
+		l.metrics.overheard("sibling")
+		l.meet(s)
+		return
+	case allowed:
+		l.metrics.overheard("yes")
 		return
 	}
+	l.metrics.overheard("no")
 	// Of a server, the first word of each kind is told.
 	l.tell.once(Notice{Kind: NoticeForeign, MAC: s.MAC, Address: s.Address.String(), Evidence: s.Message}, func() string {
+		if l.owns(s.Address) {
+			return fmt.Sprintf("ANOTHER DHCP SERVER HAS OUR ADDRESS: %s: find it by its MAC in the table of the switch, and give it or us another one", s)
+		}
 		return fmt.Sprintf("ANOTHER DHCP SERVER: %s: find it by its MAC in the table of the switch, and switch it off", s)
 	})
 }

@@ -21,21 +21,21 @@ var _ prometheus.Collector = (*lineMetrics)(nil)
 func newLineMetrics(rack string) *lineMetrics {
 	m := &lineMetrics{
 		rack: rack,
-		foreign: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_dhcp_foreign_messages_total", Help: "DHCP messages of servers that are not ours, by whether an operator allowed that server."},
+		foreign: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_dhcp_foreign_messages_total", Help: "DHCP messages of servers that are not ours, by whether an operator allowed that server, or it is the agent of another rack of the fleet."},
 			[]string{"rack", "allowed"}),
 		adverts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_router_advertisements_total", Help: "IPv6 router advertisements that say that there is no router, by whether a node asked and by outcome."},
 			[]string{"rack", "asked", "outcome"}),
 		drops: prometheus.NewDesc("rackreach_dhcp_receive_drops_total", "DHCP packets that the kernel dropped because nobody read them in time.", []string{"rack"}, nil),
 	}
-	for _, allowed := range []string{"yes", "no"} {
+	for _, allowed := range []string{"yes", "no", "sibling"} {
 		m.foreign.WithLabelValues(rack, allowed)
 	}
 	return m
 }
 
-// overheard counts a message of another server.
-func (m *lineMetrics) overheard(allowed bool) {
-	m.foreign.WithLabelValues(m.rack, yes(allowed)).Inc()
+// overheard counts a message of another server. allowed is yes, no or sibling.
+func (m *lineMetrics) overheard(allowed string) {
+	m.foreign.WithLabelValues(m.rack, allowed).Inc()
 }
 
 // advertised counts a router advertisement.

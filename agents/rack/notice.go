@@ -23,6 +23,7 @@ const (
 	NoticeNeighbour  NoticeKind = "neighbour"       // what is at the other end of our cable
 	NoticeInUse      NoticeKind = "in-use"          // somebody has an address
 	NoticeForeign    NoticeKind = "foreign-server"  // another DHCP server
+	NoticeSibling    NoticeKind = "sibling"         // the agent of another rack of the fleet is on the segment
 	NoticeAlarm      NoticeKind = "alarm"           // a person must see to something
 	NoticeTrouble    NoticeKind = "trouble"         // something does not work; the rest goes on
 	NoticeStrangers  NoticeKind = "strangers-muted" // so many that no more of them are told

@@ -224,6 +224,7 @@ func (a *agent) keep(ctx context.Context, t terminal, kept *rackagent.Kept, door
 		}
 		return err
 	}
+	a.site.siblings = k.Siblings() // before the first life is opened
 	if err := web.serveMetrics(a.metrics, life); err != nil {
 		return errors.Join(err, l.Close())
 	}

@@ -116,5 +116,5 @@ func (a *agent) uplink(ctx context.Context, k *rackagent.Keeper, d *door, metric
 		go func() { defer close(renewed); d.id.RenewLoop(renewing, d.URL, log) }()
 		defer func() { stop(); <-renewed }()
 	}
-	return k.Connect(ctx, &messages.Hello{Version: version(), MetricsAddress: metrics, ServerId: agentServerID}, o)
+	return k.Connect(ctx, &messages.Hello{Version: version(), MetricsAddress: metrics}, o)
 }

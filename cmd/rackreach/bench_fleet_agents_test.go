@@ -83,7 +83,7 @@ func (b *benched) agent(ctx context.Context, name string, log *tally) {
 	defer client.Close()
 	err = bus.NewUplink(bus.UplinkOptions{Client: client, Rack: name, Name: "j-" + name, Journal: log,
 		Hello:     func() *messages.Hello { return &messages.Hello{Version: "bench"} },
-		Welcomed:  func(uint64, []string) error { return nil },
+		Welcomed:  func(uint64) error { return nil },
 		Obey:      func(context.Context, *messages.Order) {},
 		Heartbeat: func() *messages.Heartbeat { return &messages.Heartbeat{LastSeq: log.Last(), Driven: true, Speed: 1} },
 	}).Run(ctx)

@@ -100,6 +100,8 @@ type lineFlags struct {
 	allow   []string
 	hear    time.Duration
 	loaders string
+
+	siblings *rackagent.Siblings // no flag: a coordinator says who they are; nil: there is none
 }
 
 // debianLoaders is where Debian's package ipxe has its programs.
@@ -132,7 +134,7 @@ func (s *lineFlags) onLine(ctx context.Context, i *imaging, env func(string) (st
 		return nil, nil, badInput(fmt.Errorf("the rack file of %s names no interface: write agent: {cable: %q, interface: NAME}, with the interface that is cabled to that port\nNothing was begun", r.Name, r.Agent.Cable))
 	}
 	log := logger(notes)
-	line, err := rackagent.NewLine(rackagent.LineOptions{Rack: r, Allow: s.allow, Hear: s.hear, Waits: true, Tell: func(n rackagent.Notice) { warn(log, n) }})
+	line, err := rackagent.NewLine(rackagent.LineOptions{Rack: r, Allow: s.allow, Siblings: s.siblings, Hear: s.hear, Waits: true, Tell: func(n rackagent.Notice) { warn(log, n) }})
 	if err == nil {
 		err = line.Hear(ctx)
 	}

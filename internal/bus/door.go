@@ -67,8 +67,11 @@ type DoorOptions struct {
 	Planned func(ctx context.Context, rack string, plan []byte) error
 	// Kick ends the connection of a rack's agent.
 	Kick func(rack string, why error)
-	// Siblings are the server ids of other racks' agents; nil: none are known.
-	Siblings func(rack string) []string
+	// Siblings are the server ids of the agents of other racks than this one, and a
+	// version of them, which is another one once they have changed; they are not made
+	// when it is known still. Version 0: who they are is not known yet. nil: that is
+	// never said.
+	Siblings func(rack string, known uint64) (ids []string, version uint64)
 	// Ended is closed when the coordinator ends.
 	Ended <-chan struct{}
 
@@ -146,6 +149,8 @@ type connection struct {
 	epoch  uint64
 	acked  uint64
 	said   time.Time // when it was said last what is acknowledged
+
+	siblings uint64 // version of those that were said last; 0: none were
 }
 
 // greet hears the hello and says welcome.
@@ -197,7 +202,10 @@ func (c *connection) greet(ctx context.Context) error {
 	c.epoch, c.acked = head.Epoch, head.Seq
 	w := &messages.Welcome{Epoch: head.Epoch, AckedSeq: head.Seq, AckedSum: head.Sum}
 	if c.d.o.Siblings != nil {
-		w.SiblingServerIds = c.d.o.Siblings(c.rack)
+		ids, version := c.d.o.Siblings(c.rack, 0)
+		if w.SiblingServerIds = ids; len(ids) > 0 {
+			c.siblings = version
+		}
 	}
 	if c.d.o.Wants != nil && c.hello.GetPlanHash() != "" {
 		if w.SendPlan, err = c.d.o.Wants(ctx, c.rack, c.hello.GetPlanHash()); err != nil {
@@ -285,6 +293,9 @@ func (c *connection) serve(ctx context.Context, a Attachment) error {
 			// A certificate that expires ends the stream: the agent comes back with the
 			// next one.
 			if _, err := c.d.who(ctx, c.rack); err != nil {
+				return err
+			}
+			if err := c.tellSiblings(); err != nil {
 				return err
 			}
 			if time.Since(c.said) < c.d.o.KeepaliveEvery/2 {

@@ -308,7 +308,7 @@ func newAgent(t testing.TB, url string, j *own, change func(*UplinkOptions)) *ag
 	a := &agent{t: t, journal: j, done: make(chan struct{})}
 	a.o = UplinkOptions{Client: client, LetGo: client.Close, Rack: "r1", Name: "j1", Journal: j, HeartbeatEvery: 20 * time.Millisecond, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond,
 		Hello:    func() *messages.Hello { return &messages.Hello{Version: "test", PlanHash: "aa"} },
-		Welcomed: func(epoch uint64, _ []string) error { a.mu.Lock(); a.epoch = epoch; a.mu.Unlock(); return nil },
+		Welcomed: func(epoch uint64) error { a.mu.Lock(); a.epoch = epoch; a.mu.Unlock(); return nil },
 		Obey: func(_ context.Context, o *messages.Order) {
 			a.mu.Lock()
 			a.obeyed = append(a.obeyed, o.GetId())

@@ -92,7 +92,7 @@ func TestAnUplinkDoesNotWaitForASilentCoordinator(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			u := NewUplink(UplinkOptions{Client: messagesconnect.NewBusServiceClient(x.coordinator, "http://coordinator"), Rack: "r1", Name: "j", Journal: emptyJournal{},
 				Hello: func() *messages.Hello { return &messages.Hello{} }, Heartbeat: func() *messages.Heartbeat { return &messages.Heartbeat{} },
-				Welcomed: func(uint64, []string) error { return nil }, HeartbeatEvery: time.Second})
+				Welcomed: func(uint64) error { return nil }, HeartbeatEvery: time.Second})
 			began := time.Now()
 			err := u.connect(t.Context())
 			if err == nil || err.Error() != "the coordinator is silent" || time.Since(began) != x.limit {

@@ -49,7 +49,11 @@ type UplinkOptions struct {
 	Hello   func() *messages.Hello
 	Journal Journal
 	// Welcomed is told the epoch before the first event goes up; it must keep it.
-	Welcomed func(epoch uint64, siblings []string) error
+	Welcomed func(epoch uint64) error
+	// Siblings is told the server ids of the agents of all other racks, now and whenever
+	// they have changed; a coordinator may be of a release that says nothing of them.
+	// nil: nobody is told.
+	Siblings func(ids []string)
 	// Plan is what the run carries out, as JSON, for a coordinator that asks; nil: none.
 	Plan func() []byte
 	// Obey is given orders, one at a time, in their order. It answers by an event.
@@ -317,8 +321,11 @@ func (u *Uplink) welcome(w *messages.Welcome) error {
 			return &fatalError{&Diverged{fmt.Sprintf("event %d differs", seq)}}
 		}
 	}
-	if err := u.o.Welcomed(w.GetEpoch(), w.GetSiblingServerIds()); err != nil {
+	if err := u.o.Welcomed(w.GetEpoch()); err != nil {
 		return &fatalError{fmt.Errorf("keep the epoch: %w", err)}
+	}
+	if ids := w.GetSiblingServerIds(); len(ids) > 0 {
+		u.siblings(ids)
 	}
 	u.o.Epoch = w.GetEpoch()
 	if u.said {
@@ -327,6 +334,13 @@ func (u *Uplink) welcome(w *messages.Welcome) error {
 	u.said = false
 	u.tell(State{Connected: true, Acked: w.GetAckedSeq()})
 	return nil
+}
+
+// siblings tells who the siblings are.
+func (u *Uplink) siblings(ids []string) {
+	if u.o.Siblings != nil {
+		u.o.Siblings(ids)
+	}
 }
 
 // receive takes in what comes down. heard is called for every message.
@@ -355,6 +369,8 @@ func (u *Uplink) receive(ctx context.Context, stream *clientStream, acks chan ui
 				return fmt.Errorf("the coordinator gave an order for rack %.80q to the agent of %s", x.Order.GetRack(), u.o.Rack)
 			}
 			u.take(x.Order)
+		case *messages.ConnectResponse_Siblings:
+			u.siblings(x.Siblings.GetServerIds())
 		}
 	}
 }
