@@ -15,11 +15,13 @@ type attachment struct {
 	*actors.Line
 	c    *Coordinator
 	rack string
+	word *word // where it answers DHCP from
 }
 
 // attach tells the actors of a connection.
 func (c *Coordinator) attach(rack string, hello *messages.Hello, epoch uint64) bus.Attachment {
-	a := &attachment{actors.NewLine(), c, rack}
+	a := &attachment{actors.NewLine(), c, rack, c.servers.connected(rack)}
+	a.word.say(hello.GetServerIds())
 	c.heads.meet(rack)
 	c.system.Root.Send(c.fleet, &actors.AgentAttached{Rack: rack, Hello: hello, Epoch: epoch, Line: a.Line})
 	return a
@@ -27,6 +29,7 @@ func (c *Coordinator) attach(rack string, hello *messages.Hello, epoch uint64) b
 
 // Heard implements bus.Attachment.
 func (a *attachment) Heard(h *messages.Heartbeat) {
+	a.word.say(h.GetServerIds())
 	a.c.system.Root.Send(a.c.fleet, &actors.AgentHeard{Rack: a.rack, Line: a.Line, Heartbeat: h})
 }
 

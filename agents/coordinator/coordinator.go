@@ -49,6 +49,7 @@ type Coordinator struct {
 	heads   *heads
 	plans   *plans
 	desired *desired
+	servers *servers
 	keeper  *keeper
 	saves   *snapshots
 	depot   *depot.Depot // nil: none
@@ -71,7 +72,11 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Coordinator{o: o, log: o.Log, heads: newHeads(), plans: newPlans(planTable)}
+	serverTable, err := o.Log.Table(ctx, "servers")
+	if err != nil {
+		return nil, err
+	}
+	c := &Coordinator{o: o, log: o.Log, heads: newHeads(), plans: newPlans(planTable), servers: newServers(serverTable, o.Logger)}
 	if c.keeper, err = newKeeper(ctx, o.Security, o.Log, o.Logger); err != nil {
 		return nil, err
 	}
@@ -104,7 +109,10 @@ func (c *Coordinator) Run(ctx context.Context) error {
 		return fmt.Errorf("spawn the Fleet: %w", err)
 	}
 	c.fleet = pid
-	c.keeper.closes(func(rack string) { c.kick(rack, errors.New("the certificate is revoked")) })
+	c.keeper.closes(func(rack string) {
+		c.servers.revoked(rack)
+		c.kick(rack, errors.New("the certificate is revoked"))
+	})
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		select {
@@ -128,6 +136,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return unless(ctx, c.desired.watch(ctx, c.want, c.isRead))
 	})
+	g.Go(func() error { return unless(ctx, c.servers.watch(ctx)) })
+	g.Go(func() error { return c.servers.remove(ctx) })
 	g.Go(func() error { return unless(ctx, c.log.AnswerConnected(ctx, c.connectedHere)) })
 	g.Go(func() error { return unless(ctx, c.keeper.followTokens(ctx)) })
 	g.Go(func() error { return unless(ctx, c.keeper.followGenerations(ctx)) })
