@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +30,13 @@ type servers struct {
 	gone    []string          // racks that are to be removed from the table
 	version uint64            // 0: the table was not read yet
 	more    chan struct{}     // holds one while there are some
+
+	claims  []claim // in the order of their ids: all agents of a fleet ask for them at once
+	claimed uint64  // version of those
 }
+
+// claim is one address, and the rack whose agent answers from it.
+type claim struct{ id, rack string }
 
 func newServers(t *fleetlog.Table, log *slog.Logger) *servers {
 	return &servers{table: t, log: log, of: map[string][]string{}, turn: map[string]uint64{}, more: make(chan struct{}, 1)}
@@ -124,12 +131,20 @@ func (s *servers) besides(rack string, known uint64) (out []string, version uint
 	if s.version == known {
 		return nil, known
 	}
-	for name, ids := range s.of {
-		if name != rack {
-			out = append(out, ids...)
+	if s.claimed != s.version {
+		s.claims, s.claimed = s.claims[:0], s.version
+		for name, ids := range s.of {
+			for _, id := range ids {
+				s.claims = append(s.claims, claim{id, name})
+			}
+		}
+		slices.SortFunc(s.claims, func(a, b claim) int { return strings.Compare(a.id, b.id) })
+	}
+	for _, c := range s.claims {
+		if c.rack != rack {
+			out = append(out, c.id)
 		}
 	}
-	slices.Sort(out)
 	out = slices.Compact(out)
 	return out[:min(len(out), bus.MaxSiblings)], s.version
 }

@@ -74,39 +74,53 @@ func TestSiblings(t *testing.T) {
 	again.hears(t, "r2 is enrolled anew", "10.0.1.254", "192.168.101.254", "192.168.102.254")
 }
 
+// serversRead is a coordinator without certificates that has read its table.
+func serversRead(t *testing.T) *servers {
+	t.Helper()
+	s := serve(t, home(t, false), "", "127.0.0.1:0").c.servers
+	until(t, "the table is read", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.version > 0 })
+	return s
+}
+
 // TestWordOfARevokedAgent: what a connection says that is open yet counts no more.
 func TestWordOfARevokedAgent(t *testing.T) {
-	s := serve(t, home(t, false), "", "127.0.0.1:0")
-	w := s.c.servers.connected("r1")
-	s.c.servers.revoked("r1")
+	s := serversRead(t)
+	w := s.connected("r1")
+	s.revoked("r1")
 	w.say([]string{"10.0.1.254"})
-	if ids, _ := s.c.servers.besides("r2", 0); len(ids) > 0 {
+	if ids, _ := s.besides("r2", 0); len(ids) > 0 {
 		t.Errorf("%v", ids)
 	}
-	s.c.servers.connected("r1").say([]string{"10.0.1.254"})
-	if ids, _ := s.c.servers.besides("r2", 0); len(ids) != 1 {
+	s.connected("r1").say([]string{"10.0.1.254"})
+	if ids, _ := s.besides("r2", 0); len(ids) != 1 {
 		t.Errorf("%v", ids)
 	}
-	if ids, _ := s.c.servers.besides("r1", 0); len(ids) > 0 {
+	if ids, _ := s.besides("r1", 0); len(ids) > 0 {
 		t.Errorf("r1 is its own sibling: %v", ids)
+	}
+	s.connected("r2").say([]string{"10.0.1.254", "10.0.2.254"}) // two have one address: each is told
+	for rack, want := range map[string][]string{"r1": {"10.0.1.254", "10.0.2.254"}, "r2": {"10.0.1.254"}, "r3": {"10.0.1.254", "10.0.2.254"}} {
+		if ids, _ := s.besides(rack, 0); !slices.Equal(ids, want) {
+			t.Errorf("%s: %v", rack, ids)
+		}
 	}
 }
 
 // TestHostileWord: an agent that says much, or ever something else, keeps to its bounds.
 func TestHostileWord(t *testing.T) {
-	s := serve(t, home(t, false), "", "127.0.0.1:0")
-	w := s.c.servers.connected("r1")
+	s := serversRead(t)
+	w := s.connected("r1")
 	var many []string
 	for i := range 250 {
 		many = append(many, "10.0.1."+string(rune('0'+i%10)), "10.0.2."+string(rune('0'+i%10)))
 	}
 	w.say(many)
-	if ids, _ := s.c.servers.besides("r2", 0); len(ids) != bus.MaxServerIDs {
+	if ids, _ := s.besides("r2", 0); len(ids) != bus.MaxServerIDs {
 		t.Errorf("%d are told", len(ids))
 	}
-	_, version := s.c.servers.besides("r2", 0)
+	_, version := s.besides("r2", 0)
 	w.say([]string{"10.0.9.9"}) // at once: it waits for a later heartbeat
-	if _, now := s.c.servers.besides("r2", version); now != version {
+	if _, now := s.besides("r2", version); now != version {
 		t.Error("it changes as often as the agent likes")
 	}
 }
