@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -85,25 +86,28 @@ func serversRead(t *testing.T) *servers {
 // TestWordOfARevokedAgent: what a connection says that is open yet counts no more.
 func TestWordOfARevokedAgent(t *testing.T) {
 	s := serversRead(t)
+	told := func(what, rack string, want ...string) {
+		t.Helper()
+		until(t, what, func() bool { ids, _ := s.besides(rack, 0); return slices.Equal(ids, want) })
+	}
 	w := s.connected("r1")
-	s.revoked("r1")
 	w.say([]string{"10.0.1.254"})
-	if ids, _ := s.besides("r2", 0); len(ids) > 0 {
-		t.Errorf("%v", ids)
+	told("r1 is known", "r2", "10.0.1.254")
+	s.revoked("r1")
+	until(t, "r1 is removed", func() bool { _, _, err := s.table.Get(t.Context(), "r1"); return err != nil })
+	told("r1 is revoked", "r2")
+	w.at = time.Time{} // long ago
+	w.say([]string{"10.0.1.253"})
+	if _, _, err := s.table.Get(t.Context(), "r1"); err == nil {
+		t.Error("a revoked agent has a say")
 	}
 	s.connected("r1").say([]string{"10.0.1.254"})
-	if ids, _ := s.besides("r2", 0); len(ids) != 1 {
-		t.Errorf("%v", ids)
-	}
-	if ids, _ := s.besides("r1", 0); len(ids) > 0 {
-		t.Errorf("r1 is its own sibling: %v", ids)
-	}
+	told("r1 is known again", "r2", "10.0.1.254")
+	told("r1 is not its own sibling", "r1")
 	s.connected("r2").say([]string{"10.0.1.254", "10.0.2.254"}) // two have one address: each is told
-	for rack, want := range map[string][]string{"r1": {"10.0.1.254", "10.0.2.254"}, "r2": {"10.0.1.254"}, "r3": {"10.0.1.254", "10.0.2.254"}} {
-		if ids, _ := s.besides(rack, 0); !slices.Equal(ids, want) {
-			t.Errorf("%s: %v", rack, ids)
-		}
-	}
+	told("r1 of both", "r1", "10.0.1.254", "10.0.2.254")
+	told("r2 of r1", "r2", "10.0.1.254")
+	told("r3 of both", "r3", "10.0.1.254", "10.0.2.254")
 }
 
 // TestHostileWord: an agent that says much, or ever something else, keeps to its bounds.
