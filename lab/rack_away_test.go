@@ -4,100 +4,11 @@ package lab
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/rackreach/rackreach/internal/nstest"
 )
-
-// center is a coordinator on a host of its own, which one cable connects with the agent's.
-type center struct {
-	r     *labRack
-	host  *nstest.Host
-	state string
-	run   *life
-}
-
-// centerAddress is the coordinator's, on a network that no device of the rack is on.
-const centerAddress = "10.99.4.1"
-
-// newCenter makes an authority and starts its coordinator, whose depot holds the images.
-func (r *labRack) newCenter() *center {
-	r.t.Helper()
-	c := &center{r: r, host: nstest.New(r.t), state: filepath.Join(r.dir, "center")}
-	c.host.Cable("rr4", r.agent, "rr5")
-	c.host.Address("rr4", centerAddress+"/24")
-	r.agent.Address("rr5", "10.99.4.2/24")
-	if out, err := exec.Command("cp", "-r", r.state, c.state).CombinedOutput(); err != nil { // so far it holds whom we trust
-		r.t.Fatalf("%v: %s", err, out)
-	}
-	c.must("coordinator", "init", "--name", centerAddress)
-	c.start()
-	return c
-}
-
-// start starts the coordinator, again as well.
-func (c *center) start() {
-	c.r.t.Helper()
-	c.run = c.r.start(c.host, c.command("coordinator", "--listen", centerAddress+":7443", "--depot", c.r.stock.bundle))
-	c.run.said.await(c.r.t, rackLimit, "coordinator, serving at")
-}
-
-// kill ends it as a power cut does.
-func (c *center) kill() {
-	c.r.t.Helper()
-	if err := c.run.cmd.Process.Kill(); err != nil {
-		c.r.t.Fatal(err)
-	}
-	<-c.run.ended
-}
-
-func (c *center) command(args ...string) *exec.Cmd {
-	cmd := c.r.command(args...)
-	cmd.Env = append(cmd.Env, "RACKREACH_STATE="+c.state) // of one that is given twice, the last counts
-	return cmd
-}
-
-// ask runs a command on the coordinator's host to its end.
-func (c *center) ask(args ...string) (string, int) {
-	cmd := c.command(args...)
-	var b []byte
-	c.host.Do(func() { b, _ = cmd.CombinedOutput() })
-	return string(b), cmd.ProcessState.ExitCode()
-}
-
-func (c *center) must(args ...string) string {
-	c.r.t.Helper()
-	out, code := c.ask(args...)
-	if code != 0 {
-		c.r.t.Fatalf("%s ended with %d: %s", strings.Join(args, " "), code, out)
-	}
-	return out
-}
-
-// says asks until the answer is as wanted, and returns it.
-func (c *center) says(wanted string, args ...string) (out string) {
-	c.r.t.Helper()
-	defer func() {
-		if c.r.t.Failed() {
-			c.r.t.Logf("%s said last:\n%s\nthe coordinator says:\n%s", strings.Join(args, " "), out[max(0, len(out)-2000):], c.run)
-		}
-	}()
-	ok := regexp.MustCompile(wanted)
-	await(c.r.t, centerLimit, strings.Join(args, " ")+" says "+wanted, func() bool {
-		out, _ = c.ask(args...)
-		return ok.MatchString(out)
-	})
-	return out
-}
-
-// centerLimit is for an agent to find its coordinator and tell it everything.
-const centerLimit = 2 * time.Minute
 
 // journalLines are the events in what a command says, a line each.
 func journalLines(text string) (out []string) {
@@ -119,10 +30,10 @@ func TestRackFaultAway(t *testing.T) {
 	const dead = "server-01"
 	r.nodes[dead].silent = 1
 	r.rewrite("platform: linux-server", "platform: lab-impatient")
-	c := r.newCenter()
-	token := strings.TrimSpace(c.must("enroll", "--rack", "r4"))
+	c := newCenter(t, r.stock, r.dir, r)
+	c.start()
 	r.powerUp()
-	agent := r.image("agent", "--rack", "r4", "--token", token, "--bundle", "depot", "--hear", "1s", "--json")
+	agent := c.agent(r)
 	c.says(`(?m)^r4 .* connected`, "status")
 	c.must("apply", r.file, "--bundle", r.stock.bundle, "--detach")
 	for _, s := range slices.Concat(r.named("mgmt-"), r.named("tor-")) {

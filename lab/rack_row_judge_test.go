@@ -12,7 +12,7 @@ import (
 // them.
 func (r *row) judge() {
 	r.t.Helper()
-	for _, x := range r.racks() {
+	for _, x := range r.racks {
 		x.judge()
 	}
 	one, two := r.one.events(), r.two.events()
@@ -87,7 +87,7 @@ func (r *row) judgeEvidence(one, two []event) {
 // owners are whose MAC is whose: machines by their cards, agents' hosts.
 func (r *row) owners() map[string]*labRack {
 	out := map[string]*labRack{}
-	for _, x := range r.racks() {
+	for _, x := range r.racks {
 		out[x.agent.MAC("rr0").String()] = x
 		for _, n := range x.nodes {
 			for _, p := range n.nics {
@@ -115,7 +115,7 @@ func (r *row) judgeBackplane(two []event) {
 		}
 		far := map[string]bool{} // the machine at the other end speaks on its own cable
 		for _, c := range r.cables {
-			for _, y := range r.racks() {
+			for _, y := range r.racks {
 				for _, n := range y.nodes {
 					for _, q := range n.nics {
 						own, other := x.name+"/"+device+":"+p.name, y.name+"/"+n.name+":"+q.name
@@ -140,7 +140,7 @@ func (r *row) judgeBackplane(two []event) {
 		}
 	}
 	for _, s := range []string{"tor-1", "tor-2"} {
-		for _, x := range r.racks() {
+		for _, x := range r.racks {
 			for _, p := range x.nodes[s].nics {
 				if isTrunk(p) {
 					look(x, s, p)
@@ -148,7 +148,7 @@ func (r *row) judgeBackplane(two []event) {
 			}
 		}
 	}
-	for _, x := range r.racks() {
+	for _, x := range r.racks {
 		if crossed[x] == 0 {
 			r.t.Errorf("the recordings show no frame of the other rack that ever got into %s", x.name)
 		}

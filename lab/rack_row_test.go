@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/rackreach/rackreach/internal/nstest"
 )
 
 // Two racks: the second holds the inter-rack switches, which join them. Each has fewer
@@ -23,19 +21,9 @@ var (
 	secondOfTwo = layout{name: "r2", folder: "r2", number: 2, file: "rack-2.yaml", bits: 16, interRack: 2, servers: []slot{{bios, plainCPU}, {uefiHTTP, plainCPU}}}
 )
 
-// The coordinator's own network, to which the agents' hosts have a second interface.
-const (
-	rowCenter = "10.99.0.1"
-	rowPort   = "7443"
-)
-
 // row is two racks, their agents, and a coordinator on a host of its own.
 type row struct {
-	t      *testing.T
-	stock  rackStock
-	dir    string
-	state  string // the coordinator's
-	center *nstest.Host
+	*center
 	one    *labRack
 	two    *labRack
 	cables []backplaneCable
@@ -50,30 +38,23 @@ type backplaneCable struct {
 
 func newRow(t *testing.T) *row {
 	t.Helper()
-	r := &row{t: t, stock: newRackStock(t), dir: folder(t), began: time.Now()}
-	r.state = filepath.Join(r.dir, "state")
-	hall := newHall(t)
-	r.one = newRack(t, hall, filepath.Join(r.dir, "r1"), firstOfTwo)
-	r.two = newRack(t, hall, filepath.Join(r.dir, "r2"), secondOfTwo)
-	r.stock.trusted(t, r.state)
-	if out, err := exec.Command("cp", "-r", "testdata/rack/fleet.yaml", "testdata/rack/platforms", r.dir).CombinedOutput(); err != nil {
+	r := &row{began: time.Now()}
+	dir, hall := folder(t), newHall(t)
+	r.one = newRack(t, hall, filepath.Join(dir, "r1"), firstOfTwo)
+	r.two = newRack(t, hall, filepath.Join(dir, "r2"), secondOfTwo)
+	site := filepath.Join(dir, "site")
+	if err := os.Mkdir(site, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", "-r", "testdata/rack/fleet.yaml", "testdata/rack/platforms", site).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	r.center = newCenter(t, newRackStock(t), dir, r.one, r.two)
 	for i := range r.two.interRack {
 		for tor := range 2 {
 			r.join(fmt.Sprintf("inter-rack-%d", i+1), 7+tor, fmt.Sprintf("tor-%d", tor+1), trunkPort+1+i)
 		}
 	}
-	r.center = nstest.New(t)
-	var ports []string
-	for i, x := range r.racks() {
-		port := fmt.Sprintf("rr%d", i+1)
-		r.center.Cable(port, x.agent, "rr5")
-		x.agent.Address("rr5", fmt.Sprintf("10.99.0.%d/24", 10+x.number))
-		ports = append(ports, port)
-	}
-	r.center.Bridge("br0", ports...)
-	r.center.Address("br0", rowCenter+"/24")
 	t.Cleanup(func() {
 		if t.Failed() {
 			out, _ := r.ask("status")
@@ -82,8 +63,6 @@ func newRow(t *testing.T) *row {
 	})
 	return r
 }
-
-func (r *row) racks() []*labRack { return []*labRack{r.one, r.two} }
 
 // join cables a port of an inter-rack switch to one of a ToR switch of the first rack.
 func (r *row) join(spine string, port int, tor string, far int) {
@@ -96,49 +75,13 @@ func (r *row) join(spine string, port int, tor string, far int) {
 	r.cables = append(r.cables, backplaneCable{fmt.Sprintf("r2/%s:swp%d", spine, port), fmt.Sprintf("r1/%s:swp%d", tor, far), p})
 }
 
-// command is the product's program on the coordinator's host.
-func (r *row) command(args ...string) *exec.Cmd {
-	cmd := r.stock.command(r.dir, r.state, args...)
-	cmd.Dir = r.dir
-	cmd.Env = append(cmd.Env, "RACKREACH_PLATFORMS="+filepath.Join(r.dir, "platforms"))
-	return cmd
-}
-
-func (r *row) ask(args ...string) (string, int) {
-	cmd := r.command(args...)
-	var b []byte
-	r.center.Do(func() { b, _ = cmd.CombinedOutput() })
-	return string(b), cmd.ProcessState.ExitCode()
-}
-
-func (r *row) must(args ...string) string {
-	r.t.Helper()
-	out, code := r.ask(args...)
-	if code != 0 {
-		r.t.Fatalf("rackreach %s ended with %d: %s", strings.Join(args, " "), code, out)
-	}
-	return out
-}
-
-// coordinate starts the coordinator, with an authority of its own, and an agent at each
-// rack, which gets its certificate by a token and its images from the coordinator's depot.
+// coordinate starts the coordinator and an agent at each rack.
 func (r *row) coordinate() map[string]*life {
 	r.t.Helper()
-	r.must("coordinator", "init", "--name", rowCenter)
-	cmd := r.command("coordinator", "--listen", rowCenter+":"+rowPort, "--depot", r.stock.bundle)
-	out := &said{}
-	cmd.Stdout, cmd.Stderr = out, out
-	r.center.Start(cmd)
-	r.t.Cleanup(func() {
-		if r.t.Failed() {
-			r.t.Logf("the coordinator said:\n%s", out)
-		}
-	})
-	out.await(r.t, time.Minute, "coordinator, serving at")
+	r.start()
 	agents := map[string]*life{}
-	for _, x := range r.racks() {
-		token := strings.TrimSpace(r.must("enroll", "--rack", x.name))
-		agents[x.name] = x.image("agent", "--rack", x.name, "--token", token, "--bundle", "depot", "--hear", "1s", "--json")
+	for _, x := range r.racks {
+		agents[x.name] = r.agent(x)
 	}
 	await(r.t, time.Minute, "both agents are connected", func() bool {
 		f := r.fleet()
@@ -203,7 +146,7 @@ func TestTwoRacks(t *testing.T) {
 	r := newRow(t)
 	forgotten := r.cables[3]
 	forgotten.unplug()
-	for _, x := range r.racks() {
+	for _, x := range r.racks {
 		x.powerUp()
 	}
 	agents := r.coordinate()
@@ -211,7 +154,7 @@ func TestTwoRacks(t *testing.T) {
 	if f := r.fleet(); f.Name != "lab-row" || len(f.Backplane) != 4 || f.Status == "completed" {
 		t.Fatalf("the fleet was applied and is %+v", f)
 	}
-	for _, x := range r.racks() {
+	for _, x := range r.racks {
 		agents[x.name].awaitReady()
 	}
 	await(t, rackLimit, "both racks are completed", func() bool { f := r.fleet(); return f.both() })

@@ -36,7 +36,7 @@ func (r Recovery) Words() string {
 	case PowerCut:
 		return "the host did not shut itself down, its power was cut"
 	case OverrideAgain:
-		return "the boot override did not take, it is set again"
+		return "the BMC reads back another boot device, or the host did not boot from the network: the override is set again"
 	case PowerCycled:
 		return "the device is power-cycled"
 	}
