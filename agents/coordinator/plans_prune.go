@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/rackreach/rackreach/actors"
+	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
 
@@ -42,9 +43,14 @@ func (c *Coordinator) pruned(ctx context.Context, name string) error {
 	return nil
 }
 
+// beginning is how many events of a rack's log are looked at for the plan of its run: what
+// stands before its beginning are answers to orders.
+const beginning = 512
+
 // needed are the keys of the plans that a run of a rack carries out, or that the fleet is
-// to begin. It is not sure while the rack's log is being read, and while orders are not
-// answered, which may name any plan.
+// to begin. The log says which the former is: the actor of a rack whose plan or log could
+// not be read does not know it. It is not sure while the rack's log is being read, and while
+// orders are not answered, which may name any plan.
 func (c *Coordinator) needed(ctx context.Context, name string) (keys []string, sure bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
 	defer cancel()
@@ -54,6 +60,15 @@ func (c *Coordinator) needed(ctx context.Context, name string) (keys []string, s
 	}
 	if x != nil && x.Plans[name] != "" {
 		keys = append(keys, name+"."+x.Plans[name])
+	}
+	begun, err := c.log.Read(ctx, name, 1, beginning)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, e := range begun {
+		if e.GetKind() == string(rack.RackStarted) {
+			keys = append(keys, name+"."+e.GetDetail().GetPlanHash())
+		}
 	}
 	f, err := actors.Ask[*messages.Fleet](ctx, c.system, c.fleet, &actors.GetFleet{Whole: true})
 	if err != nil {

@@ -74,7 +74,7 @@ func openKept(dir state.Dir, rackName string, create bool, complete func(k *Kept
 	}
 	if begun {
 		if k.Carried, err = dir.ReadPlan(); err != nil {
-			return nil, state.Unfitf("the journal in %s has events, but what its run carries out cannot be read: restore plan.json from a backup, or move the directory away and begin anew: %w", dir, err)
+			return nil, state.Unread(err, "the journal in %s has events, but what its run carries out cannot be read: restore plan.json from a backup, or move the directory away and begin anew", dir)
 		}
 	}
 	if err := complete(k, begun); err != nil {

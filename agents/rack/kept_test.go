@@ -2,6 +2,10 @@ package rackagent
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rackreach/rackreach/internal/platform"
@@ -91,5 +95,37 @@ func TestReimageOfAnInterruptedPush(t *testing.T) {
 	}
 	if events, err := k.Order(t.Context(), rack.Order{Verb: rack.Reimage, Device: "mgmt-1"}); err != nil || len(events) != 1 {
 		t.Errorf("%v, %v", events, err)
+	}
+}
+
+// A plan that is lost or damaged is seen to by somebody; one that cannot be read at this
+// moment may be read the next time: a service manager must try again.
+func TestAPlanThatCannotBeRead(t *testing.T) {
+	fresh := resolved(t, example)
+	name := fresh.Rack.Name
+	for what, x := range map[string]struct {
+		spoil func(path string) error
+		unfit bool
+	}{
+		"lost":      {os.Remove, true},
+		"damaged":   {func(path string) error { return os.WriteFile(path, []byte("nonsense"), 0o600) }, true},
+		"not today": {func(path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) }, false}, // EISDIR, as EIO or EMFILE
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := state.Home(t.TempDir()).Rack(name)
+			k, err := OpenKept(dir, name, fresh)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = k.Journal.Append(rack.Event{Rack: name, Kind: rack.RackStarted, Detail: rack.Detail{PlanHash: fresh.Plan.Hash}})
+			if err = errors.Join(err, k.Close(), x.spoil(filepath.Join(string(dir), "plan.json"))); err != nil {
+				t.Fatal(err)
+			}
+			_, err = OpenWaiting(dir, name)
+			var unfit *state.Unfit
+			if err == nil || errors.As(err, &unfit) != x.unfit || !strings.Contains(err.Error(), "plan.json") {
+				t.Errorf("unfit is %v: %v", unfit != nil, err)
+			}
+		})
 	}
 }

@@ -14,9 +14,9 @@ import (
 
 // takeOver makes this machine the agent of the rack.
 func (a *agent) takeOver(ctx context.Context, t terminal, home state.Home, d *door) error {
-	got, err := rackagent.Adopt(ctx, rackagent.AdoptOptions{Home: home, Rack: a.rack, Client: d.Several, Force: a.force, Living: a.living})
+	got, err := a.adopted(ctx, home, d)
 	if err != nil {
-		return a.notTaken(ctx, d, err)
+		return err
 	}
 	lines := []string{fmt.Sprintf("rack %s is taken over: epoch %d, %d events", a.rack, got.Epoch, got.Last)}
 	if got.Aside != "" {
@@ -29,6 +29,25 @@ func (a *agent) takeOver(ctx context.Context, t terminal, home state.Home, d *do
 		return printLines(t.notes, lines)
 	}
 	return printLines(t.out, lines)
+}
+
+// adopted takes the rack over by the first coordinator that can be spoken with. What one
+// that went away has done of it is done again by the next.
+func (a *agent) adopted(ctx context.Context, home state.Home, d *door) (*rackagent.Adopted, error) {
+	var away []error
+	for range max(1, len(a.coordinators)) {
+		got, err := rackagent.Adopt(ctx, rackagent.AdoptOptions{Home: home, Rack: a.rack, Client: d.Several, Force: a.force, Living: a.living})
+		if err == nil {
+			return got, nil
+		}
+		away = append(away, a.notTaken(ctx, d, err))
+		var told *connect.Error
+		if ctx.Err() != nil || !errors.As(err, &told) || connect.IsWireError(told) && told.Code() != connect.CodeUnavailable {
+			break // another one says the same
+		}
+		d.Next()
+	}
+	return nil, errors.Join(away...)
 }
 
 // living names an agent that is at work on the rack's own wires.

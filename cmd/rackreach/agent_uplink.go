@@ -51,7 +51,10 @@ func (a *agent) door(ctx context.Context, home state.Home) (_ *door, err error) 
 			d.id, err = nil, nil
 		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, pki.ErrAway):
+		return nil, err
+	case err != nil:
 		return nil, badInput(err)
 	}
 	if d.id != nil {

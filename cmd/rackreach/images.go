@@ -109,7 +109,7 @@ func choose(ctx context.Context, r *state.Bundle, release string, unsigned bool,
 	}
 	p, err := open(ctx, r.Place)
 	if err != nil {
-		return nil, badInput(err)
+		return nil, notOpened(err)
 	}
 	defer func() {
 		if err != nil {
@@ -123,7 +123,7 @@ func choose(ctx context.Context, r *state.Bundle, release string, unsigned bool,
 		b, err = bundle.Choose(ctx, p, release, plan)
 	}
 	if err != nil {
-		return nil, badInput(err)
+		return nil, notOpened(err)
 	}
 	r.Release, r.Digest, r.SignedBy = b.Name, string(b.Ref.Digest), ""
 	by, err := b.Signer(ctx, t)
@@ -136,6 +136,15 @@ func choose(ctx context.Context, r *state.Bundle, release string, unsigned bool,
 		return nil, badInput(fmt.Errorf("%w\nNothing was begun. --allow-unsigned uses it all the same; every report says so then", err))
 	}
 	return &chosen{b, r}, nil
+}
+
+// notOpened is why a bundle is not opened. That its place is away at this moment is no bad
+// input: an agent that begins then is started again.
+func notOpened(err error) error {
+	if bundle.Away(err) {
+		return err
+	}
+	return badInput(err)
 }
 
 // resolve is everything that a run of a rack carries out, with the images of the

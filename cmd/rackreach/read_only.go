@@ -38,7 +38,7 @@ func openReadOnly(dir state.Dir) (*readOnly, error) {
 	}
 	plan, err := dir.ReadPlan()
 	if err != nil {
-		return nil, state.Unfitf("what the run in %s carries out cannot be read: restore plan.json from a backup: %w", dir, err)
+		return nil, state.Unread(err, "what the run in %s carries out cannot be read: restore plan.json from a backup", dir)
 	}
 	return &readOnly{dir: dir, plan: plan, meta: r.Meta, log: journal.Loaded(events)}, nil
 }

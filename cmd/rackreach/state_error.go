@@ -21,7 +21,7 @@ func stateError(err error) *exit {
 	)
 	switch {
 	case errors.As(err, &inUse):
-		return &exit{exitInput, fmt.Errorf("%w\nIt is driven by another rackreach: rackreach status shows it, rackreach halt ends it", err)}
+		return &exit{exitError, fmt.Errorf("%w\nIt is driven by another rackreach: rackreach status shows it, rackreach halt ends it", err)}
 	case errors.As(err, &damaged), errors.As(err, &unfit), errors.Is(err, journal.ErrNewer), errors.Is(err, journal.ErrOtherRack),
 		errors.Is(err, lease.ErrDamaged), errors.Is(err, fleetlog.ErrDamaged):
 		return &exit{exitInput, err}

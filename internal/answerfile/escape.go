@@ -109,9 +109,15 @@ func yamlText(v any) (string, error) {
 	return string(b), err
 }
 
+// maxIndent bounds how many blanks stand before a line.
+const maxIndent = 64
+
 // indent is an included file as the lines of a YAML block scalar, so many blanks deep:
 // what stands deeper than its key ends with the first line that does not (YAML 1.2 §8.1).
 func indent(by int, v any) (string, error) {
+	if by < 0 || by > maxIndent {
+		return "", fmt.Errorf("indent %d: it takes 0 to %d blanks", by, maxIndent)
+	}
 	s, ok := v.(rendered)
 	if !ok {
 		return "", fmt.Errorf("an indented text of type %T: %w: only what include returns", v, errValue)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"text/template"
@@ -67,7 +68,8 @@ func render(installer rack.Installer, name string, own []byte, v *values) ([]byt
 	}
 	t := template.New("").Option("missingkey=error").Funcs(escapers)
 	depth := 0
-	t.Funcs(template.FuncMap{"include": func(part string, v any) (rendered, error) {
+	functions := maps.Clone(escapers)
+	functions["include"] = func(part string, v any) (rendered, error) {
 		if depth++; depth > maxDepth {
 			return "", fmt.Errorf("%.80q: %w", part, errDeep)
 		}
@@ -75,12 +77,13 @@ func render(installer rack.Installer, name string, own []byte, v *values) ([]byt
 		out := &bounded{}
 		err := t.ExecuteTemplate(out, part, v)
 		return rendered(out.String()), err
-	}})
+	}
+	t.Funcs(functions)
 	if err := parseAll(t, installer, name, own); err != nil {
 		return nil, err
 	}
 	escape(t, installer)
-	if err := config.Steps(t); err != nil {
+	if err := config.Bound(t, functions); err != nil {
 		return nil, err
 	}
 	out := &bounded{}

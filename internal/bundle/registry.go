@@ -217,7 +217,7 @@ func (p *remotePlace) explain(err error) error {
 	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
 		return refused
 	case answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500:
-		return fmt.Errorf("%s: %s", p.name, cut(answer.Error()))
+		return &unwell{fmt.Errorf("%s: %s", p.name, cut(answer.Error()))}
 	}
 	return &blob.Final{Err: fmt.Errorf("%s: %s", p.name, cut(answer.Error()))}
 }

@@ -128,13 +128,31 @@ func (w *web) judge(a *http.Response, from int64) (again time.Duration, err erro
 		if err == nil && n > 0 {
 			return min(time.Duration(n)*time.Second, webBusy), fmt.Errorf("%s is busy", w.name)
 		}
-		return 0, fmt.Errorf("%s is busy", w.name)
+		return 0, &unwell{fmt.Errorf("%s is busy", w.name)}
 	}
 	err = fmt.Errorf("%s answers %d: %s", w.name, a.StatusCode, w.text(a))
-	if a.StatusCode >= 400 && a.StatusCode < 500 {
+	switch {
+	case a.StatusCode >= 500:
+		err = &unwell{err}
+	case a.StatusCode >= 400:
 		err = &blob.Final{Err: err}
 	}
 	return 0, err
+}
+
+// unwell is an answer of a server that may have a better one the next time.
+type unwell struct{ error }
+
+// Unwrap is what it says.
+func (u *unwell) Unwrap() error { return u.error }
+
+// Away reports whether a place could not be asked: it may be reached the next time, and
+// nobody need mend what was asked for.
+func Away(err error) bool {
+	var none *url.Error // no answer came
+	var bad *unwell
+	var final *blob.Final
+	return errors.As(err, &bad) || errors.As(err, &none) && !errors.As(err, &final)
 }
 
 // text is what a server says besides its status, bounded and printable.

@@ -212,3 +212,29 @@ func TestStream(t *testing.T) {
 		}
 	}
 }
+
+// A place that cannot be asked at this moment is away; one that says no is not.
+func TestAway(t *testing.T) {
+	answers := func(status int) error {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		defer s.Close()
+		_, err := OpenWeb(t.Context(), s.URL, s.Client())
+		return err
+	}
+	s := httptest.NewServer(http.NotFoundHandler())
+	s.Close()
+	_, refused := OpenWeb(t.Context(), s.URL, s.Client())
+	_, missing := OpenLocal(filepath.Join(t.TempDir(), "nowhere"))
+	_, empty := OpenLocal(t.TempDir())
+	for what, x := range map[string]struct {
+		err  error
+		away bool
+	}{
+		"nobody listens": {refused, true}, "busy": {answers(503), true}, "broken": {answers(500), true},
+		"not there": {answers(404), false}, "not for us": {answers(403), false}, "no directory": {missing, false}, "no bundle": {empty, false},
+	} {
+		if x.err == nil || Away(x.err) != x.away {
+			t.Errorf("%s: %v", what, x.err)
+		}
+	}
+}

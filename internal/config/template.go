@@ -21,7 +21,12 @@ var functions = template.FuncMap{
 		b, err := json.MarshalIndent(v, "", "  ")
 		return string(b), err
 	},
-	"join": strings.Join,
+	"join": func(texts []string, between string) (string, error) {
+		if len(texts)*len(between) > MaxRendered {
+			return "", fmt.Errorf("it makes more than %d bytes", MaxRendered)
+		}
+		return strings.Join(texts, between), nil
+	},
 }
 
 // limited refuses what is written beyond a bound.
@@ -44,7 +49,7 @@ func Render(name, text string, v any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := Steps(t); err != nil {
+	if err := Bound(t, functions); err != nil {
 		return "", err
 	}
 	out := &limited{left: MaxRendered}

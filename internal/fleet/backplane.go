@@ -95,6 +95,17 @@ func Backplane(members []*Member) []Link {
 	return out
 }
 
+// plain is a neighbour that is not of its hearer's rack, "NAME:PORT" as it calls itself, as a
+// rack file names it: in lower case, and without the domain that many switches add.
+func plain(heard string) string {
+	n := strings.LastIndexByte(heard, ':')
+	if n < 0 || strings.ContainsAny(heard, "/,") { // several neighbours at one port are none
+		return heard
+	}
+	name, _, _ := strings.Cut(strings.ToLower(heard[:n]), ".")
+	return name + heard[n:]
+}
+
 // judge is how a link stands, and what is missing.
 func judge(by map[string]*Member, a, b end) (rack.LinkState, string) {
 	for _, e := range []end{a, b} {
@@ -111,12 +122,12 @@ func judge(by map[string]*Member, a, b end) (rack.LinkState, string) {
 		}
 	}
 	for _, e := range [][2]end{{a, b}, {b, a}} {
-		switch heard := by[e[0].rack].Heard[e[0].port]; heard {
-		case e[1].String():
-		case e[1].port.String():
+		switch heard := by[e[0].rack].Heard[e[0].port]; {
+		case heard == e[1].String():
+		case plain(heard) == e[1].port.String():
 			// Only the other rack's file names this cable, so this end could not tell which
 			// rack its neighbour is of. It is none of its own: those are named with their rack.
-		case "":
+		case heard == "":
 			return rack.LinkIsReady, fmt.Sprintf("%s hears nothing", e[0])
 		default:
 			return rack.LinkIsReady, fmt.Sprintf("cables crossed? %s hears %.80s, not %s", e[0], heard, e[1])

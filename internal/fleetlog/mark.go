@@ -28,11 +28,11 @@ func (l *Log) checkMark(ctx context.Context) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a new one
 	}
-	var reached map[string]uint64
-	if err == nil {
-		err = json.Unmarshal(b, &reached)
-	}
 	if err != nil {
+		return fmt.Errorf("open the log in %s: %w", l.o.Dir, err)
+	}
+	var reached map[string]uint64
+	if err := json.Unmarshal(b, &reached); err != nil {
 		return fmt.Errorf("open the log in %s: read %s: %w: %w", l.o.Dir, markFile, ErrDamaged, err)
 	}
 	now, err := l.ends(ctx)

@@ -138,4 +138,11 @@ func TestAWholeStoreOpens(t *testing.T) {
 	if err := readAll(t, dir); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a mark that cannot be read: %v", err)
 	}
+	// As a disk that fails, or a process that has no file left to open: not damaged.
+	if err := errors.Join(os.Remove(filepath.Join(dir, markFile)), os.Mkdir(filepath.Join(dir, markFile), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := readAll(t, dir); err == nil || errors.Is(err, ErrDamaged) {
+		t.Errorf("a mark that cannot be read at this moment: %v", err)
+	}
 }

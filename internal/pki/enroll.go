@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,6 +56,8 @@ func Enroll(ctx context.Context, text, dir string) (*Identity, error) {
 	switch {
 	case connect.CodeOf(err) == connect.CodeUnauthenticated:
 		return nil, fmt.Errorf("enroll the agent of %s at %s: %w", t.Rack, t.URL, err)
+	case isAway(err):
+		return nil, fmt.Errorf("enroll the agent of %s: %w at %s: %w: try again with the same token and the same state directory", t.Rack, ErrAway, t.URL, err)
 	case err != nil:
 		return nil, fmt.Errorf("enroll the agent of %s at %s: %w: try again with the same token and the same state directory; if it is refused then, make a new token", t.Rack, t.URL, err)
 	}
@@ -65,6 +68,13 @@ func Enroll(ctx context.Context, text, dir string) (*Identity, error) {
 		return nil, fmt.Errorf("enroll the agent of %s: %w: try again with the same token", t.Rack, err)
 	}
 	return id, nil
+}
+
+// isAway reports whether there was no answer by whom we ask. A token that was shown is
+// still good for the same key.
+func isAway(err error) bool {
+	code := connect.CodeOf(err)
+	return (code == connect.CodeUnavailable || code == connect.CodeDeadlineExceeded) && !errors.Is(err, ErrUntrusted)
 }
 
 // pendingKey is a new key, durable in a directory; the one that is there already

@@ -176,13 +176,16 @@ func TestTokensThatAreNotTaken(t *testing.T) {
 	foreign.URL, foreign.Fingerprint = c.url, c.server.Fingerprint()
 	mitm := token
 	mitm.Fingerprint = strings.Repeat("0", 64)
+	nobody := token
+	nobody.URL = "https://127.0.0.1:1"
 	for _, x := range []struct{ name, text, want string }{
+		{"of a coordinator that is away", nobody.String(), ErrAway.Error()},
 		{"expired", soon, "has expired"},
 		{"of a revoked rack", before, "was revoked after"},
 		{"never made", foreign.String(), "not known"},
 		{"of another authority", mitm.String(), "somebody is in between"},
 	} {
-		if err := enroll(x.text); err == nil || !strings.Contains(err.Error(), x.want) {
+		if err := enroll(x.text); err == nil || !strings.Contains(err.Error(), x.want) || errors.Is(err, ErrAway) != (x.want == ErrAway.Error()) {
 			t.Errorf("a token %s: %v", x.name, err)
 		}
 	}

@@ -24,6 +24,8 @@ import (
 var (
 	// ErrNoIdentity says that an agent was never enrolled.
 	ErrNoIdentity = errors.New("the agent is not enrolled")
+	// ErrAway says that the coordinator cannot be reached. The same may go well later.
+	ErrAway = errors.New("no coordinator answers")
 	// ErrExpired says that a certificate has expired.
 	ErrExpired = errors.New("the certificate has expired")
 )
