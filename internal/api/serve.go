@@ -21,8 +21,8 @@ import (
 const (
 	maxRequest    = 64 << 10 // bytes of one request: orders are short
 	headerLimit   = 5 * time.Second
-	farewellLimit = 2 * time.Second // for the streams to read to their end
-	dialLimit     = 2 * time.Second
+	farewellLimit = 2 * time.Second  // for the streams to read to their end
+	dialLimit     = 10 * time.Second // a coordinator that has just begun takes seconds to say which racks there are
 	// maxSocketPath is the longest path of a unix socket on every system.
 	maxSocketPath = 103 // bytes
 )
