@@ -1,4 +1,4 @@
-// Bootserver is the boot services of the product with as many open tickets for one
+// Command bootserver is the boot services of the product with as many open tickets for one
 // image as a bench wants, and one boot loader.
 package main
 
