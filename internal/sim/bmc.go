@@ -84,6 +84,9 @@ func (s *Sim) newController(d *device) (*controller, error) {
 	} else {
 		return nil, errors.Join(fmt.Errorf("the BMC of %s refuses the user name %q: %w", d.spec.Name, s.user, err), u.Close())
 	}
+	// Sessions of an agent that was killed are forgotten as fast as everything else goes.
+	b.Sessions = bmc.NewSessionStoreWithOptions(b.Clock(), bmc.WithInactivityTimeout(s.tempo.scaled(bmc.DefaultInactivityTimeout, floorSession)))
+	b.Sessions.SetOnRemove(b.SOL.DeactivateBySession)
 	c.server = server.NewServer(b, &bmcWire{UDPConn: u, c: c}, server.WithHandlerRegistry(s.commands))
 	return c, nil
 }

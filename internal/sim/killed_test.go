@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,9 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/bougou/go-ipmi/pkg/client"
 )
 
 // agentSocket names the socket that TestAgentProcess joins.
@@ -75,4 +79,52 @@ func TestAgentProcessIsKilled(t *testing.T) {
 	defer a.die(next)
 	a.live(next)
 	a.installPXE("mgmt-1")
+}
+
+// A BMC forgets the sessions of agents that were killed after a simulated minute: an
+// agent that is killed four times in a real one would not find room for long.
+func TestBMCForgetsTheKilled(t *testing.T) {
+	a := newAgent(t, testRack())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for range 4 { // as many as it holds
+		a.loginAndDie(ctx, "mgmt-1")
+	}
+	if a.answers("mgmt-1") {
+		t.Fatal("it has room for a fifth")
+	}
+	for !a.answers("mgmt-1") {
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("it has not forgotten one")
+		}
+	}
+}
+
+// loginAndDie opens a session with a BMC, and never says another word.
+func (a *agent) loginAndDie(ctx context.Context, device string) {
+	a.t.Helper()
+	d, _ := a.rack.Device(device)
+	c, err := client.NewClient(d.BMC.Address.String(), portIPMI, testUser, testPassword)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		wire, err := a.wire.Dial(ctx, network, address)
+		if err == nil {
+			a.t.Cleanup(func() { wire.Close() }) // of a socket without a peer: nothing can be lost
+		}
+		return wire, err
+	}
+	c.WithUDPProxy(proxy{dial, ctx}).WithCipherSuiteID(17).WithTimeout(time.Second)
+	if _, err := c.OpenSession(ctx); err != nil {
+		a.t.Fatal(err)
+	}
+	if _, err := c.RAKPMessage1(ctx); err != nil {
+		a.t.Fatal(err)
+	}
+	if _, err := c.RAKPMessage3(ctx); err != nil {
+		a.t.Fatal(err)
+	}
 }

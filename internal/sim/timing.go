@@ -45,6 +45,7 @@ const (
 	floorConnect = 2 * time.Second        // TCP connect
 	floorFlags   = 10 * time.Second       // life of boot flags
 	floorRefresh = 500 * time.Millisecond // between two refreshes of a BMC's lease
+	floorSession = 2 * time.Second        // of a BMC's session without a command; the library adds 3 s
 )
 
 const jitterShare = 0.2 // of a duration, either way
