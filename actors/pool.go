@@ -42,6 +42,13 @@ func recovery(err error) rack.Recovery {
 	return ""
 }
 
+// answered reports whether it is what the device said, all the time: an error may say so
+// by a method Answered.
+func answered(err error) bool {
+	var a interface{ Answered() bool }
+	return errors.As(err, &a) && a.Answered()
+}
+
 // Executor carries out actions against devices. Do returns when the action is
 // done and read back, or with an error for people; it ends soon after its
 // context does. It is called from many goroutines, for one device at a time.
@@ -121,8 +128,11 @@ func (p *pool) do(ctx context.Context, job Job) (err error) {
 	}
 	err = p.exec.Do(ctx, job)
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		// What the adapter was doing when its time was up says less than this.
-		return fmt.Errorf("no %s within %s", job.Step.Wanted(), job.Step.Limit)
+		over := fmt.Errorf("no %s within %s", job.Step.Wanted(), job.Step.Limit)
+		if answered(err) {
+			return fmt.Errorf("%w: %w", over, err)
+		}
+		return over // what the adapter was doing when its time was up says less
 	}
 	return err
 }

@@ -75,8 +75,9 @@ func TestPoolDrains(t *testing.T) {
 func TestPoolSaysWhyAJobEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for want, do := range map[string]executorFunc{
-			"power-on crashed: oh":                func(context.Context, Job) error { panic("oh") },
-			"no answer to power-on within 1h0m0s": func(ctx context.Context, _ Job) error { <-ctx.Done(); return errors.New("some socket closed") },
+			"power-on crashed: oh":                                func(context.Context, Job) error { panic("oh") },
+			"no answer to power-on within 1h0m0s":                 func(ctx context.Context, _ Job) error { <-ctx.Done(); return errors.New("some socket closed") },
+			"no answer to power-on within 1h0m0s: it has no room": func(ctx context.Context, _ Job) error { <-ctx.Done(); return noRoom{} },
 		} {
 			p := newPool(context.Background(), do, func() {})
 			got := make(chan error, 1)
@@ -87,3 +88,9 @@ func TestPoolSaysWhyAJobEnded(t *testing.T) {
 		}
 	})
 }
+
+// noRoom is what a device answered all the time.
+type noRoom struct{}
+
+func (noRoom) Error() string  { return "it has no room" }
+func (noRoom) Answered() bool { return true }

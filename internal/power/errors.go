@@ -51,6 +51,12 @@ func (e *Error) Recovery() rack.Recovery {
 	return ""
 }
 
+// Answered reports whether the BMC said something: then that, and not the time that
+// passed, is why a call that had to be ended did not succeed.
+func (e *Error) Answered() bool {
+	return !errors.Is(e.Kind, ErrSilent) && !errors.Is(e.Kind, ErrCanceled)
+}
+
 // Error says which BMC, what it was asked, what it answered and what to do.
 type Error struct {
 	Device  string

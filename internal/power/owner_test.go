@@ -1,6 +1,7 @@
 package power
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -91,6 +92,12 @@ func TestSessionsThatAreLeftBehind(t *testing.T) {
 		began := time.Now()
 		if _, err := c.PowerState(t.Context(), f.target); !errors.Is(err, ErrBusy) || time.Since(began) < callLimit-DefaultPoll {
 			t.Errorf("a full BMC: %v after %s", err, time.Since(began))
+		}
+		short, cancel := context.WithTimeout(t.Context(), callLimit/5)
+		defer cancel()
+		var said *Error
+		if _, err := c.PowerState(short, f.target); !errors.As(err, &said) || !said.Answered() || !errors.Is(err, ErrBusy) {
+			t.Errorf("a full BMC, and a step that is over before: %v", err)
 		}
 		time.AfterFunc(callLimit/2, left[0].Close)
 		if _, err := c.PowerState(t.Context(), f.target); err != nil {
