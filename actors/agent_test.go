@@ -57,7 +57,7 @@ func TestHundredRacksOfFortyInVirtualTime(t *testing.T) {
 		// One actor system per rack: an event stream carries one agent's wires.
 		worlds := make([]*world, racks)
 		for i := range worlds {
-			worlds[i] = newWorld(t, newSystem(), testRack(fmt.Sprintf("r%d", i), 2, 1, 36))
+			worlds[i] = newWorld(t, NewSystem(), testRack(fmt.Sprintf("r%d", i), 2, 1, 36))
 			worlds[i].start()
 		}
 		for i, w := range worlds {

@@ -29,7 +29,7 @@ func TestControlPathCPU(t *testing.T) {
 			}
 			r := testRack("r1", 2, 2, 37)
 			devices += len(r.Devices)
-			w := newWorld(t, newSystem(), r)
+			w := newWorld(t, NewSystem(), r)
 			w.options = func(o *Options) { o.Log = store }
 			w.start()
 			if err := <-w.ended; err != nil {

@@ -84,7 +84,7 @@ func (w *world) state() *rack.Run {
 func drama(t *testing.T, r *rack.Rack, prepare func(*world), act func(*world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), r)
+		w := newWorld(t, NewSystem(), r)
 		if prepare != nil {
 			prepare(w)
 		}

@@ -40,7 +40,7 @@ var proxyRack = testRack("r1", 2, 0, 2)
 
 // newRecords starts a Fleet that has caught up with an empty log.
 func newRecords(t *testing.T) *records {
-	r := &records{t: t, system: newSystem(), events: map[string][]*messages.Event{}}
+	r := &records{t: t, system: NewSystem(), events: map[string][]*messages.Event{}}
 	r.start()
 	r.send(&CaughtUp{})
 	return r
@@ -318,7 +318,7 @@ func TestAnAdoptedRackIsInDoubt(t *testing.T) {
 // TestALogThatCannotBeRead is told, and is no reason to show an idle rack.
 func TestALogThatCannotBeRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &records{t: t, system: newSystem(), events: map[string][]*messages.Event{}, fail: errors.New("the disk has gone")}
+		r := &records{t: t, system: NewSystem(), events: map[string][]*messages.Event{}, fail: errors.New("the disk has gone")}
 		e := begins
 		e.Rack, e.Seq, e.Time = "r1", 1, time.Now()
 		r.events["r1"] = []*messages.Event{messages.FromEvent(e)}

@@ -45,7 +45,7 @@ func TestAHaltedFleetBeginsNothing(t *testing.T) {
 // have been imaged long ago.
 func TestAFleetThatHasNotReadItsLogBeginsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &records{t: t, system: newSystem(), events: map[string][]*messages.Event{}}
+		r := &records{t: t, system: NewSystem(), events: map[string][]*messages.Event{}}
 		r.start()
 		r.send(&Want{&Desired{ID: "f", Spec: fleet.Spec{Name: "f", Racks: []string{"r1"}}, Plans: map[string]string{"r1": "aa"}}})
 		r.attach("r1")
@@ -82,7 +82,7 @@ func TestARackThatRefusesMakesRoom(t *testing.T) {
 // given it.
 func TestAnOrderThatWasAnsweredLongAgo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &records{t: t, system: newSystem(), events: map[string][]*messages.Event{}}
+		r := &records{t: t, system: NewSystem(), events: map[string][]*messages.Event{}}
 		r.start() // it has not caught up
 		answer := func(id string) rack.Event {
 			return rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: id}}

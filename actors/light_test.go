@@ -50,7 +50,7 @@ func (w *world) withLamps(l *lamps) *world {
 func TestLights(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lamps{}
-		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 3)).withLamps(l)
+		w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 3)).withLamps(l)
 		w.breaks["server-01 "+string(rack.BootPXE)], w.breaks["server-02 install"] = 4, forever
 		w.start()
 		w.until("server-01 fails", w.is("server-01", rack.Failed))
@@ -92,7 +92,7 @@ func TestLights(t *testing.T) {
 func TestLightThatWasPutOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &lamps{}
-		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 2)).withLamps(l)
+		w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 2)).withLamps(l)
 		w.breaks["server-01 "+string(rack.BootPXE)] = forever
 		w.start()
 		w.until("server-01 fails", w.is("server-01", rack.Failed))
@@ -122,7 +122,7 @@ func TestLightThatWasPutOut(t *testing.T) {
 func TestLightOfAHaltedRack(t *testing.T) {
 	for _, l := range []*lamps{{}, {wrong: errors.New("the BMC refuses")}, {slow: time.Hour}} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1)).withLamps(l)
+			w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 1)).withLamps(l)
 			w.breaks["mgmt-1 "+string(rack.PowerCycle)] = forever
 			w.start()
 			w.ends()

@@ -101,7 +101,7 @@ func TestNeighbours(t *testing.T) {
 // nothing that is known.
 func TestNeighboursOfAHaltedRack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), testRack("r2", 2, 0, 1))
+		w := newWorld(t, NewSystem(), testRack("r2", 2, 0, 1))
 		w.breaks["tor-1 configuration"] = forever
 		w.hear("tor-2:49", "r9/inter-rack-1:1")
 		w.start()

@@ -12,7 +12,7 @@ import (
 // What is noted about a device stands in the journal, bounded, also in the next life.
 func TestNotes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
+		w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 1))
 		w.breaks["mgmt-1 bmc"] = forever
 		w.start()
 		synctest.Wait()

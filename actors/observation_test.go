@@ -80,7 +80,7 @@ func TestARowOfABundle(t *testing.T) {
 // Strangers and repetitions are no events; what fits no single slot is one.
 func TestWhatIsJournalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
+		w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 1))
 		w.breaks["mgmt-1 bmc"] = forever
 		w.start()
 		synctest.Wait()
@@ -131,7 +131,7 @@ func TestWhatIsJournalled(t *testing.T) {
 // More observations than Agent can hold are dropped and counted, not queued.
 func TestAFloodIsDroppedAndCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
+		w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 1))
 		w.start()
 		synctest.Wait()
 		hold := make(chan struct{})

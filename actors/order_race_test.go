@@ -269,7 +269,7 @@ func TestAnOrderMeetsAFailure(t *testing.T) {
 // and whoever asked is told.
 func TestAnAskOfAnActorThatEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		system, let := newSystem(), make(chan struct{})
+		system, let := NewSystem(), make(chan struct{})
 		pid := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
 			if c.Message() == "wait" {
 				<-let

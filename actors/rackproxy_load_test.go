@@ -17,7 +17,7 @@ import (
 // before, for as long as nothing else happens.
 func TestAPlanThatComesDuringALoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &records{t: t, system: newSystem(), events: map[string][]*messages.Event{}}
+		r := &records{t: t, system: NewSystem(), events: map[string][]*messages.Event{}}
 		slow, asked := make(chan struct{}), make(chan string, 9)
 		racks := map[string]*FleetPlan{}
 		for hash, servers := range map[string]int{"aa": 1, "bb": 3} {

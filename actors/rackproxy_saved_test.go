@@ -74,7 +74,7 @@ func (s *savedRuns) of(name string) *Saved {
 // replaced others; a message holds one to five events.
 func logOf(t *testing.T, chance *rand.Rand) []LogEntry {
 	t.Helper()
-	w := newWorld(t, newSystem(), testRack("r1", 2, 0, 2))
+	w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 2))
 	w.start()
 	if err := <-w.ended; err != nil {
 		t.Error(err)
@@ -128,7 +128,7 @@ func eventsOf(log []LogEntry) (out []*messages.Event) {
 
 // coordinator is a Fleet on a log.
 func coordinator(t *testing.T, s *savedRuns, log []LogEntry) *records {
-	r := &records{t: t, system: newSystem(), events: map[string][]*messages.Event{"r1": eventsOf(log)}, saves: s}
+	r := &records{t: t, system: NewSystem(), events: map[string][]*messages.Event{"r1": eventsOf(log)}, saves: s}
 	r.spawn()
 	return r
 }

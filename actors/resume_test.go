@@ -84,7 +84,7 @@ func lastWords(events []rack.Event) (out string) {
 // what is durable. It reports false when the run ended before.
 func survive(t *testing.T, r *rack.Rack, prepare func(*world), c cut, check func(*world) error) (reached bool) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), r)
+		w := newWorld(t, NewSystem(), r)
 		if prepare != nil {
 			prepare(w)
 		}

@@ -135,7 +135,7 @@ func TestEveryWrongDirectiveIsNoticed(t *testing.T) {
 // holds plays a story with one wrong entry and reports whether its check still
 // passes. A run that does not end within a day does not hold.
 func holds(t *testing.T, s story, entry string, wrong actor.Directive) bool {
-	w := newWorld(t, newSystem(), testRack("r2", 2, 0, 3))
+	w := newWorld(t, NewSystem(), testRack("r2", 2, 0, 3))
 	s.prepare(w)
 	strategy := actor.NewOneForOneStrategy(restartsPerWindow, restartWindow, always(wrong))
 	if entry == "rack" {
@@ -242,7 +242,7 @@ func TestOneSwitchAlone(t *testing.T) {
 
 func TestDHCPComesBackWithGrowingDelays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
+		w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 1))
 		w.start()
 		defer func() { time.Sleep(settle) }()
 		defer w.finish()

@@ -17,7 +17,7 @@ import (
 // What a device logs, or its installer says, stands in its timeline, once, bounded, and proves nothing.
 func TestWhatDevicesLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
+		w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 1))
 		w.breaks["mgmt-1 bmc"] = forever
 		w.start()
 		synctest.Wait()
@@ -84,7 +84,7 @@ func TestWordsAreForgottenWithTheStep(t *testing.T) {
 // discovered by something else.
 func TestAwaitedLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), testRack("r1", 2, 0, 1))
+		w := newWorld(t, NewSystem(), testRack("r1", 2, 0, 1))
 		p := w.platforms[platform.SimToR]
 		p.Steps = append(slices.Clone(p.Steps), rack.Step{Name: "line", Phase: rack.Configuration, Until: rack.Said("system ready"), Limit: time.Minute})
 		w.platforms[platform.SimToR] = p

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"net/netip"
 	"slices"
 	"sync"
@@ -72,12 +70,6 @@ type world struct {
 	boots   map[string]int  // power cycles: one that comes later cuts an earlier boot short
 	open    map[string]bool // tickets that are served now
 	cut     *cutLog         // the journal of an agent that is to die; nil: of one that is not
-}
-
-func newSystem() *actor.ActorSystem {
-	return actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		return slog.New(slog.NewTextHandler(io.Discard, nil))
-	}))
 }
 
 // testRack is 1 management switch, tors ToR switches, spines inter-rack
@@ -422,7 +414,7 @@ func (w *world) did(job string) bool {
 func play(t *testing.T, r *rack.Rack, prepare func(*world), check func(*testing.T, *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, newSystem(), r)
+		w := newWorld(t, NewSystem(), r)
 		if prepare != nil {
 			prepare(w)
 		}

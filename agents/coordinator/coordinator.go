@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync/atomic"
@@ -85,9 +84,7 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 	}
 	c.saves = &snapshots{dir: o.Snapshots, build: o.Build, logger: o.Logger}
 	c.desired = &desired{fleetTable, c.plans, c.want}
-	c.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		return slog.New(slog.NewTextHandler(io.Discard, nil)) // what matters of it our own actors log
-	}))
+	c.system = actors.NewSystem()
 	if err := o.Registry.Register(&metrics{c: c}); err != nil {
 		return nil, errors.Join(fmt.Errorf("register the metrics: %w", err), c.keeper.close())
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -121,10 +120,6 @@ type Options struct {
 	Logger      *slog.Logger               // nil: discarded
 }
 
-// deadLetters is how long the library counts dead letters before it logs them, which
-// nobody reads: the goroutine that counts outlives the agent as long.
-const deadLetters = 10 * time.Millisecond
-
 // Agent is one agent, built and not yet running, or running.
 type Agent struct {
 	o       Options
@@ -186,11 +181,7 @@ func New(o Options) (*Agent, error) {
 	a.exec = &executor{rack: o.Rack, images: a.images(), credentials: o.Credentials, power: bmcs, device: deviceapi.New(o.Dial), shell: shell, snmp: snmp.New(o.Dial), ports: dhcprelay.NewPorts(o.Rack), logger: o.Logger, publish: a.publish, note: a.note,
 		dial: o.Dial, arp: o.ARP, web: web.New(web.Options{Dial: o.Dial, Keys: keys, Logger: o.Logger}), webAsking: web.New(web.Options{Dial: o.Dial, Keys: unpinned{keys}, Logger: o.Logger})}
 	a.table.Store(newTable(o.Rack, actors.Offer{Binder: rack.NewBinder(o.Rack, o.Platforms)}, o.ServerID, o.Own, nil, services))
-	a.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
-		// The library logs every restart and dead letter; what matters of
-		// these is journalled or logged by our own actors.
-		return slog.New(slog.NewTextHandler(io.Discard, nil))
-	}), actor.WithDeadLetterThrottleInterval(deadLetters))
+	a.system = actors.NewSystem()
 	a.pid = actor.NewPID(a.system.Address(), "agent-"+o.Rack.Name)
 	a.actor = a.build()
 	a.metrics.dropped = a.actor.Dropped
