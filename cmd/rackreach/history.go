@@ -118,6 +118,7 @@ the step and its last error, or the operator; and what to do next.`,
 			if err != nil {
 				return err
 			}
+			reason.Next = named(c.inRack(), reason.Next)
 			return printLines(cmd.OutOrStdout(), reason.Lines())
 		},
 	}
@@ -292,7 +293,7 @@ func (f *eventsFlags) run(ctx context.Context, t terminal, name string) error {
 		return v.show(shown)
 	})
 	if f.follow && !c.driven() {
-		err = errors.Join(err, printLines(t.notes, []string{"No agent drives rack " + c.rack + ": nothing more comes. Next: rackreach resume"}))
+		err = errors.Join(err, printLines(t.notes, []string{"No agent drives rack " + c.rack + ": nothing more comes. Next: " + named(c.inRack(), "rackreach resume")}))
 	}
 	return errors.Join(err, c.close())
 }
