@@ -66,7 +66,11 @@ func newJournalVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: sound: %d events of rack %s, run %s, the last at %s\n", r.File, r.Events, r.Meta.Rack, r.Meta.Run, r.Last.UTC().Format(time.RFC3339))
+			line := fmt.Sprintf("%s: sound: %d events of rack %s, run %s", r.File, r.Events, r.Meta.Rack, r.Meta.Run)
+			if r.Events > 0 {
+				line += ", the last at " + r.Last.UTC().Format(time.RFC3339)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), line)
 			return err
 		},
 	}
