@@ -90,6 +90,9 @@ done to a device: look at the devices before you image anything again.`,
 			if err != nil {
 				return err
 			}
+			if there, err := os.ReadDir(given[1]); err == nil && len(there) > 0 {
+				return badInput(fmt.Errorf("salvage into %s: it is not empty: name a new directory", given[1]))
+			}
 			r, err := journal.Salvage(dir, given[1])
 			if err == nil {
 				err = state.Dir(dir).CopyTo(state.Dir(given[1]))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -68,7 +69,7 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 		return errors.Join(c.explain(err), c.close())
 	}
 	if c.kept == nil { // an agent drives it, and goes on by itself
-		if len(a.Msg.GetEvents()) == 0 {
+		if !slices.ContainsFunc(a.Msg.GetEvents(), func(e *messages.Event) bool { return e.GetKind() == string(rack.RackResumed) }) {
 			return errors.Join(c.soAlready(ctx, t), c.close())
 		}
 		return errors.Join(printLines(t.out, []string{c.rack + ": it is being imaged. Next: " + named(c.inRack(), "rackreach watch")}), c.close())
