@@ -124,6 +124,8 @@ func (c *reached) seen(h history, run *rack.Run, ended bool) outcome {
 	switch {
 	case len(o.last) > 0:
 		o.last[0] = line // the same in the words of a watcher
+	case c.driven() && run.Status == rack.Idle:
+		o.last = []string{line, "  next: rackreach watch " + c.rack + ": it was not begun yet"}
 	case c.driven():
 		o.last = []string{line, "  next: rackreach watch " + c.rack + ": it goes on, whoever watches"}
 	default:
