@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/rackreach/rackreach/actors"
@@ -66,7 +67,7 @@ func (r *oneRack) Plan(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if m.GetPlanHash() == "" {
-		return nil, fmt.Errorf("rack %s has no plan: rackreach apply FILE gives it one", r.name)
+		return nil, connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("rack %s has no plan: rackreach apply FILE gives it one", r.name))
 	}
 	p, err := r.c.plans.get(ctx, r.name, m.GetPlanHash())
 	if err != nil {

@@ -99,6 +99,7 @@ running. What it says is in simulated.log in the rack's state directory.`,
 	a.site.flags(f)
 	f.StringVar(&a.cache, "cache-size", "64GiB", "how much room images may take that come from elsewhere; those of the plan always stay")
 	driveFlags(f, &a.json, &a.metrics)
+	f.Lookup("metrics-listen").Usage = "serve Prometheus metrics on this address, without TLS"
 	return cmd
 }
 

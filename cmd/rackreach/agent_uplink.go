@@ -55,7 +55,7 @@ func (a *agent) door(ctx context.Context, home state.Home) (_ *door, err error) 
 	case errors.Is(err, pki.ErrAway):
 		return nil, err
 	case err != nil:
-		return nil, badInput(err)
+		return nil, badInput(notMine(err))
 	}
 	if d.id != nil {
 		d.who = d.id

@@ -52,7 +52,7 @@ images come out of a bundle. It needs the capabilities CAP_NET_RAW and
 CAP_NET_BIND_SERVICE: rackreach preflight FILE says beforehand what would be in its way.
 For a simulated rack start "rackreach simulated-rack FILE", and give --simulate.`,
 		Example: `  rackreach apply examples/rack-1.yaml --simulate
-  rackreach apply examples/rack-1.yaml --simulate --plan 542d670f2230980a
+  rackreach apply examples/rack-1.yaml --simulate --plan 8454012aaaa4c340
   rackreach apply examples/rack-1.yaml --simulate --only mgmt-1
   rackreach apply rack.yaml --bundle images
   rackreach apply examples/fleet.yaml
@@ -156,7 +156,11 @@ func (a *apply) run(ctx context.Context, t terminal) (err error) {
 	if k.Run.Status != rack.Idle && len(a.only) > 0 {
 		return badInput(fmt.Errorf("--only: the run of rack %s was begun already. Next: rackreach resume %s --only %s", r.Name, r.Name, a.only[0]))
 	}
-	return drive(ctx, k, t, driving{only: a.only, json: a.json, metrics: a.metrics, open: a.images.opener(a.env), site: &a.site})
+	d := driving{only: a.only, json: a.json, metrics: a.metrics, open: a.images.opener(a.env), site: &a.site}
+	if racks, err := racksIn(home); err == nil && len(racks) > 1 {
+		d.rack = r.Name
+	}
+	return drive(ctx, k, t, d)
 }
 
 // checkBundled refuses a rack whose devices get images that only a bundle has.
@@ -192,7 +196,7 @@ func (a *apply) real(r *rack.Rack, set *platform.Set, from *chosen) error {
 func (a *apply) checkOnly(r *rack.Rack) error {
 	for _, name := range a.only {
 		if _, ok := r.Device(name); !ok {
-			return badInput(fmt.Errorf("--only %s: rack %s has no such device: write one of its devices, as rackreach plan shows them", name, r.Name))
+			return badInput(fmt.Errorf("--only %s: rack %s has no such device: write one of %s", name, r.Name, deviceNames(r)))
 		}
 	}
 	return nil
@@ -210,6 +214,7 @@ func stale(home state.Home, hash string, now *state.Plan) error {
 
 // driving is how a run is driven from here on.
 type driving struct {
+	rack    string // named in advice; empty: there is only one
 	only    []string
 	json    bool
 	metrics string
@@ -236,7 +241,7 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 	s := &imaging{rack: k.Carried.Rack, platforms: k.Carried.Platforms, real: k.Carried.Platforms, plan: k.Carried.Plan, log: k.Journal, salvaged: k.Journal.Meta().Salvaged}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if k.Run.Status == rack.Halted || k.Run.Status == rack.Completed {
-		o := s.outcome(applyAdvice, nil)
+		o := s.outcome(applyAdvice.in(d.rack), nil)
 		return o.exit(printLines(t.out, o.last))
 	}
 	for i := range k.Carried.Rack.Devices {
@@ -282,7 +287,7 @@ func drive(ctx context.Context, k *rackagent.Kept, t terminal, d driving) (err e
 		fmt.Sprintf("rack %s, %d devices, plan %s, %s, run %s %s", s.rack.Name, len(s.rack.Devices), s.plan.Hash, g.about, k.Journal.Meta().Run, how),
 		"metrics: " + s.url, "",
 	}
-	outcome, trouble := s.image(ctx, newView(d.json, t, s.rack, s.platforms, s.agent.Transferred, after), applyAdvice, func(context.Context) {})
+	outcome, trouble := s.image(ctx, newView(d.json, t, s.rack, s.platforms, s.agent.Transferred, after), applyAdvice.in(d.rack), func(context.Context) {})
 	return outcome.exit(trouble)
 }
 

@@ -31,7 +31,7 @@ func put(ctx context.Context, client *api.Client, p *state.Plan) (string, error)
 // order asks a coordinator to let the rack's agent carry out a plan, and watches it.
 func (a *apply) order(ctx context.Context, t terminal, client *api.Client, p *state.Plan) error {
 	name := p.Rack.Name
-	c := &reached{Client: client, rack: name}
+	c := &reached{Client: client, rack: name, several: true}
 	hash, err := put(ctx, client, p)
 	if err != nil {
 		return err
@@ -42,15 +42,10 @@ func (a *apply) order(ctx context.Context, t terminal, client *api.Client, p *st
 	if a.detach {
 		return printLines(t.out, []string{fmt.Sprintf("%s: plan %s is ordered. Next: rackreach watch %s", name, hash, name)})
 	}
-	run, err := c.watchRun(ctx, t, a.json)
+	o, err := c.watch(ctx, t, a.json)
 	if err != nil {
 		return err
 	}
-	o := outcome{code: exitError, run: run, status: run.Status}
-	if run.Status != rack.Halted && run.Status != rack.Completed {
-		return nil // whoever watched has seen enough
-	}
-	o.tell(p.Rack, applyAdvice, nil)
 	return o.exit(nil)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -50,6 +51,15 @@ func newBundleInit() *cobra.Command {
 	}
 }
 
+// unfit is bad input where what was given is to blame, and not a disk or a network.
+func unfit(err error) error {
+	var u *bundle.Unfit
+	if errors.As(err, &u) {
+		return badInput(err)
+	}
+	return err
+}
+
 // adding is what bundle add is told.
 type adding struct {
 	release, kind, name, frames string
@@ -64,7 +74,7 @@ func newBundleAdd() *cobra.Command {
 		Long: `Add files to a release, which begins with its first one. An artifact of the same name
 is replaced. A disk image is a raw one; it is kept as zstd in frames that can be fetched
 and checked each by itself. Of a directory every file is added, by its path in it.`,
-		Example: `  rackreach bundle add images --release 2026.3 --kind disk-image --name debian-13 --platform debian-server debian-13.raw
+		Example: `  rackreach bundle add images --release 2026.3 --kind disk-image --name debian-13 --platform linux-server debian-13.raw
   rackreach bundle add images --release 2026.3 --kind nos-installer --name sonic onie-installer.bin
   rackreach bundle add images --release 2026.3 --kind boot-file --name esxi-8 esxi-iso/`,
 		Args: args(cobra.MinimumNArgs(2)),
@@ -124,7 +134,7 @@ func (a *adding) run(cmd *cobra.Command, dir string, files []string) (err error)
 	}
 	added, err := l.Add(ctx, inputs...)
 	if err != nil {
-		return err
+		return unfit(err)
 	}
 	b, err := l.SetRelease(ctx, r.With(added...))
 	if err != nil {
@@ -149,7 +159,7 @@ releases, or as a tar when the name ends in .tar. The same files make the same d
   kind: Bundle
   name: "2026.3"
   artifacts:
-    - {name: debian-13, kind: disk-image, file: debian-13.raw, platforms: [debian-server]}
+    - {name: debian-13, kind: disk-image, file: debian-13.raw, platforms: [linux-server]}
     - {name: esxi-8, kind: boot-file, file: esxi-iso/}`,
 		Example: `  rackreach bundle build images.yaml images
   rackreach bundle build images.yaml images.tar`,
@@ -161,7 +171,7 @@ releases, or as a tar when the name ends in .tar. The same files make the same d
 			}
 			b, err := bundle.Build(cmd.Context(), f, given[1])
 			if err != nil {
-				return err
+				return unfit(err)
 			}
 			return printLines(cmd.OutOrStdout(), []string{fmt.Sprintf("release %s, %d artifacts, is %s\nNext: rackreach bundle sign %s --key FILE", b.Name, len(b.Artifacts), b.Ref.Digest, given[1])})
 		},
@@ -180,7 +190,7 @@ trust of their state directory, or names it with --trust.`,
 		RunE: func(cmd *cobra.Command, given []string) error {
 			k, err := bundle.NewKey(given[0])
 			if err != nil {
-				return err
+				return unfit(err)
 			}
 			return printLines(cmd.OutOrStdout(), []string{fmt.Sprintf("key %s: keep %s secret, give %s to those who are to trust it", k.ID, given[0], k.File)})
 		},
@@ -196,6 +206,9 @@ func newBundleSign() *cobra.Command {
 				return badInput(errors.New("bundle sign: give --key FILE; rackreach bundle keygen FILE makes one"))
 			}
 			k, err := bundle.ReadKey(key)
+			if errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("--key: %w: give the key that rackreach bundle keygen made", err)
+			}
 			if err != nil {
 				return badInput(err)
 			}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -155,10 +156,23 @@ func trusted(paths []string, stateDir string, env func(string) (string, bool)) (
 			return bundle.Trust{}, err
 		}
 		paths = []string{home.Trust()}
+	} else if err := trustThere(paths); err != nil {
+		return bundle.Trust{}, err
 	}
 	t, err := bundle.ReadTrust(paths...)
 	if err != nil {
 		return t, badInput(err)
 	}
 	return t, nil
+}
+
+// trustThere refuses a place of --trust that is not there: who slipped in its name
+// must not be told that nobody is trusted.
+func trustThere(paths []string) error {
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			return badInput(fmt.Errorf("--trust: %w: give a public key, or a folder of keys *.pub, that is there", err))
+		}
+	}
+	return nil
 }

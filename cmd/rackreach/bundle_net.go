@@ -99,7 +99,7 @@ oras login or docker login. A registry on this machine is asked without TLS.`,
 			defer func() { err = errors.Join(err, b.Place.Close()) }()
 			where, err := bundle.Push(cmd.Context(), b, given[1], n.access(env))
 			if err != nil {
-				return err
+				return unfit(err)
 			}
 			return printLines(cmd.OutOrStdout(), []string{fmt.Sprintf("release %s, %s, is at %s", b.Name, b.Ref.Digest, where)})
 		},

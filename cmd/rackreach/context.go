@@ -77,7 +77,10 @@ func newContextAdd(env func(string) (string, bool)) *cobra.Command {
 			}
 			c.put(x)
 			c.Current = x.Name
-			return c.write(env)
+			if err := c.write(env); err != nil {
+				return err
+			}
+			return printLines(cmd.OutOrStdout(), []string{fmt.Sprintf("%s: the current context, %s. Next: rackreach status", x.Name, x.Server)})
 		},
 	}
 	f := cmd.Flags()
@@ -90,7 +93,7 @@ func newContextAdd(env func(string) (string, bool)) *cobra.Command {
 func newContextUse(env func(string) (string, bool)) *cobra.Command {
 	return &cobra.Command{
 		Use: "use NAME", Short: "Make a context the current one", Args: args(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, given []string) error {
+		RunE: func(cmd *cobra.Command, given []string) error {
 			c, err := readConfig(env)
 			if err != nil {
 				return err
@@ -99,7 +102,10 @@ func newContextUse(env func(string) (string, bool)) *cobra.Command {
 				return badInput(fmt.Errorf("there is no context %.80q: rackreach context list shows them", given[0]))
 			}
 			c.Current = given[0]
-			return c.write(env)
+			if err := c.write(env); err != nil {
+				return err
+			}
+			return printLines(cmd.OutOrStdout(), []string{given[0] + ": the current context"})
 		},
 	}
 }
@@ -107,7 +113,7 @@ func newContextUse(env func(string) (string, bool)) *cobra.Command {
 func newContextRemove(env func(string) (string, bool)) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove NAME", Short: "Forget a context", Args: args(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, given []string) error {
+		RunE: func(cmd *cobra.Command, given []string) error {
 			c, err := readConfig(env)
 			if err != nil {
 				return err
@@ -117,10 +123,14 @@ func newContextRemove(env func(string) (string, bool)) *cobra.Command {
 				return badInput(fmt.Errorf("there is no context %.80q: rackreach context list shows them", given[0]))
 			}
 			c.Contexts = append(c.Contexts[:n], c.Contexts[n+1:]...)
+			now := ""
 			if c.Current == given[0] {
-				c.Current = ""
+				c.Current, now = "", "; no context is the current one now"
 			}
-			return c.write(env)
+			if err := c.write(env); err != nil {
+				return err
+			}
+			return printLines(cmd.OutOrStdout(), []string{given[0] + ": forgotten" + now})
 		},
 	}
 }

@@ -104,6 +104,9 @@ than this machine. Name it as agents and people reach it: DNS names or addresses
 					return badInput(fmt.Errorf("--name %w", err))
 				}
 			}
+			if err := mayWrite(home.CoordinatorDir()); err != nil {
+				return err
+			}
 			dir := filepath.Join(home.CoordinatorDir(), "pki")
 			// The names come first: with an authority and without them a coordinator would
 			// start as if it had no certificates.
@@ -132,6 +135,14 @@ than this machine. Name it as agents and people reach it: DNS names or addresses
 	return cmd
 }
 
+// mayWrite makes the coordinator's directory.
+func mayWrite(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return notMine(fmt.Errorf("create the state directory: %w", err))
+	}
+	return nil
+}
+
 func (k *coordinating) run(ctx context.Context, t terminal) (err error) {
 	home, err := homeOf(k.state, k.env)
 	if err != nil {
@@ -143,7 +154,7 @@ func (k *coordinating) run(ctx context.Context, t terminal) (err error) {
 	log := slog.New(slog.NewTextHandler(t.notes, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	names, err := state.ReadNames(home)
 	if err != nil {
-		return err
+		return notMine(err)
 	}
 	secure := len(names) > 0 || k.cert != ""
 	if err := k.check(secure); err != nil {
@@ -161,6 +172,9 @@ func (k *coordinating) run(ctx context.Context, t terminal) (err error) {
 	}
 	if !secure && !loopback(host) {
 		return badInput(fmt.Errorf("--listen %s: without certificates a coordinator listens on loopback only: rackreach coordinator init makes an authority, or give --tls-cert, --tls-key and --agent-ca", k.listen))
+	}
+	if err := mayWrite(home.CoordinatorDir()); err != nil {
+		return err
 	}
 	flog, err := fleetlog.Open(ctx, fleetlog.Options{Dir: filepath.Join(home.CoordinatorDir(), "log"), URL: k.nats, Credentials: k.credentials, Replicas: k.replicas, Logger: log})
 	if err != nil {

@@ -127,7 +127,7 @@ func agentWords(a *messages.AgentState) string {
 	case a.GetConnected():
 		return "connected"
 	case a.GetLastHeard() == nil:
-		return "never heard of"
+		return "not heard of yet"
 	}
 	return "away since " + a.GetLastHeard().AsTime().Local().Format(time.TimeOnly)
 }

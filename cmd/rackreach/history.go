@@ -118,6 +118,7 @@ the step and its last error, or the operator; and what to do next.`,
 			if err != nil {
 				return err
 			}
+			reason.Next = named(c.inRack(), reason.Next)
 			return printLines(cmd.OutOrStdout(), reason.Lines())
 		},
 	}
@@ -196,6 +197,28 @@ func newTimeline(env func(string) (string, bool)) *cobra.Command {
 	return cmd
 }
 
+// coordinated are the racks that a coordinator knows, where one is asked.
+func coordinated(ctx context.Context, stateDir string, env func(string) (string, bool)) ([]string, error) {
+	client, _, err := findCoordinator(ctx, stateDir, env)
+	if err != nil || client == nil {
+		return nil, err
+	}
+	defer client.Close()
+	a, err := client.ListRacks(ctx, connect.NewRequest(&messages.ListRacksRequest{}))
+	if err != nil {
+		return nil, (&reached{Client: client}).explain(err)
+	}
+	var out []string
+	for _, n := range a.Msg.GetNames() {
+		name, err := messages.ParseRack(n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, name)
+	}
+	return out, nil
+}
+
 // reachEither finds a rack by its own name or by one of its devices.
 func reachEither(ctx context.Context, stateDir string, env func(string) (string, bool), name string) (*reached, string, error) {
 	home, err := homeOf(stateDir, env)
@@ -207,8 +230,14 @@ func reachEither(ctx context.Context, stateDir string, env func(string) (string,
 		return nil, "", err
 	}
 	rackName, device := splitDevice(name)
-	if rackName == "" && slices.Contains(racks, device) {
-		rackName, device = device, ""
+	if rackName == "" && device != "" {
+		known, err := coordinated(ctx, stateDir, env)
+		if err != nil {
+			return nil, "", err
+		}
+		if slices.Contains(append(racks, known...), device) {
+			rackName, device = device, ""
+		}
 	}
 	c, err := reach(ctx, stateDir, env, rackName)
 	return c, device, err
@@ -292,7 +321,7 @@ func (f *eventsFlags) run(ctx context.Context, t terminal, name string) error {
 		return v.show(shown)
 	})
 	if f.follow && !c.driven() {
-		err = errors.Join(err, printLines(t.notes, []string{"No agent drives rack " + c.rack + ": nothing more comes. Next: rackreach resume"}))
+		err = errors.Join(err, printLines(t.notes, []string{"No agent drives rack " + c.rack + ": nothing more comes. Next: " + named(c.inRack(), "rackreach resume")}))
 	}
 	return errors.Join(err, c.close())
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"time"
 
 	"connectrpc.com/connect"
@@ -44,6 +45,9 @@ is disturbed.`,
 				return i.run(cmd.Context(), cmd.OutOrStdout())
 			}
 			t := terminal{out: cmd.OutOrStdout(), notes: cmd.ErrOrStderr(), env: env}
+			if f, err := os.Stat(given[0]); err == nil && f.Mode().IsRegular() {
+				return badInput(fmt.Errorf("identify %s: which device is missing: write: rackreach identify %s DEVICE", given[0], given[0]))
+			}
 			rackName, device := splitDevice(given[0])
 			c, err := reach(cmd.Context(), state, env, rackName)
 			if err != nil {
@@ -68,7 +72,7 @@ func (i *identify) run(ctx context.Context, out io.Writer) error {
 	d, ok := r.Device(i.device)
 	switch {
 	case !ok:
-		return badInput(fmt.Errorf("%s: rack %s has no such device as %q", i.file, r.Name, i.device))
+		return badInput(fmt.Errorf("%s: rack %s has no such device as %q: write one of %s", i.file, r.Name, i.device, deviceNames(r)))
 	case d.BMC == nil:
 		return badInput(fmt.Errorf("%s: %s has no BMC, and so no light that can be lit from here", i.file, d.Name))
 	}

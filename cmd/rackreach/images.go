@@ -88,6 +88,9 @@ func (g *bundling) record(home state.Home) (*state.Bundle, error) {
 		}
 	}
 	r := &state.Bundle{Place: place}
+	if err := trustThere(g.trust); err != nil {
+		return nil, err
+	}
 	for _, t := range g.trust {
 		t, err := filepath.Abs(t)
 		if err != nil {

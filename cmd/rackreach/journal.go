@@ -66,7 +66,11 @@ func newJournalVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: sound: %d events of rack %s, run %s, the last at %s\n", r.File, r.Events, r.Meta.Rack, r.Meta.Run, r.Last.UTC().Format(time.RFC3339))
+			line := fmt.Sprintf("%s: sound: %d events of rack %s, run %s", r.File, r.Events, r.Meta.Rack, r.Meta.Run)
+			if r.Events > 0 {
+				line += ", the last at " + r.Last.UTC().Format(time.RFC3339)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), line)
 			return err
 		},
 	}
@@ -85,6 +89,9 @@ done to a device: look at the devices before you image anything again.`,
 			dir, err := journalDir(given[0])
 			if err != nil {
 				return err
+			}
+			if there, err := os.ReadDir(given[1]); err == nil && len(there) > 0 {
+				return badInput(fmt.Errorf("salvage into %s: it is not empty: name a new directory", given[1]))
 			}
 			r, err := journal.Salvage(dir, given[1])
 			if err == nil {

@@ -116,12 +116,15 @@ func inventoryBeside(path string) string {
 	return strings.TrimSuffix(path, filepath.Ext(path)) + ".csv"
 }
 
-// writeNew writes a file that must not be there yet.
+// writeNew writes a file that must not be there yet: all of it, or none.
 func writeNew(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
+	if err = errors.Join(err, f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }

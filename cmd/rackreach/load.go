@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -47,6 +48,9 @@ func loadKnown(path string, env func(string) (string, bool)) (*rack.Rack, map[st
 
 // load reads a rack file. Every problem in it is one bad input.
 func load(path string, known map[string]rack.Platform) (*rack.Rack, error) {
+	if rackfile.IsFleet(path) {
+		return nil, badInput(fmt.Errorf("%s: it is a fleet file, and this is done to one rack. Nothing was begun. Next: give one of the rack files that it names", path))
+	}
 	r, err := rackfile.Read(path, known)
 	if err != nil {
 		return nil, badInput(fmt.Errorf("%w\nNothing was begun. Mend the file, then: rackreach validate %s", err, path))
@@ -65,6 +69,15 @@ func loadAny(path string, known map[string]rack.Platform) (*rackfile.Fleet, *rac
 		return nil, nil, badInput(fmt.Errorf("%w\nNothing was begun. Mend the files, then: rackreach validate %s", err, path))
 	}
 	return f, nil, nil
+}
+
+// deviceNames are the devices that a rack has, for somebody who named another.
+func deviceNames(r *rack.Rack) string {
+	var names []string
+	for i := range r.Devices {
+		names = append(names, r.Devices[i].Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // planned plans a rack with the simulated images. The plan is that of the real

@@ -21,7 +21,7 @@ const (
 	exitReady   = 0 // all devices are ready
 	exitError   = 1 // anything else
 	exitInput   = 2 // bad input: nothing was begun
-	exitPartial = 3 // completed, with failed servers
+	exitPartial = 3 // completed, with failed or skipped servers
 	exitHalted  = 4 // halted by a switch
 )
 
@@ -56,6 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer, env func(
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	ownUsage(root)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitReady
@@ -79,12 +80,14 @@ func newRoot(env func(string) (string, bool)) *cobra.Command {
 		Long: `rackreach images whole racks: the management switch first, through the one port
 it is plugged into; then ToR and inter-rack switches, in parallel; then servers.
 
-Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
-4 halted by a switch, 1 anything else.`,
+Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed or skipped
+servers, 4 halted by a switch, 1 anything else. A command that images nothing ends
+with 0 when it did what it says.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SuggestionsMinimumDistance = 2 // letters
+	root.Version = version()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	group := func(id, title string, commands ...*cobra.Command) {
 		root.AddGroup(&cobra.Group{ID: id, Title: title})
 		for _, c := range commands {
@@ -118,31 +121,9 @@ Exit codes: 0 all devices ready, 2 bad input, 3 completed with failed servers,
 			c.ValidArgsFunction = completing(env, true, false)
 		}
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, flagError(err)) })
 	// Without a command cobra shows the help; with an unknown one it must not.
-	root.Args = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		text := fmt.Sprintf("unknown command %q", args[0])
-		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-			text += ", did you mean " + strings.Join(near, " or ") + "?"
-		}
-		return usage(errors.New(text))
-	}
+	root.Args = args(cobra.NoArgs)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	return root
-}
-
-// usage is what cobra itself refuses: an unknown command, flag or argument.
-func usage(err error) error { return badInput(fmt.Errorf("%w\nSee: rackreach --help", err)) }
-
-// args wraps a check of arguments, so that what it refuses is bad input.
-func args(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, given []string) error {
-		if err := check(cmd, given); err != nil {
-			return usage(err)
-		}
-		return nil
-	}
 }

@@ -347,9 +347,9 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{[]string{}, 0, ""},
 		{[]string{"dmeo"}, 2, `unknown command "dmeo", did you mean demo?`},
-		{[]string{"demo", "server-01"}, 2, "unknown command"},
+		{[]string{"demo", "server-01"}, 2, "one argument too many"},
 		{[]string{"demo", "--sped", "2"}, 2, "unknown flag"},
-		{[]string{"validate"}, 2, "accepts 1 arg"},
+		{[]string{"validate"}, 2, "an argument is missing"},
 		{[]string{"validate", filepath.Join(dir, "none.yaml")}, 2, "none.yaml"},
 		{[]string{"plan", example("rack-1.yaml"), "-o", "xml"}, 2, "-o table or -o json"},
 		{[]string{"demo", "--report", filepath.Join(dir, "no", "such")}, 2, "--report"},

@@ -44,6 +44,13 @@ type adviser struct {
 	only       string // a part of it was asked for
 	partial    string // servers failed
 	ordered    string // it had ended before something was ordered
+	rack       string // named in commands; empty: there is only one
+}
+
+// in is the same where there are other racks: its commands name this one.
+func (a adviser) in(rack string) adviser {
+	a.rack = rack
+	return a
 }
 
 var demoAdvice = adviser{
@@ -100,7 +107,7 @@ func (o *outcome) tell(r *rack.Rack, advice adviser, runErr error) {
 	say := func(format string, a ...any) { o.last = append(o.last, fmt.Sprintf(format, a...)) }
 	next := func(what string) {
 		if what != "" {
-			say("  next: %s", what)
+			say("  next: %s", named(advice.rack, what))
 		}
 	}
 	switch {
@@ -141,6 +148,9 @@ func (o *outcome) tell(r *rack.Rack, advice adviser, runErr error) {
 		what := fmt.Sprintf("failed servers (%d)", failed)
 		if skipped > 0 {
 			what = fmt.Sprintf("failed (%d) and skipped (%d) servers", failed, skipped)
+		}
+		if failed == 0 {
+			what = fmt.Sprintf("skipped servers (%d)", skipped)
 		}
 		say("%s: completed with %s, %d of %d devices are ready", r.Name, what, ready, len(r.Devices))
 		o.last = append(o.last, failures(r, run)...)

@@ -29,9 +29,10 @@ func driveFlags(f *pflag.FlagSet, json *bool, metrics *string) {
 // there is neither, one of this process over the rack's journal.
 type reached struct {
 	*api.Client
-	rack  string
-	kept  *rackagent.Kept // nil: an agent drives the rack, or its journal can only be read
-	local func() error    // ends the API of this process; nil when there is none
+	rack    string
+	several bool            // there are other racks, so that commands must name it
+	kept    *rackagent.Kept // nil: an agent drives the rack, or its journal can only be read
+	local   func() error    // ends the API of this process; nil when there is none
 }
 
 // driven reports whether an agent drives the rack.
@@ -97,6 +98,7 @@ func reachThrough(ctx context.Context, client *api.Client, name string) (*reache
 		return nil, c.explain(err)
 	}
 	names := a.Msg.GetNames()
+	c.several = len(names) > 1
 	switch {
 	case name == "" && len(names) == 1:
 		c.rack, err = messages.ParseRack(names[0])
@@ -138,7 +140,11 @@ func reachHere(ctx context.Context, flag string, env func(string) (string, bool)
 	case !slices.Contains(racks, name):
 		return nil, badInput(fmt.Errorf("no rack %s was begun in %s: there is %s", name, home, strings.Join(racks, ", ")))
 	}
-	return reachRack(ctx, home.Rack(name), name)
+	c, err := reachRack(ctx, home.Rack(name), name)
+	if c != nil {
+		c.several = len(racks) > 1
+	}
+	return c, err
 }
 
 func reachRack(ctx context.Context, dir state.Dir, name string) (*reached, error) {
@@ -198,12 +204,15 @@ func (c *reached) explain(err error) error {
 	for _, d := range e.Details() {
 		if v, derr := d.Value(); derr == nil {
 			if no, ok := v.(*messages.Refusal); ok {
-				return badInput(fmt.Errorf("%s\nNothing was changed. Next: %s", no.GetWhat(), no.GetNext()))
+				return badInput(fmt.Errorf("%s\nNothing was changed. Next: %s", no.GetWhat(), named(c.inRack(), no.GetNext())))
 			}
 			if _, ok := v.(*messages.Pending); ok {
 				return fmt.Errorf("%s\nNext: rackreach status shows when the agent is back", e.Message())
 			}
 		}
+	}
+	if e.Code() == connect.CodeCanceled && !connect.IsWireError(e) {
+		return errors.New("broken off before there was an answer: what was ordered may be carried out all the same\nNext: rackreach status")
 	}
 	if c.Client != nil && c.Client.URL != "" && !connect.IsWireError(e) {
 		return c.unreached(e)
@@ -211,7 +220,7 @@ func (c *reached) explain(err error) error {
 	switch e.Code() {
 	case connect.CodeUnauthenticated, connect.CodePermissionDenied:
 		return badInput(fmt.Errorf("%s\nNext: rackreach context add NAME --server URL --token TOKEN, with a token that may do this", e.Message()))
-	case connect.CodeInvalidArgument, connect.CodeNotFound, connect.CodeFailedPrecondition:
+	case connect.CodeInvalidArgument, connect.CodeNotFound, connect.CodeFailedPrecondition, connect.CodeAlreadyExists:
 		return badInput(errors.New(e.Message()))
 	}
 	return errors.New(e.Message())

@@ -88,7 +88,7 @@ an ESXi.`,
 func deviceOf(r *rack.Rack, name string) (*rack.Device, error) {
 	d, ok := r.Device(strings.TrimPrefix(name, r.Name+"/"))
 	if !ok {
-		return nil, badInput(fmt.Errorf("rack %s has no device %.80q: write one of its devices", r.Name, name))
+		return nil, badInput(fmt.Errorf("rack %s has no device %.80q: write one of %s", r.Name, name, deviceNames(r)))
 	}
 	return d, nil
 }

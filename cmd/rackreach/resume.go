@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -46,7 +47,6 @@ these devices; --only names others instead, and --all images all of them.`,
 	stateFlag(f, &r.state)
 	f.StringArrayVar(&r.only, "only", nil, "image this device only; may be given more than once (default: what the run was limited to, else all)")
 	f.BoolVar(&r.all, "all", false, "image all devices, whatever the run was limited to")
-	cmd.MarkFlagsMutuallyExclusive("only", "all")
 	r.images.flags(f)
 	r.site.flags(f)
 	driveFlags(f, &r.json, &r.metrics)
@@ -54,6 +54,9 @@ these devices; --only names others instead, and --all images all of them.`,
 }
 
 func (r *resume) run(ctx context.Context, t terminal, name string) error {
+	if len(r.only) > 0 && r.all {
+		return badInput(errors.New("--only and --all: give one of them"))
+	}
 	if err := errors.Join(checkMetricsListen(r.metrics), r.site.check()); err != nil {
 		return err
 	}
@@ -66,10 +69,10 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 		return errors.Join(c.explain(err), c.close())
 	}
 	if c.kept == nil { // an agent drives it, and goes on by itself
-		if len(a.Msg.GetEvents()) == 0 {
+		if !slices.ContainsFunc(a.Msg.GetEvents(), func(e *messages.Event) bool { return e.GetKind() == string(rack.RackResumed) }) {
 			return errors.Join(c.soAlready(ctx, t), c.close())
 		}
-		return errors.Join(printLines(t.out, []string{c.rack + ": it is being imaged. Next: rackreach watch"}), c.close())
+		return errors.Join(printLines(t.out, []string{c.rack + ": it is being imaged. Next: " + named(c.inRack(), "rackreach watch")}), c.close())
 	}
 	k := c.kept
 	if err := c.letGo(); err != nil {
@@ -80,7 +83,7 @@ func (r *resume) run(ctx context.Context, t terminal, name string) error {
 		return errors.Join(err, k.Close())
 	}
 	k.Run = run
-	return errors.Join(drive(ctx, k, t, driving{only: r.only, json: r.json, metrics: r.metrics, open: r.images.opener(t.env), site: &r.site}), k.Close())
+	return errors.Join(drive(ctx, k, t, driving{rack: c.inRack(), only: r.only, json: r.json, metrics: r.metrics, open: r.images.opener(t.env), site: &r.site}), k.Close())
 }
 
 // soAlready says where a rack stands that has nothing to resume.
@@ -89,7 +92,7 @@ func (c *reached) soAlready(ctx context.Context, t terminal) error {
 	if err != nil {
 		return c.explain(err)
 	}
-	what := "it is being imaged. Next: rackreach watch"
+	what := "it is being imaged. Next: " + named(c.inRack(), "rackreach watch")
 	if s := a.Msg.GetRack().GetStatus(); s == string(rack.Completed) {
 		what = "it is completed, and nothing is left to do"
 	}

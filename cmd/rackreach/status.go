@@ -39,6 +39,9 @@ racks; the name of one shows its devices.`,
 				}
 			}
 			racks, err := statusOf(cmd.Context(), stateDir, env, append(given, "")[0])
+			if len(racks) == 0 && len(given) == 0 {
+				return coordinatorAlone(cmd.Context(), stateDir, env, err)
+			}
 			if len(racks) == 0 {
 				return err
 			}
@@ -52,7 +55,7 @@ racks; the name of one shows its devices.`,
 
 // statusOf asks for one rack, or for all that were begun. One that cannot be read
 // hides none of the others.
-func statusOf(ctx context.Context, stateDir string, env func(string) (string, bool), name string) ([]*messages.Rack, error) {
+func statusOf(ctx context.Context, stateDir string, env func(string) (string, bool), name string) ([]standing, error) {
 	home, err := homeOf(stateDir, env)
 	if err != nil {
 		return nil, err
@@ -64,7 +67,7 @@ func statusOf(ctx context.Context, stateDir string, env func(string) (string, bo
 	if name != "" || len(names) == 0 {
 		names = []string{name}
 	}
-	var out []*messages.Rack
+	var out []standing
 	var errs []error
 	for _, n := range names {
 		r, err := statusOfRack(ctx, stateDir, env, n)
@@ -77,22 +80,28 @@ func statusOf(ctx context.Context, stateDir string, env func(string) (string, bo
 	return out, errors.Join(errs...)
 }
 
-func statusOfRack(ctx context.Context, stateDir string, env func(string) (string, bool), name string) (*messages.Rack, error) {
+// standing is where a rack stands.
+type standing struct {
+	*messages.Rack
+	inRack string // what commands must call it; empty: there is only one
+}
+
+func statusOfRack(ctx context.Context, stateDir string, env func(string) (string, bool), name string) (s standing, err error) {
 	c, err := reach(ctx, stateDir, env, name)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)}))
 	if err != nil {
 		err = c.explain(err)
 	}
 	if err = errors.Join(err, c.close()); err != nil {
-		return nil, err
+		return s, err
 	}
-	return a.Msg.GetRack(), nil
+	return standing{a.Msg.GetRack(), c.inRack()}, nil
 }
 
-func printStatus(w io.Writer, racks []*messages.Rack, output string) error {
+func printStatus(w io.Writer, racks []standing, output string) error {
 	if output == "table" {
 		for i, r := range racks {
 			if i > 0 {
@@ -108,7 +117,7 @@ func printStatus(w io.Writer, racks []*messages.Rack, output string) error {
 	}
 	var list []any
 	for _, r := range racks {
-		v, err := plainValue(r)
+		v, err := plainValue(r.Rack)
 		if err != nil {
 			return err
 		}
@@ -158,6 +167,17 @@ func fleetOf(ctx context.Context, stateDir string, env func(string) (string, boo
 	return f, nil
 }
 
+// coordinatorAlone is why nothing can be shown, where a coordinator of this machine
+// runs and no agent has come to it.
+func coordinatorAlone(ctx context.Context, stateDir string, env func(string) (string, bool), none error) error {
+	client, _, err := findCoordinator(ctx, stateDir, env)
+	if err != nil || client == nil {
+		return none
+	}
+	client.Close()
+	return badInput(fmt.Errorf("%w\nThe coordinator on this machine runs, and has no racks yet: rackreach agent --rack NAME, on the machine that is cabled to a rack, brings it one", none))
+}
+
 func printFleetAs(w io.Writer, f *messages.Fleet, output string) error {
 	if f == nil {
 		return nil
@@ -172,7 +192,7 @@ func printFleetAs(w io.Writer, f *messages.Fleet, output string) error {
 	return encode(w, map[string]any{"fleet": v}, output)
 }
 
-func printRack(w io.Writer, r *messages.Rack) error {
+func printRack(w io.Writer, r standing) error {
 	ready, sum := 0, 0.0
 	for _, d := range r.GetDevices() {
 		if d.GetStatus() == "ready" {
@@ -205,8 +225,8 @@ func printRack(w io.Writer, r *messages.Rack) error {
 	if r.GetCause() != "" {
 		p.line("  why: %s", strings.TrimSpace(r.GetBlamed()+" "+r.GetCause()))
 	}
-	if next := nextFor(r); next != "" {
-		p.line("  next: %s", next)
+	if next := nextFor(r.Rack); next != "" {
+		p.line("  next: %s", named(r.inRack, next))
 	}
 	p.line("")
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -245,7 +265,7 @@ func note(d *messages.Device) string {
 	return d.GetOrdered()
 }
 
-// nextFor is what an operator can do about a rack that nobody drives.
+// nextFor is what an operator can do about a rack that does not go on by itself.
 func nextFor(r *messages.Rack) string {
 	for _, d := range r.GetDevices() {
 		if d.GetStatus() == "failed" && d.GetRole() != "server" {
@@ -255,7 +275,7 @@ func nextFor(r *messages.Rack) string {
 			return fmt.Sprintf("look at %s, then rackreach retry %s to go on where its journal ends, or rackreach reimage %s", device, device, device)
 		}
 	}
-	if r.GetDriven() {
+	if s := rack.Status(r.GetStatus()); r.GetDriven() && s != rack.Halted && s != rack.Completed {
 		return ""
 	}
 	over := r.GetStatus() == string(rack.Completed)

@@ -102,11 +102,11 @@ func writeBundle(path string, b []byte) error {
 		return badInput(fmt.Errorf("support-bundle: %s is there already: name another file, or remove it", path))
 	}
 	if err != nil {
-		return badInput(fmt.Errorf("support-bundle: %w", err))
+		return badInput(fmt.Errorf("support-bundle: %w: name a file in a directory that you may write to", err))
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(fmt.Errorf("support-bundle: %w", err), os.Remove(path))
+		return errors.Join(fmt.Errorf("support-bundle: %w: make room, or name a file elsewhere", err), os.Remove(path))
 	}
 	return nil
 }

@@ -178,7 +178,7 @@ func (m *tableModel) text() string {
 		names = append(names, name)
 		sum += m.progress(name)
 	}
-	head := fmt.Sprintf("rack %s  %s %3.0f%%  %d/%d ready", m.rack.Name, bar(sum/float64(len(names)), 30), 100*sum/float64(len(names)), ready, len(names))
+	head := fmt.Sprintf("rack %s  %s%3.0f%%  %d/%d ready", m.rack.Name, m.bar(sum/float64(len(names)), 30), 100*sum/float64(len(names)), ready, len(names))
 	if failed > 0 {
 		head += fmt.Sprintf(", %d failed", failed)
 	}
@@ -195,7 +195,7 @@ func (m *tableModel) text() string {
 		b.WriteString(m.row(name) + "\n")
 	}
 	if hidden > 0 {
-		b.WriteString(m.styles.dim.Render(fmt.Sprintf("… and %d more: make the window higher to see them", hidden)) + "\n")
+		b.WriteString(m.styles.dim.Render(m.cut(fmt.Sprintf("… and %d more: make the window higher to see them", hidden))) + "\n")
 	}
 	return b.String()
 }
@@ -238,8 +238,25 @@ func (m *tableModel) row(name string) string {
 		end = m.last
 	}
 	text, style := m.doing(name, d)
-	line := fmt.Sprintf("%-15s %s %3.0f%%  %-13s %6s  ", name, bar(p, 20), 100*p, d.Status, elapsed(m.began[name], end))
+	line := fmt.Sprintf("%-15s %s%3.0f%%  %-13s %6s  ", name, m.bar(p, 20), 100*p, d.Status, elapsed(m.began[name], end))
+	if m.narrow() {
+		line = fmt.Sprintf("%-12s %3.0f%%  %s  ", name, 100*p, d.Status)
+	}
 	return style.Render(m.cut(line + text))
+}
+
+// leastWidth is the width of a window, in cells, that has room for bars and times
+// beside what a device does.
+const leastWidth = 80
+
+func (m *tableModel) narrow() bool { return m.width > 0 && m.width < leastWidth }
+
+// bar is a bar and a space; in a narrow window nothing, for words say more.
+func (m *tableModel) bar(share float64, width int) string {
+	if m.narrow() {
+		return ""
+	}
+	return bar(share, width) + " "
 }
 
 // cut shortens a line to the width of the window.

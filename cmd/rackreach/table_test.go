@@ -92,3 +92,18 @@ func TestBar(t *testing.T) {
 		}
 	}
 }
+
+// In half a window words go before bars: what failed must be read.
+func TestTableInANarrowWindow(t *testing.T) {
+	text := drawn(t, 40, 60)
+	for _, want := range []string{"rack r42    3%  1/42 ready, 1 failed  i…", "mgmt-1       100%  ready", "server-36      0%  failed  its BMC is d…", "tor-1         12%  installation  image-…"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	for _, l := range strings.Split(text, "\n") {
+		if n := len([]rune(l)); n > 40 {
+			t.Errorf("%d cells: %q", n, l)
+		}
+	}
+}

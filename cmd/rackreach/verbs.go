@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rackreach/rackreach/internal/audit"
+	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/messages"
 )
 
@@ -124,8 +125,16 @@ func newDeviceVerb(v deviceVerb, env func(string) (string, bool)) *cobra.Command
 					return errors.Join(err, c.close())
 				}
 			}
+			waits, err := c.waits(cmd.Context())
+			if err != nil {
+				return errors.Join(err, c.close())
+			}
 			events, err := v.order(cmd.Context(), c, messages.DeviceName(c.rack, device), given, reason)
-			return errors.Join(c.told(t, events, err), c.close())
+			err = c.told(t, events, err)
+			if err == nil && len(events) > 0 && waits {
+				err = printLines(t.out, []string{"It comes into force with: " + named(c.inRack(), "rackreach resume")})
+			}
+			return errors.Join(err, c.close())
 		},
 	}
 	stateFlag(cmd.Flags(), &state)
@@ -214,8 +223,20 @@ func (c *reached) told(t terminal, events []*messages.Event, err error) error {
 	if len(events) == 0 {
 		lines = append(lines, c.rack+": it is so already")
 	}
-	if c.kept != nil && len(events) > 0 {
-		lines = append(lines, "It comes into force with: rackreach resume")
-	}
 	return printLines(t.out, lines)
+}
+
+// waits reports whether nothing will follow from an order about a device until the rack
+// is resumed: nobody drives it, or its agent stands at the end of a run. It is asked
+// before the order: an order may be what ends a run, and its agent then.
+func (c *reached) waits(ctx context.Context) (bool, error) {
+	if c.kept != nil {
+		return true, nil
+	}
+	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)}))
+	if err != nil {
+		return false, c.explain(err)
+	}
+	status := rack.Status(a.Msg.GetRack().GetStatus())
+	return status == rack.Halted || status == rack.Completed, nil
 }

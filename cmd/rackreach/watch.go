@@ -28,7 +28,10 @@ func newWatch(env func(string) (string, bool)) *cobra.Command {
 		Short: "Watch a rack being imaged, with a forecast",
 		Long: `Watch a rack being imaged until its run ends: a live table in a terminal, plain lines
 in a pipe. The forecast, and what is slower than usual, come from a table of
-estimates; rackreach simulate shows more of it.`,
+estimates; rackreach simulate shows more of it.
+
+It ends with the exit code of the run: 0 all devices ready, 3 completed with failed or
+skipped servers, 4 halted by a switch; and with 1 where somebody ends it before.`,
 		Example: "  rackreach watch\n  rackreach watch r1 --json",
 		Args:    args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -37,7 +40,11 @@ estimates; rackreach simulate shows more of it.`,
 			if err != nil {
 				return err
 			}
-			return errors.Join(c.watch(cmd.Context(), t, asJSON), c.close())
+			o, err := c.watch(cmd.Context(), t, asJSON)
+			if err = errors.Join(err, c.close()); err != nil {
+				return err
+			}
+			return o.exit(nil)
 		},
 	}
 	stateFlag(cmd.Flags(), &stateDir)
@@ -45,34 +52,33 @@ estimates; rackreach simulate shows more of it.`,
 	return cmd
 }
 
-// watch shows a rack until its run ends, or until the watcher has seen enough.
-func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) error {
-	_, err := c.watchRun(ctx, t, asJSON)
-	return err
-}
-
-// watchRun is watch, and says where the rack stands then.
-func (c *reached) watchRun(ctx context.Context, t terminal, asJSON bool) (*rack.Run, error) {
+// watch shows a rack until its run ends, or until the watcher has seen enough, and
+// says how it stands then: a run that has not ended is no success.
+func (c *reached) watch(ctx context.Context, t terminal, asJSON bool) (o outcome, err error) {
 	h, err := c.history(ctx)
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	a, err := c.GetRack(ctx, connect.NewRequest(&messages.GetRackRequest{Name: messages.RackName(c.rack)}))
 	if err != nil {
-		return nil, c.explain(err)
+		return o, c.explain(err)
 	}
 	last := a.Msg.GetRack().GetLastSeq() // what is behind it happens while somebody watches
 	f, err := newForecaster(h.plan.Rack, h.plan.Platforms, h.plan.Plan, a.Msg.GetRack().GetSpeed())
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	sent := &sentBytes{of: map[string][2]int64{}}
 	v := newView(asJSON, t, h.plan.Rack, h.plan.Platforms, sent.get, 0)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	v.onQuit(cancel)
-	if err := v.begin([]string{fmt.Sprintf("rack %s, %d devices, plan %s", c.rack, len(h.plan.Rack.Devices), h.plan.Plan.Hash), ""}); err != nil {
-		return nil, err
+	preamble := []string{fmt.Sprintf("rack %s, %d devices, plan %s", c.rack, len(h.plan.Rack.Devices), h.plan.Plan.Hash)}
+	if away := c.agentAway(a.Msg.GetRack().GetAgent()); away != "" {
+		preamble = append(preamble, away)
+	}
+	if err := v.begin(append(preamble, "")); err != nil {
+		return o, err
 	}
 	var wg sync.WaitGroup
 	if c.driven() {
@@ -94,17 +100,47 @@ func (c *reached) watchRun(ctx context.Context, t terminal, asJSON bool) (*rack.
 		}
 		return nil
 	})
-	if errors.Is(err, errSeen) {
+	seen := errors.Is(err, errSeen)
+	if seen {
 		err = nil
 	}
 	cancel()
 	wg.Wait()
-	ready, failed := end.Tally()
-	line := fmt.Sprintf("%s: %s, %d of %d devices are ready, %d failed", c.rack, end.Status, ready, len(h.plan.Rack.Devices), failed)
+	o = c.seen(h, end, seen)
+	return o, errors.Join(err, v.end(o))
+}
+
+// seen is how a run stands that was watched; ended: to its end.
+func (c *reached) seen(h history, run *rack.Run, ended bool) outcome {
+	o := outcome{code: exitError, run: run, status: run.Status}
+	if ended = ended || !c.driven() && (run.Status == rack.Halted || run.Status == rack.Completed); ended {
+		o.tell(h.plan.Rack, applyAdvice.in(c.inRack()), nil)
+	}
+	ready, failed := run.Tally()
+	line := fmt.Sprintf("%s: %s, %d of %d devices are ready, %d failed", c.rack, run.Status, ready, len(h.plan.Rack.Devices), failed)
 	if !c.driven() {
 		line += "; no agent drives it"
 	}
-	return end, errors.Join(err, v.end(outcome{last: []string{line}}))
+	switch {
+	case len(o.last) > 0:
+		o.last[0] = line // the same in the words of a watcher
+	case c.driven() && run.Status == rack.Idle:
+		o.last = []string{line, "  next: rackreach watch " + c.rack + ": it was not begun yet"}
+	case c.driven():
+		o.last = []string{line, "  next: rackreach watch " + c.rack + ": it goes on, whoever watches"}
+	default:
+		o.last = []string{line, "  next: " + named(c.inRack(), "rackreach resume")}
+	}
+	return o
+}
+
+// agentAway says that nobody is there who could go on; empty: somebody is, or it is
+// no coordinator that is asked.
+func (c *reached) agentAway(a *messages.AgentState) string {
+	if a == nil || a.GetConnected() {
+		return ""
+	}
+	return fmt.Sprintf("no agent of rack %s is connected (%s): what is ordered is kept, and given to it once it is. Next: rackreach agent --rack %s, on the machine that is cabled to the rack", c.rack, agentWords(a), c.rack)
 }
 
 // foretold is how an outlook is shown: in the table, or as a line when it says

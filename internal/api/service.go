@@ -56,7 +56,7 @@ type NotAnswered struct{ Pending *messages.Pending }
 
 // Error is one line for people.
 func (n *NotAnswered) Error() string {
-	since := "was never heard of"
+	since := "was not heard of since the coordinator was started"
 	if at := n.Pending.GetLastHeard(); at != nil {
 		since = "was heard of last at " + at.AsTime().Format("2006-01-02 15:04:05 UTC")
 	}

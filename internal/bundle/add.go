@@ -26,8 +26,21 @@ type Input struct {
 	FrameSize int64    // of a disk image, raw bytes; 0: frames.DefaultSize
 }
 
+// Unfit says of something that was given that no attempt will make it do. Its text
+// says what to give instead.
+type Unfit struct{ err error }
+
+// Error says what was given, and why it does not do.
+func (u *Unfit) Error() string { return u.err.Error() }
+
+// Unwrap is what was wrong.
+func (u *Unfit) Unwrap() error { return u.err }
+
+func unfitf(format string, a ...any) error { return &Unfit{fmt.Errorf(format, a...)} }
+
 // Add keeps what inputs hold and gives the artifacts, which are in no release yet. It
-// fails on files that are not what their kind says, as far as their first bytes tell.
+// fails on files that are not what their kind says, as far as their first bytes tell,
+// with an *Unfit.
 func (l *Layout) Add(ctx context.Context, inputs ...Input) ([]Artifact, error) {
 	var out []Artifact
 	for _, in := range inputs {
@@ -53,6 +66,9 @@ func (l *Layout) Add(ctx context.Context, inputs ...Input) ([]Artifact, error) {
 // files are the plain files of an input, sorted.
 func (in Input) files() (out []Input, err error) {
 	i, err := os.Stat(in.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, unfitf("%s: no such file or folder: give the path of what is to be added", in.Path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +76,7 @@ func (in Input) files() (out []Input, err error) {
 		return []Input{in}, nil
 	}
 	if in.Kind == DiskImage {
-		return nil, fmt.Errorf("%s is a directory: a disk image is one file", in.Path)
+		return nil, unfitf("%s is a directory: a disk image is one file", in.Path)
 	}
 	err = filepath.WalkDir(in.Path, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -69,7 +85,7 @@ func (in Input) files() (out []Input, err error) {
 		case d.IsDir():
 			return nil
 		case !d.Type().IsRegular():
-			return fmt.Errorf("%s is no plain file: put a copy of what it stands for in its place, or remove it", path)
+			return unfitf("%s is no plain file: put a copy of what it stands for in its place, or remove it", path)
 		case len(out) == maxArtifacts:
 			return fmt.Errorf("%s has more than %d files", in.Path, maxArtifacts)
 		}
@@ -83,7 +99,7 @@ func (in Input) files() (out []Input, err error) {
 		return nil
 	})
 	if err == nil && len(out) == 0 {
-		err = fmt.Errorf("%s holds no files", in.Path)
+		err = unfitf("%s holds no files", in.Path)
 	}
 	return out, err
 }
@@ -94,7 +110,7 @@ func (l *Layout) add(ctx context.Context, in Input) (_ Artifact, err error) {
 		a.Disk = &Disk{RawSize: 1, FramesSize: 1} // so that check says what else is wrong, before an hour of work
 	}
 	if err := a.check(); err != nil {
-		return a, err
+		return a, &Unfit{err}
 	}
 	f, err := os.Open(in.Path)
 	if err != nil {
@@ -107,7 +123,7 @@ func (l *Layout) add(ctx context.Context, in Input) (_ Artifact, err error) {
 		return a, err
 	}
 	if err := fits(in.Kind, head[:n]); err != nil {
-		return a, err
+		return a, &Unfit{err}
 	}
 	r := &untilDone{ctx, io.MultiReader(bytes.NewReader(head[:n]), f)}
 	w, err := l.store.Create()
@@ -118,10 +134,10 @@ func (l *Layout) add(ctx context.Context, in Input) (_ Artifact, err error) {
 	if in.Kind == DiskImage {
 		x, err = frames.Write(ctx, w, r, in.FrameSize)
 		if err == nil && x.RawSize%frames.Sector != 0 {
-			err = fmt.Errorf("it has %d bytes, which no disk has: a raw disk image is a multiple of %d", x.RawSize, frames.Sector)
+			err = unfitf("it has %d bytes, which no disk has: a raw disk image is a multiple of %d", x.RawSize, frames.Sector)
 		}
 	} else if _, err = io.Copy(w, r); err == nil && w.Size() > maxBlob {
-		err = fmt.Errorf("it is larger than %s", blob.Bytes(maxBlob))
+		err = unfitf("it is larger than %s", blob.Bytes(maxBlob))
 	}
 	if err != nil {
 		return a, errors.Join(err, w.Abort())
@@ -156,6 +172,9 @@ var signs = []struct{ head, what string }{
 func fits(k Kind, head []byte) error {
 	if k == NOSInstaller && !bytes.HasPrefix(head, []byte("#!")) {
 		return errors.New("it is no installer for ONIE: those begin with #!, since ONIE runs them as a shell script")
+	}
+	if len(head) == 0 && (k == DiskImage || k == Kernel || k == Initramfs) {
+		return fmt.Errorf("the file is empty, and no machine boots a %s that is: look how it was made", k)
 	}
 	if k != DiskImage {
 		return nil

@@ -48,7 +48,7 @@ func NewKey(file string) (PublicKey, error) {
 	}
 	for _, name := range []string{file, file + publicSuffix} {
 		if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
-			return PublicKey{}, errors.Join(fmt.Errorf("%s is there already: give another name; a key that is lost cannot be made again", name), err)
+			return PublicKey{}, errors.Join(unfitf("%s is there already: give another name; a key that is lost cannot be made again", name), err)
 		}
 	}
 	if err := durable.Write(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {

@@ -230,7 +230,7 @@ func Push(ctx context.Context, b *Bundle, to string, a Access) (string, error) {
 		a.Client = newClient()
 	}
 	if !isReference(to) {
-		return "", fmt.Errorf("%s is no reference of a registry: write HOST/NAME:RELEASE", cut(to))
+		return "", unfitf("%s is no reference of a registry: write HOST/NAME:RELEASE", cut(to))
 	}
 	p, err := openRegistry(to, a)
 	if err != nil {

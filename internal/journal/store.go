@@ -80,7 +80,7 @@ type Store struct {
 var _ Log = (*Store)(nil)
 
 // Open opens the journal in a directory, or creates it, and checks all of it
-// before it may write. Errors: *InUse, *Damaged, ErrNewer, ErrOtherRack, one of
+// before it may write. Errors: *InUse, *Unwritable, *Damaged, ErrNewer, ErrOtherRack, one of
 // the file system. After each of them the files are as they were.
 func Open(dir string, o Options) (*Store, error) {
 	if o.LockWait == 0 {
@@ -92,11 +92,11 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open the journal: there is none in %s: give the directory that `apply` used with --state: %w", dir, err)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("create the state directory: %w", err)
+		return nil, unwritable(fmt.Errorf("create the state directory: %w", err))
 	}
 	lock, err := lockToWrite(dir, o.LockWait)
 	if err != nil {
-		return nil, err
+		return nil, unwritable(err)
 	}
 	s, err := openLocked(dir, o)
 	if err != nil {

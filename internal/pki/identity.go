@@ -100,7 +100,11 @@ func lock(ctx context.Context, dir string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockLimit)
 	defer cancel()
 	if _, err := f.TryLockContext(ctx, lockEvery); err != nil {
-		return nil, errors.Join(fmt.Errorf("lock the agent's identity in %s: another process may be enrolling it: %w", dir, err), f.Close())
+		why := ""
+		if errors.Is(err, context.DeadlineExceeded) {
+			why = "another process may be enrolling it: "
+		}
+		return nil, errors.Join(fmt.Errorf("lock the agent's identity in %s: %s%w", dir, why, err), f.Close())
 	}
 	return func() { _ = f.Close() }, nil // nothing was written: closing it lets go of the lock
 }

@@ -350,9 +350,11 @@ func (r *Run) bindable(dev *Device, o Order) (*Observation, error) {
 		return nil, refuse("write rackreach bind "+dev.Name+" 52:54:00:12:34:56, or its serial number", "bind %s: one MAC or one serial is needed", dev.Name)
 	case len(o.Serial) > maxSerial || strings.ContainsFunc(o.Serial, func(c rune) bool { return c < '!' || c > '~' }):
 		return nil, refuse("write it as it stands on the device's label", "bind %s: %.20q… is not a serial number", dev.Name, o.Serial)
+	case meansMAC(o.Serial):
+		return nil, refuse("write six pairs of hex digits, 52:54:00:12:34:56, or a serial number as it stands on the device's label", "bind %s: %s is neither a whole MAC nor a serial number", dev.Name, clip(o.Serial, maxSerial))
 	case o.MAC != "":
 		mac, err := net.ParseMAC(o.MAC)
-		if err != nil || len(mac) != 6 || mac[0]&1 == 1 {
+		if err != nil || len(mac) != 6 || mac[0]&1 == 1 || slices.Max(mac) == 0 {
 			return nil, refuse("write six pairs of hex digits, 52:54:00:12:34:56", "bind %s: %s is not the MAC of an interface", dev.Name, clip(o.MAC, maxSerial))
 		}
 		seen.MAC = mac.String()
@@ -365,6 +367,19 @@ func (r *Run) bindable(dev *Device, o Order) (*Observation, error) {
 	default:
 		return nil, refuse("rackreach replace "+other+", if that hardware was moved, then bind again", "bind %s: %s%s belongs to %s", dev.Name, seen.MAC, seen.Serial, other)
 	}
+}
+
+// meansMAC reports whether a serial number is a MAC in which somebody slipped: such
+// a slot would wait for a number that no device has.
+func meansMAC(serial string) bool {
+	parts := strings.FieldsFunc(serial, func(c rune) bool { return c == ':' || c == '-' })
+	pairs := 0
+	for _, p := range parts {
+		if len(p) <= 2 {
+			pairs++
+		}
+	}
+	return strings.Contains(serial, ":") && pairs >= 3 || len(parts) >= 5 && pairs == len(parts)
 }
 
 // where says in words where a device stands.
