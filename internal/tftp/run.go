@@ -30,7 +30,7 @@ type socket interface {
 }
 
 // serve answers one request.
-func (s *Server) serve(ctx context.Context, r request, own netip.Addr, client netip.AddrPort) {
+func (s *Server) serve(ctx context.Context, at *place, r request, own netip.Addr, client netip.AddrPort) {
 	c, err := s.o.dial(own, client)
 	if err != nil {
 		s.o.Refused(client, err)
@@ -52,7 +52,7 @@ func (s *Server) serve(ctx context.Context, r request, own netip.Addr, client ne
 		}
 	}()
 	if f, err = s.o.Open(r.name, client); err == nil {
-		sent, err = s.transfer(ctx, c, r, f)
+		sent, err = s.transfer(ctx, at, c, r, f)
 	}
 	switch {
 	case err == nil, errors.Is(err, ErrAborted), errors.Is(err, ErrSilent):
@@ -64,7 +64,7 @@ func (s *Server) serve(ctx context.Context, r request, own netip.Addr, client ne
 }
 
 // transfer sends a file, and returns how many bytes of it were acknowledged.
-func (s *Server) transfer(ctx context.Context, c socket, r request, f *File) (int64, error) {
+func (s *Server) transfer(ctx context.Context, at *place, c socket, r request, f *File) (int64, error) {
 	content, size := io.ReaderAt(f), f.Size
 	if r.text {
 		b, err := asText(f)
@@ -74,7 +74,7 @@ func (s *Server) transfer(ctx context.Context, c socket, r request, f *File) (in
 		content, size = bytes.NewReader(b), int64(len(b))
 	}
 	a, answer := negotiate(r, size, c.mostBlock())
-	x := &sender{socket: c, content: content, size: size, agreed: a, answer: answer}
+	x := &sender{socket: c, at: at, content: content, size: size, agreed: a, answer: answer}
 	t := newTransfer(a, size, len(answer) > 0, time.Now())
 	// A deadline in the past ends a read at once.
 	stop := context.AfterFunc(ctx, func() { _ = c.setDeadline(time.Unix(1, 0)) })
@@ -87,6 +87,7 @@ func (s *Server) transfer(ctx context.Context, c socket, r request, f *File) (in
 type sender struct {
 	socket
 	agreed
+	at      *place
 	content io.ReaderAt
 	size    int64
 	answer  []option
@@ -109,6 +110,7 @@ func (x *sender) run(ctx context.Context, t *transfer) error {
 		case late:
 			return ErrLate
 		}
+		x.at.note(t)
 		if err := x.step(s); err != nil {
 			return err
 		}
@@ -116,6 +118,9 @@ func (x *sender) run(ctx context.Context, t *transfer) error {
 			return err
 		}
 		if ctx.Err() != nil { // after the deadline, which the end of ctx may have set before
+			if cause := context.Cause(ctx); errors.Is(cause, ErrSilent) {
+				return cause
+			}
 			return ErrCut
 		}
 		n, err := x.receive(p)

@@ -297,34 +297,78 @@ func TestPlaces(t *testing.T) {
 	at := func(host, port int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(host)}), uint16(port))
 	}
+	places := map[netip.AddrPort]*place{}
+	now := time.Unix(1000, 0)
+	take := func(client netip.AddrPort, heard bool) error {
+		now = now.Add(time.Millisecond)
+		_, x, err := s.take(t.Context(), client, now)
+		if err == nil {
+			places[client] = x
+			x.heard.Store(heard)
+		}
+		return err
+	}
 	for n := range maxPerHost {
-		if err := s.take(at(1, n)); err != nil {
+		if err := take(at(1, n), true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.take(at(1, 0)); !errors.Is(err, errAgain) {
+	if err := take(at(1, 0), true); !errors.Is(err, errAgain) {
 		t.Errorf("asked twice: %v", err)
 	}
-	if err := s.take(at(1, 99)); !errors.Is(err, errBusy) {
+	if err := take(at(1, 99), true); !errors.Is(err, errBusy) {
 		t.Errorf("one more of a host: %v", err)
 	}
 	for n := range maxTransfers - maxPerHost {
-		if err := s.take(at(2+n, 1)); err != nil {
+		if err := take(at(2+n, 1), true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.take(at(200, 1)); !errors.Is(err, errBusy) {
+	if err := take(at(200, 1), true); !errors.Is(err, errBusy) {
 		t.Errorf("one more: %v", err)
 	}
-	s.leave(at(1, 0))
-	if err := s.take(at(200, 1)); err != nil {
+	s.leave(at(1, 0), places[at(1, 0)])
+	if err := take(at(200, 1), true); err != nil {
 		t.Error(err)
 	}
 	for n := range maxPerHost - 1 {
-		s.leave(at(1, n+1))
+		s.leave(at(1, n+1), places[at(1, n+1)])
 	}
 	if _, ok := s.hosts[at(1, 0).Addr()]; ok {
 		t.Error("a host without transfers is kept")
+	}
+}
+
+// Requests from addresses that were made up take the places of each other, not of those
+// who answer.
+func TestWhoNeverAnswersMakesRoom(t *testing.T) {
+	s := New(Options{})
+	at := func(n int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), 2070)
+	}
+	now := time.Unix(1000, 0)
+	_, answering, err := s.take(t.Context(), at(1), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answering.heard.Store(true)
+	var first context.Context
+	for n := range 5 * maxTransfers {
+		now = now.Add(time.Millisecond)
+		ctx, x, err := s.take(t.Context(), at(2+n), now)
+		if err != nil {
+			t.Fatalf("the place of request %d: %v", n, err)
+		}
+		defer s.leave(at(2+n), x) // when it has noticed
+		if n == 0 {
+			first = ctx
+		}
+	}
+	if cause := context.Cause(first); !errors.Is(cause, ErrSilent) {
+		t.Errorf("the first one goes on: %v", cause)
+	}
+	if s.active[at(1)] != answering || len(s.active) != maxTransfers || len(s.hosts) != maxTransfers {
+		t.Errorf("%d transfers of %d hosts", len(s.active), len(s.hosts))
 	}
 }
 
@@ -420,5 +464,40 @@ func TestAnswersFromTheAddressThatWasAsked(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// Firmware that was reset in the middle of a transfer, and begins anew from the port that
+// it always begins from, is served: what it does not answer any more is over.
+func TestClientBeginsAnew(t *testing.T) {
+	b := newShelf(t, nil)
+	b.puts("loader", 10_000)
+	want := b.puts("script", 300)
+	f := b.firmware()
+	f.says("\x00\x01loader\x00octet\x00")
+	f.hears()
+	f.ack(1)
+	f.hears() // block 2, and then the power is cut
+	f.from = netip.AddrPort{}
+	f.says("\x00\x01script\x00octet\x00")
+	for p := f.hears(); ; p = f.hears() {
+		if bytes.Equal([]byte(p)[headerLen:], want) {
+			break
+		}
+		if f.from = (netip.AddrPort{}); p[1] == opData { // of the old transfer, sent again
+			f.says("\x00\x01script\x00octet\x00") // as firmware does while it waits
+		}
+	}
+	f.ack(1)
+	well := 0
+	for range 2 {
+		if e := <-b.ended; e.err == nil && e.bytes == 300 {
+			well++
+		} else if !errors.Is(e.err, ErrSilent) || e.bytes != 512 {
+			t.Errorf("%+v", e)
+		}
+	}
+	if well != 1 {
+		t.Errorf("%d transfers ended well", well)
 	}
 }
