@@ -32,6 +32,9 @@ type socket interface {
 // serve answers one request.
 func (s *Server) serve(ctx context.Context, at *place, r request, own netip.Addr, client netip.AddrPort) {
 	c, err := s.o.dial(own, client)
+	if errors.Is(err, errBroadcast) {
+		return
+	}
 	if err != nil {
 		s.o.Refused(client, err)
 		s.o.Log.Warn("tftp: a client cannot be answered", "client", client, "cause", err)
@@ -227,6 +230,9 @@ type udpSocket struct {
 
 func dialUDP(from netip.Addr, to netip.AddrPort) (socket, error) {
 	var local *net.UDPAddr
+	if isBroadcast(from) { // Linux would bind to it
+		return nil, errBroadcast
+	}
 	if from.IsValid() {
 		local = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
@@ -240,6 +246,34 @@ func dialUDP(from netip.Addr, to netip.AddrPort) (socket, error) {
 	}
 	most := min(max(pathMTU(c)-headers, plainBlock), greatestBlock)
 	return &udpSocket{UDPConn: c, batch: ipv4.NewPacketConn(c), block: most}, nil
+}
+
+// isBroadcast reports whether an address is that of all machines on a network of ours.
+func isBroadcast(a netip.Addr) bool {
+	if a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return true
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil || !a.Is4() {
+		return false
+	}
+	for _, o := range own {
+		n, ok := o.(*net.IPNet)
+		if !ok || len(n.IP.To4()) != 4 {
+			continue
+		}
+		if ones, bits := n.Mask.Size(); bits-ones < 2 { // RFC 3021: it has no broadcast address
+			continue
+		}
+		ip, mask, last := n.IP.To4(), n.Mask[len(n.Mask)-4:], a.As4()
+		for i := range last {
+			last[i] ^= ip[i] | ^mask[i]
+		}
+		if last == [4]byte{} {
+			return true
+		}
+	}
+	return false
 }
 
 func (u *udpSocket) receive(p []byte) (int, error) { return u.Read(p) }

@@ -26,6 +26,9 @@ var (
 // is told its text, and that of what wraps it.
 var ErrNotFound = errors.New("no such file")
 
+// errBroadcast says that a request was broadcast, which is ignored (RFC 1123 §4.2.3.5).
+var errBroadcast = errors.New("it was asked by broadcast")
+
 // errBusy is told to clients that come when the server is full.
 var errBusy = errors.New("too many transfers, ask again")
 
@@ -207,8 +210,11 @@ func (s *Server) free(client netip.AddrPort, x *place) {
 
 // refuse tells a client that it gets nothing.
 func (s *Server) refuse(own netip.Addr, client netip.AddrPort, err error) {
-	s.o.Refused(client, err)
 	c, dialErr := s.o.dial(own, client)
+	if errors.Is(dialErr, errBroadcast) {
+		return
+	}
+	s.o.Refused(client, err)
 	if dialErr != nil {
 		s.o.Log.Debug("tftp: a client cannot be told that it is refused", "client", client, "cause", dialErr)
 		return

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -499,5 +500,52 @@ func TestClientBeginsAnew(t *testing.T) {
 	}
 	if well != 1 {
 		t.Errorf("%d transfers ended well", well)
+	}
+}
+
+// loud fails a test that logs.
+type loud struct {
+	slog.Handler
+	t *testing.T
+}
+
+func (l loud) Handle(_ context.Context, r slog.Record) error {
+	l.t.Errorf("logged: %s", r.Message)
+	return nil
+}
+
+// A request that is broadcast is for nobody in particular, and ignored without a word (RFC
+// 1123 §4.2.3.5): anybody could fill a log with them.
+func TestBroadcastRequest(t *testing.T) {
+	conn, err := net.ListenUDP("udp4", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &shelf{t: t, files: map[string][]byte{}, ended: make(chan ending, 10)}
+	s := New(Options{Drain: time.Millisecond, Open: b.open, Log: slog.New(loud{slog.DiscardHandler, t}),
+		Refused: func(_ netip.AddrPort, err error) { t.Errorf("refused: %v", err) }})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, conn) }()
+	port := uint16(conn.LocalAddr().(*net.UDPAddr).Port)
+	b.at = netip.AddrPortFrom(netip.MustParseAddr("127.255.255.255"), port)
+	f := b.firmware()
+	want := b.puts("x", 10)
+	f.says("\x00\x01x\x00octet\x00")
+	f.says("\x00\x02x\x00octet\x00")
+	b.at = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port)
+	f = b.firmware() // the server reads one request after the other
+	f.says("\x00\x01x\x00octet\x00")
+	p := f.hears()
+	if !bytes.Equal([]byte(p)[min(len(p), headerLen):], want) || f.from.Addr() != f.at.Addr() {
+		t.Errorf("%q from %s", p, f.from)
+	}
+	f.ack(1)
+	if e := <-b.ended; e.err != nil {
+		t.Error(e)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
