@@ -13,6 +13,14 @@ import (
 // clients a second).
 const batchSize = 64
 
+// After crowd packets at once the next ones gather for a while, which costs less CPU than
+// to wake up for every other packet. Measured at 16,200 clients a second: of 200 to 500 µs
+// each loses less than none does; with 800 µs perfdhcp itself cannot follow.
+const (
+	crowd     = 4
+	crowdRest = 300 * time.Microsecond
+)
+
 // batch is room for the packets that are read together and for their answers. It is
 // used again for each batch.
 type batch struct {
@@ -20,11 +28,11 @@ type batch struct {
 	in      []wire.Datagram
 	room    [][]byte // of in, at full length
 	buffers [][]byte // of the answers
-	results []Result // that rest on no lease
+	results []Result // whose answers leave
 }
 
 func newBatch(s *Server) *batch {
-	b := &batch{s: s, in: make([]wire.Datagram, batchSize), room: make([][]byte, batchSize), buffers: make([][]byte, batchSize), results: make([]Result, 0, batchSize)}
+	b := &batch{s: s, in: make([]wire.Datagram, batchSize), room: make([][]byte, batchSize), buffers: make([][]byte, batchSize), results: make([]Result, 0, 2*batchSize)}
 	packets, answers := make([]byte, batchSize*(MaxPacket+1)), make([]byte, batchSize*mostMaximum)
 	for i := range batchSize {
 		from, to := i*(MaxPacket+1), (i+1)*(MaxPacket+1)
@@ -42,9 +50,9 @@ func (b *batch) read() (int, error) {
 	return b.s.options.Wire.Read(b.in)
 }
 
-// answer decides about the first n packets and sends the answers that rest on no lease;
-// the others wait in a group for their commit. It returns how long to wait before more
-// is sent.
+// answer decides about the first n packets and sends the answers that rest on no lease,
+// and some whose leases are durable by now; the others wait in a group for their commit.
+// It returns how long to wait before more is read.
 func (b *batch) answer(n int, now time.Time) time.Duration {
 	b.s.mu.Lock()
 	defer b.s.mu.Unlock()
@@ -58,7 +66,11 @@ func (b *batch) answer(n int, now time.Time) time.Duration {
 			b.results = append(b.results, r)
 		}
 	}
+	b.results = append(b.results, b.s.along(n)...)
 	wait := b.s.send(b.results)
+	if n >= crowd {
+		wait = max(wait, crowdRest)
+	}
 	b.s.gathered()
 	return wait
 }

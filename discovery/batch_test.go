@@ -88,6 +88,7 @@ func (s *Server) committed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.commit()
+	s.deliver(0)
 }
 
 // pooledTable gives everybody an address of a pool.

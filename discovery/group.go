@@ -16,14 +16,25 @@ const (
 	// mostWaiting is how many acknowledgements wait for a commit, at most, before no more
 	// packets are read.
 	mostWaiting = 1024
-	// ackSize is how many acknowledgements leave before others have their turn.
-	ackSize = 24
+	// ackSize is how many acknowledgements leave by themselves, without answers to leave
+	// with, and ackPause what is between them: while packets come, most of a group leaves
+	// with the answers to these.
+	ackSize  = 24
+	ackPause = 3 * time.Millisecond
 )
 
 // group is acknowledgements whose leases become durable in one commit.
 type group struct {
 	results []Result
 	space   []byte // of their answers
+	taken   int    // of results: they have left
+}
+
+// take takes up to n acknowledgements, which leave.
+func (g *group) take(n int) []Result {
+	from := g.taken
+	g.taken += min(n, len(g.results)-from)
+	return g.results[from:g.taken]
 }
 
 // add takes over a result. Its answer is copied: the batch uses its room again.
@@ -36,7 +47,7 @@ func (g *group) add(r Result) {
 
 func (g *group) reset() {
 	clear(g.results)
-	g.results, g.space = g.results[:0], g.space[:0]
+	g.results, g.space, g.taken = g.results[:0], g.space[:0], 0
 }
 
 // gathered sees to it that what a batch changed is committed, and waits while too many
@@ -44,6 +55,7 @@ func (g *group) reset() {
 func (s *Server) gathered() {
 	if !s.leases.Durable() {
 		s.commit()
+		s.deliver(0)
 		return
 	}
 	if s.pending() {
@@ -70,8 +82,34 @@ func (s *Server) keep() {
 			s.turn.Wait()
 		}
 		s.commit()
+		s.deliver(ackPause)
 		s.rest(gather - time.Since(s.synced))
 	}
+}
+
+// deliver sends the acknowledgements of the group that was committed, some by some with a
+// pause between them, until all have left; others take some along meanwhile.
+func (s *Server) deliver(pause time.Duration) {
+	s.settled = true
+	for some := s.leaving.take(ackSize); len(some) > 0; some = s.leaving.take(ackSize) {
+		wait := s.send(some)
+		if s.leaving.taken < len(s.leaving.results) {
+			wait = max(wait, pause)
+		}
+		s.rest(wait)
+	}
+	s.settled = false
+	s.leaving.reset()
+}
+
+// along are acknowledgements that leave with the answers to n packets: more than the
+// packets ask for, half of which are requests when all is well, so that a group has left
+// before the next one is durable; and not many more, so that no answer is one of a burst.
+func (s *Server) along(n int) []Result {
+	if !s.settled {
+		return nil
+	}
+	return s.leaving.take(1 + n*3/5)
 }
 
 // rest lets others have their turn, at least for a time.
@@ -81,10 +119,9 @@ func (s *Server) rest(t time.Duration) {
 	s.mu.Lock()
 }
 
-// commit makes the leases of the waiting group durable and then sends its
-// acknowledgements; others have their turn meanwhile. When it fails, no acknowledgement
-// that rests on one of them leaves (RFC 2131 section 4.3.1), and none that was decided
-// meanwhile.
+// commit makes the leases of the waiting group durable; others have their turn meanwhile.
+// When it fails, no acknowledgement that rests on one of them leaves (RFC 2131 section
+// 4.3.1), and none that was decided meanwhile.
 func (s *Server) commit() {
 	s.leaving, s.waiting = s.waiting, s.leaving
 	s.turn.Broadcast()
@@ -104,10 +141,6 @@ func (s *Server) commit() {
 		clear(s.repeats) // they were not acknowledged
 	}
 	s.failing = err != nil
-	for some := range slices.Chunk(s.leaving.results, ackSize) {
-		s.rest(s.send(some))
-	}
-	s.leaving.reset()
 }
 
 // unacknowledge takes an answer back whose lease is not durable.

@@ -190,6 +190,61 @@ func TestMostWaiting(t *testing.T) {
 	})
 }
 
+// Acknowledgements of a group leave with the answers to packets that come meanwhile, some
+// by some, and by themselves when none come: each once, also while a batch is answered.
+func TestAcknowledgementsLeaveAlong(t *testing.T) {
+	const many = 2 * batchSize
+	onBusyDisk(t, many+1, func(x *busy) {
+		x.asked(requests(many + 1))
+		for from := 0; from < many; from += batchSize {
+			var ps []*packet
+			for n := range batchSize {
+				ps = append(ps, requests(from+n+1))
+			}
+			x.asked(ps...)
+		}
+		x.synced(nil)
+		time.Sleep(gather)
+		if n := x.synced(nil); n != ackSize {
+			t.Errorf("%d acknowledgements left at once by themselves", n)
+		}
+		if n := x.asked(from(many+2, discover()), from(many+3, discover())); n <= 2 || n > 2*2 {
+			t.Errorf("%d answers to two packets, and some along", n)
+		}
+		time.Sleep(many * ackPause / ackSize)
+		x.left()
+		told := map[string]bool{}
+		for _, a := range x.bound {
+			told[a] = true
+		}
+		if len(told) != many+1 || len(x.bound) != many+1 || x.c.get("REQUEST acknowledged") != many+1 {
+			t.Errorf("told of %d, %d of them once, %v", len(x.bound), len(told), x.c.n)
+		}
+	})
+}
+
+// After many packets at once the next ones gather; who asks alone is answered at once.
+func TestCrowdsGather(t *testing.T) {
+	onBusyDisk(t, 0, func(x *busy) {
+		took := func(ps ...*packet) time.Duration {
+			x.asked(ps...)
+			began := time.Now()
+			x.asked(from(1, discover()))
+			return time.Since(began)
+		}
+		var ps []*packet
+		for n := range crowd {
+			ps = append(ps, from(n+2, discover()))
+		}
+		if d := took(ps[1:]...); d != 0 {
+			t.Errorf("after a few packets the next one waits for %s", d)
+		}
+		if d := took(ps...); d != crowdRest {
+			t.Errorf("after many packets the next one waits for %s", d)
+		}
+	})
+}
+
 // The time between two commits counts from the disk, not from the acknowledgements: who
 // asked while many of them left waits no longer for that.
 func TestGatherWhileAcknowledgementsLeave(t *testing.T) {

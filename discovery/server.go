@@ -125,6 +125,7 @@ type Server struct {
 	failing bool      // leases could not be written by the last commit
 	waiting group     // for the next commit
 	leaving group     // is being committed, or sent
+	settled bool      // leaving is committed, or refused
 	ended   bool      // no more packets are read
 	synced  time.Time // when the last commit was over
 	pace    pace

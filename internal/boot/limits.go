@@ -38,11 +38,6 @@ const (
 	// chunkSize is the step in which bytes are handed to a connection, in
 	// bytes: the resolution of progress and of the stall limit.
 	chunkSize = 1 << 20
-	// sendBuffer bounds what the kernel takes of a transfer before the device
-	// has it, in bytes: progress runs ahead of the device by that much and by
-	// the device's own receive buffer. With 1 MiB, and chunks of 256 KiB, a GB took
-	// half as much CPU again (make bench-images); pages of a file are not copied into it.
-	sendBuffer = 2 << 20
 
 	// DefaultDrain is how long transfers in flight may go on after Serve's
 	// context has ended.
