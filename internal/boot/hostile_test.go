@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,5 +137,52 @@ func TestBandwidthOfBootFiles(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A device that has heard another's token, as every device does whose neighbour asks DHCP
+// to be answered by broadcast, gets nothing by it, and ends nobody's job.
+func TestAnotherDevicesToken(t *testing.T) {
+	who := atomic.Pointer[string]{}
+	var asked atomic.Value
+	b := newBenchWith(t, 100, func(o *Options) {
+		o.DeviceAt = func(a netip.Addr) (string, bool) {
+			asked.Store(a)
+			if n := who.Load(); n != nil {
+				return *n, true
+			}
+			return "", false
+		}
+	})
+	b.o.Images, b.o.Native = diskShelf{b.shelf, nil}, nativeFake{}
+	b.open.Native = true
+	if err := b.SetTickets([]Ticket{b.open}); err != nil {
+		t.Fatal(err)
+	}
+	paths := []string{"GET /job/%s", "GET /image/%s", "GET /frames/%s", "GET /installer/%s/kernel", "GET /native/%s/ks.cfg", "GET /loader/%s/ipxe.efi",
+		"POST /report/%s", "POST /progress/%s", "POST /hardware/%s", "POST /native/%s/report/installed"}
+	other, own := "server-02", "server-01"
+	for _, n := range []*string{&other, &own, nil} {
+		who.Store(n)
+		for _, p := range paths {
+			method, path, _ := strings.Cut(fmt.Sprintf(p, b.open.Token), " ")
+			status, _, _ := b.do(method, path, strings.NewReader("{}"))
+			if (status == http.StatusForbidden) != (n == &other) {
+				t.Errorf("%s: %d", p, status)
+			}
+		}
+		f, err := b.openFile(b.BootFile(b.open), netip.MustParseAddrPort("10.0.0.9:2070"))
+		if (err != nil) != (n == &other) {
+			t.Errorf("TFTP: %v, %v", f, err)
+		}
+		if a := asked.Load(); a != netip.MustParseAddr("10.0.0.9") {
+			t.Errorf("asked about %v", a)
+		}
+	}
+	b.stop()
+	for _, r := range b.reports {
+		if r.Remote == "" {
+			t.Errorf("%+v", r)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -62,10 +63,31 @@ func (s *Services) find(w http.ResponseWriter, r *http.Request, what string, clo
 		s.refuse(w, what, "no such ticket", http.StatusNotFound)
 	case !e.ticket.Open:
 		s.refuse(w, what, ErrClosed.Error(), closed)
+	case s.anothers(e, addressOf(r)):
+		s.refuse(w, what, "the ticket is another device's", http.StatusForbidden)
 	default:
 		return e
 	}
 	return nil
+}
+
+// anothers reports whether somebody at an address is another device than that of a ticket,
+// and says so once.
+func (s *Services) anothers(e *entry, at netip.Addr) bool {
+	name, ok := s.o.DeviceAt(at)
+	if !ok || name == e.ticket.Device {
+		return false
+	}
+	if !e.served.told.stolen.Swap(true) {
+		s.o.Log.Warn("a device asks with the token of another one, and gets nothing: look what runs on it", "ticket", e.ticket.ID, "device", name, "address", at)
+	}
+	return true
+}
+
+// addressOf is where a request comes from.
+func addressOf(r *http.Request) netip.Addr {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr) // none, of a connection that has no address
+	return a.Addr().Unmap()
 }
 
 func (s *Services) refuse(w http.ResponseWriter, what, text string, status int) {
