@@ -239,8 +239,13 @@ func TestLine23(t *testing.T) {
 
 // codes are the options of an answer in their order.
 func codes(b []byte) (out []byte) {
-	for i := headerSize; i < len(b) && b[i] != optionEnd; i += 2 + int(b[i+1]) {
+	for i := headerSize; i < len(b) && b[i] != optionEnd; {
+		if b[i] == optionPad {
+			i++
+			continue
+		}
 		out = append(out, b[i])
+		i += 2 + int(b[i+1])
 	}
 	return out
 }

@@ -147,10 +147,11 @@ mmd -i "$D@@1M" ::/EFI ::/EFI/BOOT ::/loader ::/loader/entries
 mcopy -i "$D@@1M" "$KERNEL" ::/vmlinuz; mcopy -i "$D@@1M" "$SYSTEM" ::/initrd.img; mcopy -i "$D@@1M" "$SYSLINUX" ::/syslinux.cfg
 mcopy -i "$D@@1M" %[3]s ::/EFI/BOOT/BOOTX64.EFI; mcopy -i "$D@@1M" "$LOADER" ::/loader/loader.conf; mcopy -i "$D@@1M" "$ENTRY" ::/loader/entries/lab.conf
 dd if=%[4]s of="$D" bs=440 count=1 conv=notrunc status=none
-/usr/sbin/mkfs.ext4 -q -E offset=%[5]d "$D" %[6]dk
+mkdir -p "$ROOT/etc"
+/usr/sbin/mkfs.ext4 -q -d "$ROOT" -E offset=%[5]d "$D" %[6]dk
 `, imageSize, espSize/512, systemdBoot, gptMBR, rootAt, rootSize/1024)
 	cmd := exec.Command("bash", "-c", script)
-	cmd.Env = append(os.Environ(), "D="+image, "LAYOUT="+layout, "KERNEL="+kernel, "SYSTEM="+system, "SYSLINUX="+syslinux, "LOADER="+loader, "ENTRY="+entry)
+	cmd.Env = append(os.Environ(), "D="+image, "LAYOUT="+layout, "KERNEL="+kernel, "SYSTEM="+system, "SYSLINUX="+syslinux, "LOADER="+loader, "ENTRY="+entry, "ROOT="+filepath.Join(stockDir, "root"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("make the disk image: %w: %s", err, out)
 	}

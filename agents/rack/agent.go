@@ -162,7 +162,7 @@ func New(o Options) (*Agent, error) {
 	}
 	told := &native{rack: o.Rack, images: o.Images, hash: o.Hash, log: o.Logger, logins: logins{o.Credentials, o.Key}}
 	services, err := boot.New(boot.Options{HTTP: o.HTTP, TFTP: o.TFTP, BaseURL: o.BaseURL, Images: o.Images,
-		Report: a.report, Fetched: a.fetched, Native: told, Seed: told.seed, Log: o.Logger, Said: a.installerSaid, Found: a.machineFound,
+		Report: a.report, Fetched: a.fetched, Native: told, Seed: told.seed, Log: o.Logger, Said: a.installerSaid, Found: a.machineFound, DeviceAt: a.deviceAt,
 		Bandwidth: boot.Bandwidth{Rack: o.Rack.Services.Bandwidth.Rack / 8, Device: o.Rack.Services.Bandwidth.Device / 8}, Loaders: o.Loaders})
 	if err != nil {
 		return nil, fmt.Errorf("set up the boot services: %w", err)

@@ -277,6 +277,9 @@ func TestPut(t *testing.T) {
 	if err := errors.Join(os.Mkdir(filepath.Join(dir, "root"), 0o755), os.Symlink(dir, filepath.Join(dir, "root", "out"))); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(filepath.Join(dir, "root", "var"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	root, err := os.OpenRoot(filepath.Join(dir, "root"))
 	if err != nil {
 		t.Fatal(err)
@@ -298,5 +301,34 @@ func TestPut(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "escaped")); err == nil {
 		t.Error("it was written outside")
+	}
+}
+
+// A file system that has not the folder of the system that is to read a file (an EFI
+// system partition, the top of a btrfs whose system is in a subvolume) is the wrong one:
+// the file would never be read, and the installation be called one.
+func TestPutInTheWrongFileSystem(t *testing.T) {
+	dir := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "EFI"), 0o755), os.WriteFile(filepath.Join(dir, "file"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	for _, at := range []string{"/var/lib/cloud/seed/nocloud/user-data", "/file/user-data"} {
+		if err := put(root, job.File{Path: at, Content: "x"}); err == nil || !strings.Contains(err.Error(), "root file system") {
+			t.Errorf("%s: %v", at, err)
+		}
+	}
+	if all, err := os.ReadDir(dir); err != nil || len(all) != 2 {
+		t.Errorf("it was written: %v, %v", all, err)
+	}
+	if err := put(root, job.File{Path: "/EFI/x/loader.conf", Content: "x"}); err != nil {
+		t.Error(err)
+	}
+	if err := put(root, job.File{Path: "/meta-data", Content: "x"}); err != nil {
+		t.Error(err)
 	}
 }

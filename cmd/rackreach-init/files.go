@@ -123,9 +123,16 @@ func (m *machine) into(device string, files []job.File) (err error) {
 	return nil
 }
 
-// put writes one file, whole and on the medium.
+// put writes one file, whole and on the medium. The folder at its top must be there: a
+// file system without it (an EFI system partition, the top of a btrfs whose system is in
+// a subvolume) is not the one that the file is read from, and nobody would miss it.
 func put(root *os.Root, f job.File) error {
 	name := strings.TrimPrefix(path.Clean(f.Path), "/")
+	if top, _, deeper := strings.Cut(name, "/"); deeper {
+		if st, err := root.Stat(top); err != nil || !st.IsDir() {
+			return fmt.Errorf("it has no folder /%s, and so is not the root file system of what was installed: name another partition (of a btrfs, its default subvolume counts)", top)
+		}
+	}
 	if dir := filepath.Dir(name); dir != "." {
 		if err := root.MkdirAll(dir, 0o755); err != nil {
 			return err

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 )
 
@@ -120,6 +121,20 @@ func (s *Store) keep(h Holder, n uint32, p *pool, now time.Time) {
 	}
 	o := &offer{holder: h, number: n, until: now.Add(s.o.OfferHold), pool: p}
 	s.offers[h], s.offered[n] = o, o
+	s.queue(o)
+}
+
+// leastGone is how many offers that are gone may wait for their end, and as many as there
+// are others.
+const leastGone = 64
+
+// queue lets an offer lapse when its hold is over. Who takes offers and gives them back
+// without end fills no memory.
+func (s *Store) queue(o *offer) {
+	if s.gone > max(leastGone, len(s.lapsing)/2) {
+		s.lapsing = slices.DeleteFunc(s.lapsing, func(o *offer) bool { return o.gone })
+		s.gone = 0
+	}
 	s.lapsing = append(s.lapsing, o)
 }
 
@@ -131,6 +146,7 @@ func (s *Store) lapse(now time.Time) {
 		}
 		s.lapsing[0] = nil
 		s.lapsing = s.lapsing[1:]
+		s.gone--
 	}
 }
 
@@ -148,7 +164,7 @@ func (s *Store) drop(o *offer) {
 }
 
 func (s *Store) forget(o *offer) {
-	o.gone = true
+	s.outdate(o)
 	delete(s.offers, o.holder)
 	delete(s.offered, o.number)
 }
@@ -161,7 +177,13 @@ func (s *Store) prolong(o *offer, now time.Time) {
 	}
 	next := *o
 	next.until = now.Add(s.o.OfferHold)
-	o.gone = true
+	s.outdate(o)
 	s.offers[o.holder], s.offered[o.number] = &next, &next
-	s.lapsing = append(s.lapsing, &next)
+	s.queue(&next)
+}
+
+// outdate says that an offer in lapsing does not count any more.
+func (s *Store) outdate(o *offer) {
+	o.gone = true
+	s.gone++
 }

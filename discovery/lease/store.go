@@ -59,6 +59,7 @@ type Store struct {
 	offers   map[Holder]*offer
 	offered  map[uint32]*offer
 	lapsing  []*offer // by the end of their hold, soonest first; the hold is the same for all
+	gone     int      // of lapsing
 	pools    map[Pool]*pool
 	never    map[uint32]bool // addresses that no pool gives out
 

@@ -74,7 +74,7 @@ func (t *Builder) template(e *Entry, c *Client, m *Message) template {
 		return x
 	}
 	p, list := library(e, c, m)
-	w := writer{out: p.ToBytes()[:HeaderSize], room: maxTemplate}
+	w := writer{out: p.ToBytes()[:HeaderSize], room: maxTemplate, closed: closed(c)}
 	x := template{}
 	for _, o := range list {
 		if x.echo == 0 && !first(o) {
@@ -116,7 +116,7 @@ func first(o dhcpv4.Option) bool {
 // compose writes an answer option by option, within the client's limit.
 func compose(b []byte, e *Entry, c *Client, m *Message) (packet []byte, truncated bool) {
 	p, list := library(e, c, m)
-	w := newWriter(append(b, p.ToBytes()[:HeaderSize]...), c.Limit, m)
+	w := newWriter(append(b, p.ToBytes()[:HeaderSize]...), c, m)
 	echoed := false
 	for _, o := range list {
 		if !echoed && !first(o) {

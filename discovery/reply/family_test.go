@@ -47,6 +47,10 @@ var head = opt(53, "\x02") + opt(54, "\xc0\xa8\x64\xfe") + opt(51, "\x00\x00\x0e
 func options(b []byte) string {
 	i := HeaderSize
 	for b[i] != optionEnd {
+		if b[i] == optionPad {
+			i++
+			continue
+		}
 		i += 2 + int(b[i+1])
 	}
 	return string(b[HeaderSize:i])
@@ -66,11 +70,11 @@ func TestFamilies(t *testing.T) {
 		server netip.Addr // siaddr
 	}{
 		{"BIOS PXE", client(rack.StagePXE, "", "PXEClient:Arch:00000:UNDI:002001", 66, 67), nil,
-			opt(67, "t/ipxe.efi") + opt(60, "PXEClient") + pxe43 + opt(66, agent.String()), "t/ipxe.efi", agent},
+			opt(67, "t/ipxe.efi") + "\x00" + opt(60, "PXEClient") + pxe43 + opt(66, agent.String()), "t/ipxe.efi", agent},
 		{"UEFI PXE", client(rack.StagePXE, "", "PXEClient:Arch:00007:UNDI:003000", 1), nil,
-			opt(67, "t/ipxe.efi") + opt(60, "PXEClient") + pxe43 + opt(1, "\xff\xff\xff\x00"), "t/ipxe.efi", agent},
+			opt(67, "t/ipxe.efi") + "\x00" + opt(60, "PXEClient") + pxe43 + opt(1, "\xff\xff\xff\x00"), "t/ipxe.efi", agent},
 		{"UEFI PXE, a TFTP server of its own", client(rack.StagePXE, "", "PXEClient:Arch:00011:UNDI:003000", 66, 150), func(e *Entry) { e.NextServer = other },
-			opt(67, "t/ipxe.efi") + opt(60, "PXEClient") + pxe43 + opt(66, other.String()) + opt(150, "\xc0\xa8\x64\xfa"), "t/ipxe.efi", other},
+			opt(67, "t/ipxe.efi") + "\x00" + opt(60, "PXEClient") + pxe43 + opt(66, other.String()) + opt(150, "\xc0\xa8\x64\xfa"), "t/ipxe.efi", other},
 		{"U-Boot", client(rack.StagePXE, "U-Boot", "U-Boot.armv8", 67), nil, opt(67, "t/ipxe.efi"), "t/ipxe.efi", agent},
 		{"PXE by 93 alone", client(rack.StagePXE, "", "", 67), nil, opt(67, "t/ipxe.efi"), "t/ipxe.efi", agent},
 		{"PXE without a ticket", client(rack.StagePXE, "", "PXEClient:Arch:00007:UNDI:003000", 66, 67), func(e *Entry) { e.BootFile = "" }, "", "", netip.Addr{}},
@@ -176,7 +180,7 @@ func TestProxy(t *testing.T) {
 		client Client
 		want   string // behind 53 and 54
 	}{
-		{"PXE firmware", pxe, opt(97, "machine") + opt(67, "t/ipxe.efi") + opt(60, "PXEClient") + opt(43, "\x06\x01\x08\x47\x04\x00\x01\x00\x00\xff")},
+		{"PXE firmware", pxe, opt(97, "machine") + opt(67, "t/ipxe.efi") + "\x00" + opt(60, "PXEClient") + opt(43, "\x06\x01\x08\x47\x04\x00\x01\x00\x00\xff")},
 		{"UEFI HTTP boot", client(rack.StageHTTPBoot, "", "HTTPClient:Arch:00016"), opt(97, "machine") + opt(67, "http://h/boot.efi") + opt(60, "HTTPClient") + opt(6, "\xc0\xa8\x64\x35")},
 		{"iPXE", client(rack.StageIPXE, "iPXE", ""), opt(97, "machine") + opt(175, "\xb0\x01\x01") + opt(67, "http://h/boot.ipxe") + opt(60, "PXEClient")},
 	} {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -61,10 +63,31 @@ func (s *Services) find(w http.ResponseWriter, r *http.Request, what string, clo
 		s.refuse(w, what, "no such ticket", http.StatusNotFound)
 	case !e.ticket.Open:
 		s.refuse(w, what, ErrClosed.Error(), closed)
+	case s.anothers(e, addressOf(r)):
+		s.refuse(w, what, "the ticket is another device's", http.StatusForbidden)
 	default:
 		return e
 	}
 	return nil
+}
+
+// anothers reports whether somebody at an address is another device than that of a ticket,
+// and says so once.
+func (s *Services) anothers(e *entry, at netip.Addr) bool {
+	name, ok := s.o.DeviceAt(at)
+	if !ok || name == e.ticket.Device {
+		return false
+	}
+	if !e.served.told.stolen.Swap(true) {
+		s.o.Log.Warn("a device asks with the token of another one, and gets nothing: look what runs on it", "ticket", e.ticket.ID, "device", name, "address", at)
+	}
+	return true
+}
+
+// addressOf is where a request comes from.
+func addressOf(r *http.Request) netip.Addr {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr) // none, of a connection that has no address
+	return a.Addr().Unmap()
 }
 
 func (s *Services) refuse(w http.ResponseWriter, what, text string, status int) {
@@ -123,15 +146,19 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "image", "the image changed since the ticket was issued", http.StatusInternalServerError)
 		return
 	}
-	// Several ranges at once may be ignored (RFC 9110 §14.2): the parts would
-	// go through a pipe, past the count, and multiply the work of one request.
-	if strings.Contains(r.Header.Get("Range"), ",") {
-		r.Header.Del("Range")
+	// A device would run a part of it: what is served need not be disk frames with digests.
+	if size, err := f.Seek(0, io.SeekEnd); err != nil || size != t.Image.Size {
+		s.o.Log.Error("an image has not the bytes that its ticket names: rackreach bundle verify it", "ticket", t.ID, "image", t.Image.Name, "bytes", size, "want", t.Image.Size, "cause", err)
+		s.refuse(w, "image", "the image is damaged", http.StatusInternalServerError)
+		return
 	}
+	oneRange(r)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+t.Image.Digest+`"`) // for If-Range (RFC 9110 §13.1.5)
 	body := &content{ReadSeeker: f, to: e.served, device: t.Device, pace: s.pace, gone: r.Context().Done()}
-	e.served.resume(goesOnAt(r.Header, w.Header().Get("ETag")))
+	if r.Method == http.MethodGet { // HEAD asks, and takes nothing
+		e.served.resume(goesOnAt(r.Header, w.Header().Get("ETag")))
+	}
 	before, _ := e.served.progress()
 	http.ServeContent(w, r, "", time.Time{}, body)
 	err = http.NewResponseController(w).Flush()
@@ -140,6 +167,37 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 	}
 	after, _ := e.served.progress()
 	s.o.Count(Served{Protocol: "http", What: "image", Outcome: outcome(err), Bytes: after - before})
+}
+
+// oneRange leaves out several ranges at once, which may be ignored (RFC 9110 §14.2): the
+// parts would go through a pipe, past the count, and multiply the work of one request.
+func oneRange(r *http.Request) {
+	if strings.Contains(r.Header.Get("Range"), ",") {
+		r.Header.Del("Range")
+	}
+}
+
+// send serves a file that is no image as images are served: by the kernel, within the
+// bounds of bandwidth, to who takes it in time. whole: all of it went out. err is not nil
+// when less did than was asked for.
+func (s *Services) send(w http.ResponseWriter, r *http.Request, device string, f io.ReadSeeker) (whole bool, bytes int64, err error) {
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		http.Error(w, "the file cannot be read", http.StatusInternalServerError)
+		return false, 0, err
+	}
+	oneRange(r)
+	sent := newTransfer(size, func() {})
+	body := &content{ReadSeeker: f, to: sent, device: device, pace: s.pace, gone: r.Context().Done()}
+	http.ServeContent(w, r, "", time.Time{}, body)
+	if err = http.NewResponseController(w).Flush(); err == nil {
+		body.written()
+	}
+	bytes, _ = sent.progress()
+	if want, parseErr := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil && parseErr == nil && r.Method == http.MethodGet && bytes < want {
+		err = io.ErrUnexpectedEOF // what could not be read is told to nobody else
+	}
+	return err == nil && bytes == size, bytes, err
 }
 
 // fromTheStart reports whether a request asks for the first byte.

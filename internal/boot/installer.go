@@ -130,8 +130,8 @@ func (s *Services) serveInstaller(w http.ResponseWriter, r *http.Request) {
 	}
 	defer f.Close()
 	w.Header().Set("Content-Type", "application/octet-stream")
-	http.ServeContent(w, r, "", time.Time{}, f)
-	s.o.Count(Served{Protocol: "http", What: "installer", Outcome: outcome(r.Context().Err())})
+	_, sent, err := s.send(w, r, e.ticket.Device, f)
+	s.o.Count(Served{Protocol: "http", What: "installer", Outcome: outcome(err), Bytes: sent})
 }
 
 // handleInstaller routes what only an installer of disks asks for.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/rackreach/rackreach/internal/printable"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -114,22 +113,13 @@ func (s *Services) serveArtifact(w http.ResponseWriter, r *http.Request, t Ticke
 		return
 	}
 	defer f.Close()
-	if strings.Contains(r.Header.Get("Range"), ",") {
-		r.Header.Del("Range") // as for images
-	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+image.Digest+`"`)
-	whole := r.Method == http.MethodGet && r.Header.Get("Range") == ""
-	http.ServeContent(w, r, "", time.Time{}, f)
-	err = http.NewResponseController(w).Flush()
-	if err == nil && whole && shows != rack.NoEvidence {
+	whole, sent, err := s.send(w, r, t.Device, f)
+	if whole && shows != rack.NoEvidence {
 		s.o.Fetched(t, shows)
 	}
-	served := image.Size
-	if !whole || err != nil {
-		served = 0 // how much went out is not counted: it moves no progress
-	}
-	s.o.Count(Served{Protocol: "http", What: "boot-file", Outcome: outcome(err), Bytes: served})
+	s.o.Count(Served{Protocol: "http", What: "boot-file", Outcome: outcome(err), Bytes: sent})
 }
 
 // takeNativeReport takes the word of an installer that was told the digest of its job

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Bandwidth bounds what images take of the network, in bytes a second; 0: no
-// bound. Boot loaders, jobs and reports are small and do not count.
+// Bandwidth bounds what images, kernels, initramfs and what else an operating system's
+// own installer loads take of the network, in bytes a second; 0: no bound. Boot loaders,
+// jobs and reports are small and do not count.
 type Bandwidth struct {
 	Rack   int64 // of all devices together
 	Device int64 // of each of them, whatever the number of its connections

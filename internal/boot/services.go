@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -64,7 +65,11 @@ type Options struct {
 	Said func(t Ticket, remote, line string)
 	// Found takes what an installer found in its machine, when it says so, and not often
 	// for one ticket; its text is printable. It must not block. nil: nobody listens.
-	Found     func(t Ticket, h *job.Hardware)
+	Found func(t Ticket, h *job.Hardware)
+	// DeviceAt is the device that has an address, as far as that is known: what a ticket
+	// gives is not for another one, who may have heard its token in a DHCP reply that was
+	// broadcast. It must not block. nil: none is known.
+	DeviceAt  func(netip.Addr) (device string, ok bool)
 	Native    Native        // for tickets that say so; nil: there are none
 	Bandwidth Bandwidth     // of images
 	Loaders   Loaders       // nil: firmware has to run scripts by itself
@@ -102,6 +107,9 @@ func New(o Options) (*Services, error) {
 	}
 	if o.Found == nil {
 		o.Found = func(Ticket, *job.Hardware) {}
+	}
+	if o.DeviceAt == nil {
+		o.DeviceAt = func(netip.Addr) (string, bool) { return "", false }
 	}
 	if o.Count == nil {
 		o.Count = func(Served) {}

@@ -39,6 +39,7 @@ func (*plugs) Addr() net.Addr { return &net.TCPAddr{} }
 type held struct {
 	*shelf
 	open atomic.Int64
+	s    *Services // that serve them
 }
 
 type heldImage struct {
@@ -57,6 +58,11 @@ func (h *held) Open(name string) (io.ReadSeekCloser, rack.Image, error) {
 // virtual runs the HTTP service in virtual time; dial connects to it.
 func virtual(t *testing.T, b Bandwidth, size int) (images *held, open Ticket, dial func() net.Conn) {
 	t.Helper()
+	return virtualWith(t, b, size, func(*Options) {})
+}
+
+func virtualWith(t *testing.T, b Bandwidth, size int, change func(*Options)) (images *held, open Ticket, dial func() net.Conn) {
+	t.Helper()
 	images = &held{shelf: newShelf(size)}
 	p := &plugs{make(chan net.Conn), make(chan struct{})}
 	tftp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -66,11 +72,14 @@ func virtual(t *testing.T, b Bandwidth, size int) (images *held, open Ticket, di
 	if err := tftp.Close(); err != nil { // only HTTP is served
 		t.Fatal(err)
 	}
-	s, err := New(Options{HTTP: p, TFTP: tftp, BaseURL: "http://agent", Images: images, Bandwidth: b,
-		Report: func(context.Context, Report) error { return nil }, Fetched: func(Ticket, rack.Evidence) {}})
+	o := Options{HTTP: p, TFTP: tftp, BaseURL: "http://agent", Images: images, Bandwidth: b,
+		Report: func(context.Context, Report) error { return nil }, Fetched: func(Ticket, rack.Evidence) {}}
+	change(&o)
+	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	images.s = s
 	open = Ticket{ID: "run/server-01/1", Token: Token([]byte("s"), "1"), Device: "server-01", Image: images.image, Open: true}
 	if err := s.SetTickets([]Ticket{open}); err != nil {
 		t.Fatal(err)

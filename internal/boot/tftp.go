@@ -25,10 +25,10 @@ func (s *Services) newTFTP() *tftp.Server {
 }
 
 // openFile gives what a ticket allows while it is open.
-func (s *Services) openFile(name string, _ netip.AddrPort) (*tftp.File, error) {
+func (s *Services) openFile(name string, client netip.AddrPort) (*tftp.File, error) {
 	token, file, ok := tokenOfFile(name)
 	e := s.desk.Load().byToken[token]
-	if !ok || e == nil || !e.ticket.Open {
+	if !ok || e == nil || !e.ticket.Open || s.anothers(e, client.Addr()) {
 		s.o.Count(Served{Protocol: "tftp", What: "boot-loader", Outcome: Refused})
 		return nil, errNoFile
 	}

@@ -14,6 +14,7 @@ import (
 type told struct {
 	hardware atomic.Pointer[job.Hardware]
 	progress atomic.Pointer[job.Progress]
+	stolen   atomic.Bool // another device asked with its token
 
 	mu      sync.Mutex
 	quarter int64 // of the image that the last line was about

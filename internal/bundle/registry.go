@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -174,8 +173,7 @@ func (p *remotePlace) Referrers(ctx context.Context, to Ref) (out []Ref, err err
 
 // Fetch implements blob.Source.
 func (p *remotePlace) Fetch(ctx context.Context, d blob.Digest, size, from int64) (_ io.ReadCloser, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	body := &stalling{timer: time.AfterFunc(webAnswer, cancel), cancel: cancel}
+	ctx, body := newStalling(ctx)
 	desc := ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: oci(d), Size: size}
 	p.mu.Lock()
 	is := p.manifests[d]
@@ -188,7 +186,7 @@ func (p *remotePlace) Fetch(ctx context.Context, d blob.Digest, size, from int64
 	}
 	if err != nil {
 		body.ReadCloser = nil
-		return nil, errors.Join(p.explain(err), body.Close())
+		return nil, errors.Join(p.explain(body.cause(err)), body.Close())
 	}
 	if from == 0 {
 		return body, nil

@@ -87,8 +87,7 @@ func (w *web) ask(ctx context.Context, name string, from, to int64) (io.ReadClos
 }
 
 func (w *web) askOnce(ctx context.Context, name string, from, to int64) (_ io.ReadCloser, again time.Duration, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	body := &stalling{timer: time.AfterFunc(webAnswer, cancel), cancel: cancel}
+	ctx, body := newStalling(ctx)
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, w.base+name, nil)
 	if err != nil {
 		return nil, 0, errors.Join(&blob.Final{Err: err}, body.Close())
@@ -98,7 +97,7 @@ func (w *web) askOnce(ctx context.Context, name string, from, to int64) (_ io.Re
 	}
 	a, err := w.client.Do(q)
 	if err != nil {
-		return nil, 0, errors.Join(err, body.Close())
+		return nil, 0, errors.Join(body.cause(err), body.Close())
 	}
 	body.ReadCloser = a.Body
 	if again, err = w.judge(a, from); err != nil {
@@ -184,19 +183,38 @@ func pause(ctx context.Context, d time.Duration) error {
 type stalling struct {
 	io.ReadCloser
 	timer  *time.Timer
-	cancel context.CancelFunc
+	silent error // what the context of its question ends with when it does not
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// newStalling is the body of a question, which must be answered in time.
+func newStalling(ctx context.Context) (context.Context, *stalling) {
+	s := &stalling{silent: &unwell{errors.New("it sends nothing: look whether it still works, and the way to it")}}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	s.timer = time.AfterFunc(webAnswer, func() { s.cancel(s.silent) })
+	return s.ctx, s
+}
+
+// cause is why a question failed: that nothing comes is no word of whoever asked.
+func (s *stalling) cause(err error) error {
+	if err != nil && context.Cause(s.ctx) == s.silent {
+		return s.silent
+	}
+	return err
 }
 
 // Read implements io.Reader.
 func (s *stalling) Read(p []byte) (int, error) {
 	s.timer.Reset(webStall)
-	return s.ReadCloser.Read(p)
+	n, err := s.ReadCloser.Read(p)
+	return n, s.cause(err)
 }
 
 // Close implements io.Closer.
 func (s *stalling) Close() error {
 	s.timer.Stop()
-	s.cancel()
+	s.cancel(nil)
 	if s.ReadCloser == nil {
 		return nil
 	}

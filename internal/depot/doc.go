@@ -28,6 +28,7 @@ const (
 	DefaultTransfers = 32   // sent at a time: enough to fill a line when each is slow
 	DefaultPerAgent  = 4    // of these
 	DefaultWaiting   = 4096 // requests that wait for their turn
+	waitMostOfOne    = 256  // of these, of one agent: it asks for a few at a time
 
 	turnBytes  = 64 << 20 // after which a transfer queues again; about a second of a fast line
 	chunkBytes = 1 << 20  // for which a receiver may take stallLimit

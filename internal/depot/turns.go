@@ -35,7 +35,7 @@ func (t *turns) enter(ctx context.Context, agent string) error {
 		t.mu.Unlock()
 		return nil
 	}
-	if t.waiting == t.waitMost {
+	if t.waiting == t.waitMost || len(t.queues[agent]) == waitMostOfOne {
 		t.mu.Unlock()
 		return errTooMany
 	}

@@ -90,6 +90,33 @@ func TestTurnsAreBounded(t *testing.T) {
 	})
 }
 
+// One agent that asks for more than it can ever be sent does not fill the places of all
+// who wait.
+func TestOneAgentDoesNotFillTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns(1, 1, DefaultWaiting)
+		if err := turns.enter(t.Context(), "a"); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range DefaultWaiting + 10 {
+			all.Go(func() { _ = turns.enter(ctx, "a") })
+		}
+		synctest.Wait()
+		got := make(chan error, 1)
+		go func() { got <- turns.enter(ctx, "b") }()
+		synctest.Wait()
+		select {
+		case err := <-got:
+			t.Errorf("another agent may not wait: %v", err)
+		default:
+		}
+		cancel()
+		all.Wait()
+	})
+}
+
 // Whoever comes, goes and loses patience in whatever order: never more than may, and
 // nobody waits while there is a place for them.
 func TestTurnsProperty(t *testing.T) {

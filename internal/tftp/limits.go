@@ -48,6 +48,8 @@ const (
 	// maxResends is how often in a row something is sent again: with doubled
 	// waits a client is gone after 47 s at most, when all firmware has given up.
 	maxResends = 7
+	// unheardLimit is how long a client may take for its first acknowledgement.
+	unheardLimit = 47 * time.Second
 	// totalLimit bounds a transfer whatever its client says. A loader of 100 MB
 	// passes at 170 kB/s.
 	totalLimit = 10 * time.Minute

@@ -30,8 +30,11 @@ type socket interface {
 }
 
 // serve answers one request.
-func (s *Server) serve(ctx context.Context, r request, own netip.Addr, client netip.AddrPort) {
+func (s *Server) serve(ctx context.Context, at *place, r request, own netip.Addr, client netip.AddrPort) {
 	c, err := s.o.dial(own, client)
+	if errors.Is(err, errBroadcast) {
+		return
+	}
 	if err != nil {
 		s.o.Refused(client, err)
 		s.o.Log.Warn("tftp: a client cannot be answered", "client", client, "cause", err)
@@ -52,7 +55,7 @@ func (s *Server) serve(ctx context.Context, r request, own netip.Addr, client ne
 		}
 	}()
 	if f, err = s.o.Open(r.name, client); err == nil {
-		sent, err = s.transfer(ctx, c, r, f)
+		sent, err = s.transfer(ctx, at, c, r, f)
 	}
 	switch {
 	case err == nil, errors.Is(err, ErrAborted), errors.Is(err, ErrSilent):
@@ -64,7 +67,7 @@ func (s *Server) serve(ctx context.Context, r request, own netip.Addr, client ne
 }
 
 // transfer sends a file, and returns how many bytes of it were acknowledged.
-func (s *Server) transfer(ctx context.Context, c socket, r request, f *File) (int64, error) {
+func (s *Server) transfer(ctx context.Context, at *place, c socket, r request, f *File) (int64, error) {
 	content, size := io.ReaderAt(f), f.Size
 	if r.text {
 		b, err := asText(f)
@@ -74,7 +77,7 @@ func (s *Server) transfer(ctx context.Context, c socket, r request, f *File) (in
 		content, size = bytes.NewReader(b), int64(len(b))
 	}
 	a, answer := negotiate(r, size, c.mostBlock())
-	x := &sender{socket: c, content: content, size: size, agreed: a, answer: answer}
+	x := &sender{socket: c, at: at, content: content, size: size, agreed: a, answer: answer}
 	t := newTransfer(a, size, len(answer) > 0, time.Now())
 	// A deadline in the past ends a read at once.
 	stop := context.AfterFunc(ctx, func() { _ = c.setDeadline(time.Unix(1, 0)) })
@@ -87,6 +90,7 @@ func (s *Server) transfer(ctx context.Context, c socket, r request, f *File) (in
 type sender struct {
 	socket
 	agreed
+	at      *place
 	content io.ReaderAt
 	size    int64
 	answer  []option
@@ -109,6 +113,7 @@ func (x *sender) run(ctx context.Context, t *transfer) error {
 		case late:
 			return ErrLate
 		}
+		x.at.note(t)
 		if err := x.step(s); err != nil {
 			return err
 		}
@@ -116,6 +121,9 @@ func (x *sender) run(ctx context.Context, t *transfer) error {
 			return err
 		}
 		if ctx.Err() != nil { // after the deadline, which the end of ctx may have set before
+			if cause := context.Cause(ctx); errors.Is(cause, ErrSilent) {
+				return cause
+			}
 			return ErrCut
 		}
 		n, err := x.receive(p)
@@ -222,6 +230,9 @@ type udpSocket struct {
 
 func dialUDP(from netip.Addr, to netip.AddrPort) (socket, error) {
 	var local *net.UDPAddr
+	if isBroadcast(from) { // Linux would bind to it
+		return nil, errBroadcast
+	}
 	if from.IsValid() {
 		local = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
@@ -235,6 +246,34 @@ func dialUDP(from netip.Addr, to netip.AddrPort) (socket, error) {
 	}
 	most := min(max(pathMTU(c)-headers, plainBlock), greatestBlock)
 	return &udpSocket{UDPConn: c, batch: ipv4.NewPacketConn(c), block: most}, nil
+}
+
+// isBroadcast reports whether an address is that of all machines on a network of ours.
+func isBroadcast(a netip.Addr) bool {
+	if a == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return true
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil || !a.Is4() {
+		return false
+	}
+	for _, o := range own {
+		n, ok := o.(*net.IPNet)
+		if !ok || len(n.IP.To4()) != 4 {
+			continue
+		}
+		if ones, bits := n.Mask.Size(); bits-ones < 2 { // RFC 3021: it has no broadcast address
+			continue
+		}
+		ip, mask, last := n.IP.To4(), n.Mask[len(n.Mask)-4:], a.As4()
+		for i := range last {
+			last[i] ^= ip[i] | ^mask[i]
+		}
+		if last == [4]byte{} {
+			return true
+		}
+	}
+	return false
 }
 
 func (u *udpSocket) receive(p []byte) (int, error) { return u.Read(p) }

@@ -74,7 +74,7 @@ func serves(t *testing.T, f *fakeSocket, options string, size int) (ended chan e
 	if err != nil {
 		t.Fatal(err)
 	}
-	go s.serve(context.Background(), r, netip.Addr{}, netip.AddrPort{})
+	go s.serve(context.Background(), &place{}, r, netip.Addr{}, netip.AddrPort{})
 	return ended
 }
 

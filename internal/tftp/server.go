@@ -26,6 +26,9 @@ var (
 // is told its text, and that of what wraps it.
 var ErrNotFound = errors.New("no such file")
 
+// errBroadcast says that a request was broadcast, which is ignored (RFC 1123 §4.2.3.5).
+var errBroadcast = errors.New("it was asked by broadcast")
+
 // errBusy is told to clients that come when the server is full.
 var errBusy = errors.New("too many transfers, ask again")
 
@@ -59,7 +62,7 @@ type Server struct {
 	o Options
 
 	mu     sync.Mutex
-	active map[netip.AddrPort]struct{}
+	active map[netip.AddrPort]*place
 	hosts  map[netip.Addr]int // transfers of each address; no zeros
 }
 
@@ -77,7 +80,7 @@ func New(o Options) *Server {
 	if o.dial == nil {
 		o.dial = dialUDP
 	}
-	return &Server{o: o, active: map[netip.AddrPort]struct{}{}, hosts: map[netip.Addr]int{}}
+	return &Server{o: o, active: map[netip.AddrPort]*place{}, hosts: map[netip.Addr]int{}}
 }
 
 // Serve answers requests on a socket until ctx ends, which is no error, or the
@@ -120,8 +123,10 @@ func (s *Server) read(ctx context.Context, conn net.PacketConn, transfers *sync.
 		if errors.Is(err, errIgnore) || client.Port() == 0 || own.IsMulticast() {
 			continue
 		}
+		var at *place
+		transfer := ctx
 		if err == nil {
-			if err = s.take(client); errors.Is(err, errAgain) {
+			if transfer, at, err = s.take(ctx, client, time.Now()); errors.Is(err, errAgain) {
 				continue
 			}
 		}
@@ -130,8 +135,8 @@ func (s *Server) read(ctx context.Context, conn net.PacketConn, transfers *sync.
 			continue
 		}
 		transfers.Go(func() {
-			defer s.leave(client)
-			s.serve(ctx, r, own, client)
+			defer s.leave(client, at)
+			s.serve(transfer, at, r, own, client)
 		})
 	}
 }
@@ -140,24 +145,63 @@ func (s *Server) read(ctx context.Context, conn net.PacketConn, transfers *sync.
 // sends its first packet again by itself.
 var errAgain = errors.New("asked already")
 
-// take takes a place for a client. Errors: errAgain, errBusy.
-func (s *Server) take(client netip.AddrPort) error {
+// take takes a place for a client; the context ends with it. Errors: errAgain, errBusy.
+//
+// A client that has acknowledged something, is silent since, and asks anew was reset, and
+// begins from the port that it always begins from: what it was sent is over. When all
+// places are taken, who has never answered makes room: addresses of askers can be made up.
+func (s *Server) take(ctx context.Context, client netip.AddrPort, now time.Time) (context.Context, *place, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.active[client]; ok {
-		return errAgain
+	if old, ok := s.active[client]; ok {
+		if !old.reset() {
+			return nil, nil, errAgain
+		}
+		s.free(client, old)
 	}
-	if len(s.active) == maxTransfers || s.hosts[client.Addr()] == maxPerHost {
-		return errBusy
+	if s.hosts[client.Addr()] == maxPerHost {
+		return nil, nil, errBusy
 	}
-	s.active[client] = struct{}{}
+	if len(s.active) >= maxTransfers && !s.makeRoom() {
+		return nil, nil, errBusy
+	}
+	x := &place{since: now}
+	ctx, x.end = context.WithCancelCause(ctx)
+	s.active[client] = x
 	s.hosts[client.Addr()]++
-	return nil
+	return ctx, x, nil
 }
 
-func (s *Server) leave(client netip.AddrPort) {
+// makeRoom ends the transfer that waits longest for its first answer.
+func (s *Server) makeRoom() bool {
+	var at netip.AddrPort
+	var oldest *place
+	for client, x := range s.active {
+		if !x.heard.Load() && (oldest == nil || x.since.Before(oldest.since)) {
+			at, oldest = client, x
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	s.free(at, oldest)
+	return true
+}
+
+func (s *Server) leave(client netip.AddrPort, x *place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.free(client, x)
+}
+
+// free gives a place to others, once. A transfer that goes on there ends, as if its client
+// were silent: that is told nothing, or would take it for the answer to what it asks now.
+// Callers hold mu.
+func (s *Server) free(client netip.AddrPort, x *place) {
+	if s.active[client] != x {
+		return
+	}
+	x.end(ErrSilent)
 	delete(s.active, client)
 	if s.hosts[client.Addr()]--; s.hosts[client.Addr()] == 0 {
 		delete(s.hosts, client.Addr())
@@ -166,8 +210,11 @@ func (s *Server) leave(client netip.AddrPort) {
 
 // refuse tells a client that it gets nothing.
 func (s *Server) refuse(own netip.Addr, client netip.AddrPort, err error) {
-	s.o.Refused(client, err)
 	c, dialErr := s.o.dial(own, client)
+	if errors.Is(dialErr, errBroadcast) {
+		return
+	}
+	s.o.Refused(client, err)
 	if dialErr != nil {
 		s.o.Log.Debug("tftp: a client cannot be told that it is refused", "client", client, "cause", dialErr)
 		return

@@ -297,31 +297,42 @@ func TestPlaces(t *testing.T) {
 	at := func(host, port int) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(host)}), uint16(port))
 	}
+	places := map[netip.AddrPort]*place{}
+	now := time.Unix(1000, 0)
+	take := func(client netip.AddrPort, heard bool) error {
+		now = now.Add(time.Millisecond)
+		_, x, err := s.take(t.Context(), client, now)
+		if err == nil {
+			places[client] = x
+			x.heard.Store(heard)
+		}
+		return err
+	}
 	for n := range maxPerHost {
-		if err := s.take(at(1, n)); err != nil {
+		if err := take(at(1, n), true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.take(at(1, 0)); !errors.Is(err, errAgain) {
+	if err := take(at(1, 0), true); !errors.Is(err, errAgain) {
 		t.Errorf("asked twice: %v", err)
 	}
-	if err := s.take(at(1, 99)); !errors.Is(err, errBusy) {
+	if err := take(at(1, 99), true); !errors.Is(err, errBusy) {
 		t.Errorf("one more of a host: %v", err)
 	}
 	for n := range maxTransfers - maxPerHost {
-		if err := s.take(at(2+n, 1)); err != nil {
+		if err := take(at(2+n, 1), true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.take(at(200, 1)); !errors.Is(err, errBusy) {
+	if err := take(at(200, 1), true); !errors.Is(err, errBusy) {
 		t.Errorf("one more: %v", err)
 	}
-	s.leave(at(1, 0))
-	if err := s.take(at(200, 1)); err != nil {
+	s.leave(at(1, 0), places[at(1, 0)])
+	if err := take(at(200, 1), true); err != nil {
 		t.Error(err)
 	}
 	for n := range maxPerHost - 1 {
-		s.leave(at(1, n+1))
+		s.leave(at(1, n+1), places[at(1, n+1)])
 	}
 	if _, ok := s.hosts[at(1, 0).Addr()]; ok {
 		t.Error("a host without transfers is kept")

@@ -12,6 +12,10 @@ type transfer struct {
 	agreed
 	blocks int64 // of the file, at least 1: the last one is shorter than the others
 	until  time.Time
+	// heardOf: the client has acknowledged something. Until then it is waited for up to
+	// unheard, whatever time-out it asked for: nobody may be there at all.
+	heardOf bool
+	unheard time.Time
 
 	oack        bool  // the OACK waits for its acknowledgement
 	acked, sent int64 // blocks, counted from 1 without rolling over
@@ -65,7 +69,10 @@ func (t *transfer) calm() time.Duration {
 }
 
 // begin is the first step.
-func (t *transfer) begin(now time.Time) step { return t.next(now) }
+func (t *transfer) begin(now time.Time) step {
+	t.unheard = now.Add(unheardLimit)
+	return t.next(now)
+}
 
 // acknowledged takes the acknowledgement of a block number.
 func (t *transfer) acknowledged(number uint16, now time.Time) step {
@@ -120,6 +127,8 @@ func (t *transfer) expired(now time.Time) step {
 	switch {
 	case !now.Before(t.until):
 		return step{how: late}
+	case !t.heardOf && !now.Before(t.unheard):
+		return step{how: silent}
 	case now.Before(t.due):
 		return t.idle(now)
 	case t.resends == maxResends:
@@ -135,6 +144,7 @@ func (t *transfer) expired(now time.Time) step {
 
 // headway notes that the client has what was sent.
 func (t *transfer) headway(now time.Time) {
+	t.heardOf = true
 	if !t.first.IsZero() {
 		took := max(now.Sub(t.first), time.Microsecond)
 		if t.path == 0 {
@@ -168,6 +178,9 @@ func (t *transfer) idle(now time.Time) step {
 	wake := t.due
 	if t.until.Before(wake) {
 		wake = t.until
+	}
+	if !t.heardOf && t.unheard.Before(wake) {
+		wake = t.unheard
 	}
 	return step{wake: wake}
 }

@@ -115,10 +115,19 @@ func TestTransferStories(t *testing.T) {
 			wait -> 1-1, 8s
 			wait -> 1-1, 8s
 			wait -> silent`},
+		"silence from the begin, whatever it asked for": {agreed{512, 1, 255 * time.Second}, 1000, false, `
+			begin -> 1-1, 47s
+			wait -> silent`},
+		"silence after two of its time-outs": {agreed{512, 1, 20 * time.Second}, 1000, false, `
+			begin -> 1-1, 20s
+			wait -> 1-1, 20s
+			wait -> 1-1, 7s
+			wait -> silent`},
 		"too slow to wait for": {agreed{512, 1, 255 * time.Second}, 1000, false, `
-			begin -> 1-1, 4m15s
-			wait -> 1-1, 4m15s
-			wait -> 1-1, 1m30s
+			begin -> 1-1, 47s
+			ack 1 after 10 -> 2-2, 4m15s
+			wait -> 2-2, 4m15s
+			wait -> 2-2, 1m29.99s
 			wait -> late`},
 		"windows": {agreed{512, 4, 0}, 512 * 9, false, `
 			begin -> 1-4, 1s
