@@ -391,6 +391,7 @@ func (a *answer) message() reply.Message {
 		b := a.subnet.As4()
 		m.Echo = append(m.Echo, optionSubnet, 4, b[0], b[1], b[2], b[3])
 	}
+	m.Echo = append(m.Echo, a.machine...) // RFC 4578 section 2.3: servers return it, too
 	return m
 }
 

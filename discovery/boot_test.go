@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 	"testing"
@@ -102,6 +103,36 @@ func TestKeys(t *testing.T) {
 			}
 			if o := res.Seen.Observation; o.MAC != tt.want.MAC || o.UUID != tt.want.UUID || o.Via != tt.want.Via || o.Stage != tt.want.Stage || o.Model != tt.want.Model || o.Source != rack.FromDHCP {
 				t.Errorf("observation %+v", o)
+			}
+		})
+	}
+}
+
+// The number of a machine is returned to it, as it was sent, whoever runs on it; but not
+// with a refusal, which has nothing beyond what RFC 2131 table 3 allows.
+func TestMachineIsReturned(t *testing.T) {
+	number := append([]byte{0}, bytes.Repeat([]byte{0xa7}, 16)...)
+	for _, x := range []struct {
+		name string
+		p    *packet
+		want int // options 97 in the reply
+	}{
+		{"offer", discover().opt(97, number...), 1},
+		{"acknowledgement", selecting(mine).opt(97, number...), 1},
+		{"relayed, before 82", relayed(discover()).opt(97, number...), 1},
+		{"refusal", selecting("10.9.9.9").opt(97, number...), 0},
+		{"of none", discover(), 0},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			res, d := handled(t, testServer(t, Options{}), x.p)
+			if d == nil {
+				t.Fatalf("no reply: %s", res.Outcome)
+			}
+			if n := bytes.Count(res.Reply.Payload, append([]byte{97, 17}, number...)); n != x.want {
+				t.Errorf("%d times in %s", n, d.Summary())
+			}
+			if o := d.Options.Get(dhcpv4.OptionRelayAgentInformation); x.p.giaddr != "" && len(o) == 0 {
+				t.Error("82 is lost")
 			}
 		})
 	}
