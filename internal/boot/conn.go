@@ -23,13 +23,11 @@ import (
 //
 // It runs ahead of the device by what the kernel has taken and the device has not: the
 // kernel's own bound, which grows with the speed of the path (net.ipv4.tcp_wmem, 4 MiB
-// at most), and the device's receive buffer. Among many transfers the bound is left to the
-// kernel: what a program asks for is cut to net.core.wmem_max, 208 KiB on an untouched
-// system, where one client got 0.55 of nginx's throughput and a GB took 1.8 times its CPU;
-// TCP_NOTSENT_LOWAT of 256 KiB and 1 MiB cost 1.5 and 1.1 times. One that is alone
-// gets a larger one, if we may, since each time that it is full a goroutine has to wake up:
-// one client alone gets 1.03 to 1.09 of nginx's throughput so, and 0.85 to 0.99 otherwise (make
-// bench-images, pairs in turns). Pages of a file are not copied into it.
+// at most), and the device's receive buffer. The bound is left to the kernel: one that a
+// program sets is cut to net.core.wmem_max, 208 KiB on an untouched system, where one
+// client got 0.55 of nginx's throughput and a GB took 1.8 times its CPU; TCP_NOTSENT_LOWAT
+// of 256 KiB and 1 MiB cost 1.5 and 1.1 times (make bench-images, pairs in turns). Pages of
+// a file are not copied into it.
 
 // content is an opened image on its way to one connection.
 type content struct {
@@ -199,9 +197,6 @@ func (l *listener) Accept() (net.Conn, error) {
 		if !l.enter(host) {
 			_ = c.Close() // nothing was said on it
 			continue
-		}
-		if len(l.slots) == 1 {
-			widen(c)
 		}
 		return &conn{Conn: c, free: sync.OnceFunc(func() { l.leave(host); <-l.slots })}, nil
 	}

@@ -39,10 +39,6 @@ const (
 	// bytes: the resolution of progress and of the stall limit.
 	chunkSize = 1 << 20
 
-	// sendBuffer is the send buffer of a connection that is the only one when it is
-	// opened, in bytes; the kernel takes twice as much, for its own needs (socket(7)).
-	sendBuffer = 4 << 20
-
 	// DefaultDrain is how long transfers in flight may go on after Serve's
 	// context has ended.
 	DefaultDrain = 10 * time.Second
