@@ -84,9 +84,13 @@ func (s *Services) anothers(e *entry, at netip.Addr) bool {
 	return true
 }
 
-// addressOf is where a request comes from.
+// addressOf is where a request comes from; invalid: its connection has no address, as
+// those inside of one process.
 func addressOf(r *http.Request) netip.Addr {
-	a, _ := netip.ParseAddrPort(r.RemoteAddr) // none, of a connection that has no address
+	a, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
 	return a.Addr().Unmap()
 }
 
