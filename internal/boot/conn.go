@@ -22,8 +22,8 @@ import (
 // Progress lags behind by the chunk that is on its way.
 //
 // It runs ahead of the device by what the kernel has taken and the device has not: the
-// kernel's own bound, which grows with the speed of the path (net.ipv4.tcp_wmem, 4 MiB
-// at most), and the device's receive buffer. The bound is left to the kernel: one that a
+// kernel's own bound, which grows with the speed of the path (net.ipv4.tcp_wmem: up to
+// 4 MiB, unless somebody changed it), and the device's receive buffer. The bound is left to the kernel: one that a
 // program sets is cut to net.core.wmem_max, 208 KiB on an untouched system, where one
 // client got 0.55 of nginx's throughput and a GB took 1.8 times its CPU; TCP_NOTSENT_LOWAT
 // of 256 KiB and 1 MiB cost 1.5 and 1.1 times (make bench-images, pairs in turns). Pages of

@@ -21,9 +21,9 @@
 //	POST /report/TOKEN       the device's own word on how it ended
 //	     /native/TOKEN/…     what an operating system's own installer asks for (native.go)
 //
-// 403: the ticket is another device's (Options.DeviceAt). 404: no such ticket. 410, for reports 409: the ticket is closed. 400: bad
-// input. 503: come again. A token is an HMAC of the ticket's id: who does not
-// hold a boot reply cannot guess one.
+// 403: the ticket is another device's (Options.DeviceAt). 404: no such ticket. 410, for
+// reports 409: the ticket is closed. 400: bad input. 503: come again. A token is an HMAC
+// of the ticket's id: who does not hold a boot reply cannot guess one.
 //
 // # Earlier lives
 //
