@@ -10,89 +10,12 @@ import (
 	"time"
 )
 
-// Progress is counted where bytes are handed to the connection, not in a
-// wrapper around the ResponseWriter or the file: either would hide ReadFrom or
-// the file from the kernel and cost sendfile (twice the CPU per byte,
-// measured). net/http hands a body that is larger than 512 bytes to ReadFrom of
-// the connection; there the image is recognised, unwrapped to what the store
-// opened, and copied in chunks. A file still goes by sendfile, and so does a part
-// of one (bundles in a tar); an image in memory costs one copy as it does anyway. The price is a system call and a
-// deadline per chunk, and a snag: the first 512 bytes go the other way and
-// count when the chunk after them begins, or when the response was flushed.
-// Progress lags behind by the chunk that is on its way.
-//
-// It runs ahead of the device by what the kernel has taken and the device has not: the
-// kernel's own bound, which grows with the speed of the path (net.ipv4.tcp_wmem: up to
-// 4 MiB, unless somebody changed it), and the device's receive buffer. The bound is left to the kernel: one that a
-// program sets is cut to net.core.wmem_max, 208 KiB on an untouched system, where one
-// client got 0.55 of nginx's throughput and a GB took 1.8 times its CPU; TCP_NOTSENT_LOWAT
-// of 256 KiB and 1 MiB cost 1.5 and 1.1 times (make bench-images, pairs in turns). Pages of
-// a file are not copied into it.
-
-// content is an opened image on its way to one connection.
-type content struct {
-	io.ReadSeeker
-	to   *transfer
-	at   int64 // offset of the next byte
-	read span  // bytes that went by Read and are not known to be written
-
-	device string
-	pace   *pace           // nil: no bound
-	gone   <-chan struct{} // closed when the request is over
-}
-
-// part is a part of a file that knows its file: see bundle.Section.
-type part interface {
-	io.Seeker
-	File() (f *os.File, left int64)
-}
-
-// send copies the next n bytes to a connection, the kernel's way where there is a
-// file.
-func (c *content) send(to io.Writer, n int64) (int64, error) {
-	p, ok := c.ReadSeeker.(part)
-	if !ok {
-		return io.Copy(to, io.LimitReader(c.ReadSeeker, n))
-	}
-	f, left := p.File()
-	sent, err := io.Copy(to, io.LimitReader(f, min(n, left)))
-	if _, seekErr := p.Seek(sent, io.SeekCurrent); err == nil {
-		err = seekErr
-	}
-	return sent, err
-}
-
-// Read hands out bytes that net/http writes itself.
-func (c *content) Read(p []byte) (int, error) {
-	n, err := c.ReadSeeker.Read(p)
-	if c.read.to != c.at {
-		c.read = span{c.at, c.at}
-	}
-	c.at += int64(n)
-	c.read.to = c.at
-	return n, err
-}
-
-// Seek implements io.Seeker.
-func (c *content) Seek(offset int64, whence int) (int64, error) {
-	n, err := c.ReadSeeker.Seek(offset, whence)
-	if err == nil {
-		c.at = n
-	}
-	return n, err
-}
-
-// written says that what was read so far has reached the connection.
-func (c *content) written() {
-	c.to.add(c.read)
-	c.read = span{c.at, c.at}
-}
-
 // conn is a connection whose writes must make headway.
 type conn struct {
 	net.Conn
 	broken bool // a write failed; only the connection's own goroutine writes
 	free   func()
+	queue  func() int64 // bytes that were written and are not acknowledged; see queued
 }
 
 // Write gives each write its own deadline.
@@ -118,7 +41,6 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	if !ok {
 		return io.Copy(writer{c}, r)
 	}
-	body.written()
 	var sum int64
 	for limited.N > 0 {
 		want := min(limited.N, body.pace.step())
@@ -130,9 +52,7 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 			return sum, err
 		}
 		n, err := body.send(c.Conn, want)
-		body.to.add(span{body.at, body.at + n})
-		body.at += n
-		body.read = span{body.at, body.at}
+		body.taken(c.queue())
 		limited.N -= n
 		sum += n
 		if err == nil && n < want {
@@ -144,6 +64,37 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 		}
 	}
 	return sum, nil
+}
+
+// drain waits until all of body counts as taken, and fails when the device takes nothing for
+// stallLimit, is gone, or its connection broke. c may be nil: nothing waits in what is no connection of ours.
+func (c *conn) drain(body *content) error {
+	if c == nil {
+		body.taken(0)
+		return nil
+	}
+	left, since := c.queue(), time.Now()
+	for pause := leastPause; ; pause = min(2*pause, mostPause) {
+		body.taken(left)
+		switch {
+		case c.broken:
+			return net.ErrClosed
+		case body.owed.from == body.owed.to:
+			return nil
+		}
+		select {
+		case <-body.gone:
+			return net.ErrClosed
+		case <-time.After(pause):
+		}
+		now := c.queue()
+		switch {
+		case now != left:
+			left, since = now, time.Now()
+		case time.Since(since) > stallLimit:
+			return fmt.Errorf("the device takes nothing: %w", os.ErrDeadlineExceeded)
+		}
+	}
 }
 
 // CloseWrite lets net/http close its half first, so that the last response is
@@ -198,7 +149,10 @@ func (l *listener) Accept() (net.Conn, error) {
 			_ = c.Close() // nothing was said on it
 			continue
 		}
-		return &conn{Conn: c, free: sync.OnceFunc(func() { l.leave(host); <-l.slots })}, nil
+		if len(l.slots) == 1 {
+			widen(c)
+		}
+		return &conn{Conn: c, free: sync.OnceFunc(func() { l.leave(host); <-l.slots }), queue: func() int64 { return queued(c) }}, nil
 	}
 }
 

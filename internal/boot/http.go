@@ -164,11 +164,7 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 		e.served.resume(goesOnAt(r.Header, w.Header().Get("ETag")))
 	}
 	before, _ := e.served.progress()
-	http.ServeContent(w, r, "", time.Time{}, body)
-	err = http.NewResponseController(w).Flush()
-	if err == nil {
-		body.written()
-	}
+	err = deliver(w, r, body)
 	after, _ := e.served.progress()
 	s.o.Count(Served{Protocol: "http", What: "image", Outcome: outcome(err), Bytes: after - before})
 }
@@ -182,8 +178,8 @@ func oneRange(r *http.Request) {
 }
 
 // send serves a file that is no image as images are served: by the kernel, within the
-// bounds of bandwidth, to who takes it in time. whole: all of it went out. err is not nil
-// when less did than was asked for.
+// bounds of bandwidth, to who takes it in time. whole: the device has all of it. err is not
+// nil when it has less than it asked for.
 func (s *Services) send(w http.ResponseWriter, r *http.Request, device string, f io.ReadSeeker) (whole bool, bytes int64, err error) {
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -193,10 +189,7 @@ func (s *Services) send(w http.ResponseWriter, r *http.Request, device string, f
 	oneRange(r)
 	sent := newTransfer(size, func() {})
 	body := &content{ReadSeeker: f, to: sent, device: device, pace: s.pace, gone: r.Context().Done()}
-	http.ServeContent(w, r, "", time.Time{}, body)
-	if err = http.NewResponseController(w).Flush(); err == nil {
-		body.written()
-	}
+	err = deliver(w, r, body)
 	bytes, _ = sent.progress()
 	if want, parseErr := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil && parseErr == nil && r.Method == http.MethodGet && bytes < want {
 		err = io.ErrUnexpectedEOF // what could not be read is told to nobody else

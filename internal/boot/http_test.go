@@ -268,7 +268,7 @@ func TestFileReachesTheConnection(t *testing.T) {
 			image, want := open(f)
 			w := &fileSpy{}
 			body := &content{ReadSeeker: image, to: newTransfer(size, func() {})}
-			n, err := (&conn{Conn: w}).ReadFrom(&io.LimitedReader{R: body, N: size})
+			n, err := (&conn{Conn: w, queue: func() int64 { return 0 }}).ReadFrom(&io.LimitedReader{R: body, N: size})
 			if err != nil || n != size || w.files != 3 || !bytes.Equal(w.got.Bytes(), want) {
 				t.Errorf("%d bytes, %v, the connection saw the file %d times, want 3", n, err, w.files)
 			}
