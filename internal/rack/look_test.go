@@ -99,6 +99,22 @@ func TestLookInVainWhileTheDeviceMayBeWriting(t *testing.T) {
 	}
 }
 
+// A fetch that is told after the report of its installer is no reason to spare a device.
+func TestLookInVainWhenTheFetchIsToldLate(t *testing.T) {
+	for _, word := range []rack.Evidence{rack.ReportedInstalled, rack.ReportedFailed, rack.ReportedRefused} {
+		s := looking(rack.Step{Name: "ticket", Phase: rack.Installation, Action: rack.IssueTicket, Limit: time.Minute},
+			rack.Step{Name: "look", Phase: rack.Installation, Action: rack.AwaitARP, Limit: time.Minute, Retries: 2, Backoff: time.Second},
+			rack.Step{Name: "write", Phase: rack.Installation, Until: rack.DHCPNOS, Destructive: true, Limit: time.Minute})
+		s.sees(rack.DHCPONIE, rack.FromDHCP)
+		s.sees(word, rack.FromHTTP)
+		s.sees(rack.FetchedImage, rack.FromHTTP)
+		s.drive(rack.Input{Kind: rack.LimitPassed, Step: "look", Attempt: 1})
+		if got := s.out.String(); strings.Contains(got, "may be writing") {
+			t.Errorf("%s:\n%s", word, got)
+		}
+	}
+}
+
 // A line can be forged: after a crash it stands for no command that was under way.
 func TestLineStandsForNoCommandAfterACrash(t *testing.T) {
 	s := looking(rack.Step{Name: "boot", Phase: rack.Installation, Until: rack.DHCPNOS, Limit: time.Minute},

@@ -359,10 +359,12 @@ func (m *Machine) pass(s Step) ([]Event, []Command) {
 
 // mayWrite reports whether the device may be writing while a step looks at it that is
 // no part of its installation: it has fetched the image of its ticket, and did not say
-// that it was over.
+// that it was over. A report may be told before the fetch that it stands for.
 func (m *Machine) mayWrite(s Step) bool {
 	fetched := m.evidence[FetchedImage]
-	return s.Phase == Installation && s.Action != Wait && (s.Action.Looks() || s.Action == Request) && fetched > m.issued && fetched > m.evidence[m.platform.TicketEnds] && fetched > m.evidence[ReportedFailed] && fetched > m.evidence[ReportedRefused]
+	reported := max(m.evidence[ReportedInstalled], m.evidence[ReportedFailed], m.evidence[ReportedRefused])
+	return s.Phase == Installation && s.Action != Wait && (s.Action.Looks() || s.Action == Request) &&
+		fetched > m.issued && fetched > m.evidence[m.platform.TicketEnds] && reported < m.issued
 }
 
 // unserved ends an attempt that got no answer: for good where the next one would
