@@ -149,6 +149,11 @@ func (p *partial) open() (err error) {
 	if p.f, err = os.OpenFile(p.s.beginning(p.d), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.f.Close())
+		}
+	}()
 	n, err := io.CopyBuffer(struct{ io.Writer }{p.sum}, io.LimitReader(p.f, p.size+1), make([]byte, copyBuffer))
 	if err == nil && n > p.size {
 		p.sum.Reset()
