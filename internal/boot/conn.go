@@ -67,32 +67,34 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 }
 
 // drain waits until all of body counts as taken, and fails when the device takes nothing for
-// stallLimit, is gone, or its connection broke. c may be nil: nothing waits in what is no connection of ours.
+// stallLimit, is gone, or its connection broke. c may be nil: nothing waits in what is no
+// connection of ours.
 func (c *conn) drain(body *content) error {
 	if c == nil {
 		body.taken(0)
 		return nil
 	}
-	left, since := c.queue(), time.Now()
+	left, since, hungUp := int64(-1), time.Now(), false
 	for pause := leastPause; ; pause = min(2*pause, mostPause) {
+		before := left
+		left = c.queue() // after it has hung up, too: that acknowledges what it has
 		body.taken(left)
 		switch {
 		case c.broken:
 			return net.ErrClosed
 		case body.owed.from == body.owed.to:
 			return nil
+		case hungUp:
+			return net.ErrClosed
+		case left != before:
+			since = time.Now()
+		case time.Since(since) > stallLimit:
+			return fmt.Errorf("the device takes nothing: %w", os.ErrDeadlineExceeded)
 		}
 		select {
 		case <-body.gone:
-			return net.ErrClosed
+			hungUp = true
 		case <-time.After(pause):
-		}
-		now := c.queue()
-		switch {
-		case now != left:
-			left, since = now, time.Now()
-		case time.Since(since) > stallLimit:
-			return fmt.Errorf("the device takes nothing: %w", os.ErrDeadlineExceeded)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -45,4 +46,28 @@ func TestOneTicketOneDelivery(t *testing.T) {
 	}
 	get(410, image)
 	get(200, "/image/"+next.Token)
+}
+
+// A transfer that ends when its device has a new ticket is no evidence for that one.
+func TestDeliveredTooLate(t *testing.T) {
+	b := newBenchSize(t, 24<<20)
+	r, err := b.web.Get(b.InstallerURL(b.open))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	old, next := b.open, b.open
+	old.Open = false
+	next.ID = "run-1/server-01/2"
+	next.Token = Token([]byte("s"), next.ID)
+	if err := b.SetTickets([]Ticket{old, next}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, r.Body); n != 24<<20 || err != nil {
+		t.Fatal(n, err)
+	}
+	b.stop()
+	if got := b.evidence(); len(got) != 0 {
+		t.Errorf("evidence %v", got)
+	}
 }

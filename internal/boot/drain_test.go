@@ -121,6 +121,7 @@ func TestDrain(t *testing.T) {
 		"slowly, but it goes on":            {owed: 100, c: queues(append(slices.Clone(slow), 0)...), served: 100},
 		"it stalls":                         {owed: 100, c: queues(90, 50), err: os.ErrDeadlineExceeded, served: 50, least: stallLimit},
 		"its device is gone":                {owed: 100, c: queues(90), gone: true, err: net.ErrClosed, served: 10},
+		"it had the rest and hung up":       {owed: 100, c: queues(90, 0), gone: true, served: 100},
 		"a device that has all may be gone": {owed: 100, c: queues(0), gone: true, served: 100},
 		"the connection broke":              {owed: 100, c: &conn{broken: true, queue: func() int64 { return unacknowledged + 30 }}, err: net.ErrClosed, served: 70},
 		"no body, an answer that waits":     {owed: 0, c: queues(70)},

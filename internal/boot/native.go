@@ -90,7 +90,7 @@ func (s *Services) serveNative(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	n, err := w.Write(b)
 	if err == nil && r.Method == http.MethodGet && shows != rack.NoEvidence {
-		s.o.Fetched(t, shows)
+		s.fetched(t, shows)
 	}
 	s.o.Count(Served{Protocol: "http", What: "answer", Outcome: outcome(err), Bytes: int64(n)})
 }
@@ -117,7 +117,7 @@ func (s *Services) serveArtifact(w http.ResponseWriter, r *http.Request, t Ticke
 	w.Header().Set("ETag", `"`+image.Digest+`"`)
 	whole, sent, err := s.send(w, r, t.Device, f)
 	if whole && shows != rack.NoEvidence {
-		s.o.Fetched(t, shows)
+		s.fetched(t, shows)
 	}
 	s.o.Count(Served{Protocol: "http", What: "boot-file", Outcome: outcome(err), Bytes: sent})
 }

@@ -130,12 +130,20 @@ func New(o Options) (*Services, error) {
 func (s *Services) SetTickets(tickets []Ticket) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next, err := s.desk.Load().next(tickets, func(t Ticket) { s.o.Fetched(t, rack.FetchedImage) })
+	next, err := s.desk.Load().next(tickets, func(t Ticket) { s.fetched(t, rack.FetchedImage) })
 	if err != nil {
 		return fmt.Errorf("set tickets: %w", err)
 	}
 	s.desk.Store(next)
 	return nil
+}
+
+// fetched tells what the device of a ticket has, unless it has a newer ticket by now: what
+// was on its way for longer than its attempt is no evidence for the next one.
+func (s *Services) fetched(t Ticket, what rack.Evidence) {
+	if e := s.desk.Load().byDevice[t.Device]; e != nil && e.ticket.ID == t.ID {
+		s.o.Fetched(t, what)
+	}
 }
 
 // BootFile is the TFTP name of a ticket's iPXE script.
