@@ -94,8 +94,15 @@ lab-installer: ## machines in QEMU are installed and boot what was written; bloc
 	$(GO) test -tags lab -count=1 -v -run TestInstaller -timeout 10m ./lab
 
 # A rack of machines. Each target installs the Debian packages that are missing; it needs
-# root. LAB_REPORT names a folder for reports: consoles, recordings, timeline, events.
+# root. Each test leaves a report in a folder of LAB_REPORT: consoles, recordings, timeline,
+# events.
+LAB_REPORT ?= dist/lab-report
+lab lab-two-racks lab-faults lab-ci: export LAB_REPORT := $(abspath $(LAB_REPORT))
 LAB_RACK = ./lab/testdata/rack/install.sh && $(GO) test -tags lab -count=1 -v
+.PHONY: lab-judges
+lab-judges: ## what the rack of machines is judged by, on recordings and files that are made up (seconds, without QEMU)
+	$(GO) test -tags lab -count=1 -run TestJudge ./lab
+
 .PHONY: lab
 lab: ## a whole rack of machines in QEMU, from power-off to ready, with real firmware, BMCs and disks (needs root; 3 to 10 minutes)
 	@mkdir -p dist && rm -f dist/lab-result

@@ -34,6 +34,8 @@ type labRack struct {
 	began time.Time
 	mu    sync.Mutex
 	notes []note
+
+	reported sync.Once
 }
 
 // note is something that a machine did, for the report.
@@ -82,9 +84,7 @@ func newRack(t *testing.T, hall *nstest.Host, dir string, l layout) *labRack {
 	r.agent, r.gate = nstest.New(t), nstest.New(t)
 	r.wire()
 	r.site()
-	if to := os.Getenv("LAB_REPORT"); to != "" {
-		t.Cleanup(func() { r.report(filepath.Join(to, filepath.Base(t.Name()), r.folder)) })
-	}
+	t.Cleanup(r.report)
 	t.Cleanup(func() {
 		if t.Failed() {
 			r.tell()
@@ -213,6 +213,7 @@ func TestRack(t *testing.T) {
 	}
 	seconds := time.Since(r.began).Seconds()
 	r.judge()
+	r.judgeReport()
 	r.restart()
 	if file := os.Getenv("LAB_RESULT"); file != "" && !t.Failed() { // what make prints last
 		if err := os.WriteFile(file, fmt.Appendf(nil, "RESULT lab_happy_seconds %.0f\n", seconds), 0o644); err != nil {
