@@ -97,8 +97,7 @@ lab-installer: ## machines in QEMU are installed and boot what was written; bloc
 # root. Each test leaves a report in a folder of LAB_REPORT: consoles, recordings, timeline,
 # events.
 LAB_REPORT ?= dist/lab-report
-lab lab-two-racks lab-faults lab-ci: export LAB_REPORT := $(abspath $(LAB_REPORT))
-LAB_RACK = ./lab/testdata/rack/install.sh && $(GO) test -tags lab -count=1 -v
+LAB_RACK = ./lab/testdata/rack/install.sh && LAB_REPORT='$(abspath $(LAB_REPORT))' $(GO) test -tags lab -count=1 -v
 .PHONY: lab-judges
 lab-judges: ## what the rack of machines is judged by, on recordings and files that are made up (seconds, without QEMU)
 	$(GO) test -tags lab -count=1 -run TestJudge ./lab
