@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gopacket/gopacket/pcapgo"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -98,99 +96,6 @@ func (r *labRack) judgeOrder(events []event) {
 	for _, n := range r.notes {
 		if strings.HasPrefix(n.Who, "server") && n.At.Before(ready) {
 			r.t.Errorf("%s: %s, %s before all switches were ready", n.Who, n.What, ready.Sub(n.At))
-		}
-	}
-}
-
-// clockSlack is how far the recordings' clock may be behind: it begins at a whole second.
-const clockSlack = 2 * time.Second
-
-// judgeCables: through a switch that is not configured yet nothing gets. On a cable of such
-// a switch there are frames of the two machines at its ends, and of nobody else.
-func (r *labRack) judgeCables(events []event) {
-	r.t.Helper()
-	for _, s := range r.switches() {
-		if strings.HasPrefix(s, "inter-rack") {
-			continue // judgeBackplane
-		}
-		opened := when(events, s, "step-started", "push")
-		node := r.nodes[s]
-		through := 0 // what got through it afterwards: else the recordings prove nothing
-		for _, p := range node.nics {
-			files, err := filepath.Glob(filepath.Join(node.pcap, fmt.Sprintf("%s-%s-*.pcap", s, p.name)))
-			if err != nil || len(files) == 0 {
-				r.t.Errorf("no recording of %s:%s: %v", s, p.name, err)
-			}
-			ends := map[string]bool{p.mac: true}
-			for _, n := range node.nics { // the switch's own, by any of its names
-				ends[n.mac] = true
-			}
-			for _, other := range r.nodes {
-				for _, n := range other.nics {
-					if n.own == p.other {
-						ends[n.mac] = true
-					}
-				}
-			}
-			outside := s == "mgmt-1" && p.name == "swp48" || !strings.HasPrefix(s, "mgmt") && (p.name == "eth0" || p.name == "swp54" || isTrunk(p))
-			for _, f := range files {
-				for _, x := range strangers(f, ends) {
-					// What comes from the open side ends at the switch.
-					if outside || r.behind(p, x.mac) {
-						continue
-					}
-					through++
-					if x.at.Add(clockSlack).Before(opened) {
-						r.t.Errorf("%s: a frame of %s on the cable of %s:%s, %s before that switch was configured", filepath.Base(f), x.mac, s, p.name, opened.Sub(x.at))
-					}
-				}
-			}
-		}
-		if through == 0 {
-			r.t.Errorf("the recordings at %s show nothing that ever got through it", s)
-		}
-	}
-}
-
-// behind reports whether a MAC belongs to what hangs on a port's cable itself: a BMC's
-// host has one that nobody chose.
-func (r *labRack) behind(p port, mac string) bool {
-	return strings.HasSuffix(p.other, ".bmc") && !strings.HasPrefix(mac, "02:") && mac != r.agent.MAC("rr0").String()
-}
-
-// isTrunk reports whether a port of a ToR switch leads to an inter-rack switch.
-func isTrunk(p port) bool { return p.name == "swp49" || p.name == "swp50" }
-
-type stranger struct {
-	mac string
-	at  time.Time
-}
-
-// strangers are the senders in a recording that are none of some, each once, at its first
-// frame.
-func strangers(file string, known map[string]bool) (out []stranger) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	p, err := pcapgo.NewReader(f)
-	if err != nil {
-		return nil // a machine that was off before anything passed
-	}
-	seen := map[string]bool{}
-	for {
-		frame, info, err := p.ReadPacketData()
-		if err != nil {
-			return out
-		}
-		if len(frame) < 14 {
-			continue
-		}
-		mac := net.HardwareAddr(frame[6:12]).String()
-		if !known[mac] && !seen[mac] {
-			seen[mac] = true
-			out = append(out, stranger{mac, info.Timestamp})
 		}
 	}
 }

@@ -166,6 +166,7 @@ func (r *labRack) server(n int) {
 	r.blank(s, 200*mib)
 	h := nstest.New(r.t)
 	longCable(r.t, h, "rr0", r.cable(s.name+".bmc"), r.cable(fmt.Sprintf("mgmt-1.swp%d", n)))
+	r.bmcs[s.name+".bmc"] = h.MAC("rr0").String()
 	address := r.management(hostBMC + n)
 	h.Address("rr0", address+"/24")
 	s.bmc(h, address)

@@ -28,6 +28,7 @@ type labRack struct {
 	agent *nstest.Host
 	gate  *nstest.Host // the wall box: the agent's cable, the switch's port, its BMC
 	nodes map[string]*node
+	bmcs  map[string]string // MACs of the servers' BMCs, by the name of their cables' ends
 
 	mgmtBMC *exec.Cmd // of the management switch
 
@@ -73,7 +74,7 @@ func newHall(t *testing.T) *nstest.Host {
 // but the switches with ONIE, which are in it as soon as they have power.
 func newRack(t *testing.T, hall *nstest.Host, dir string, l layout) *labRack {
 	t.Helper()
-	r := &labRack{layout: l, t: t, stock: newRackStock(t), dir: dir, hall: hall, nodes: map[string]*node{}, began: time.Now()}
+	r := &labRack{layout: l, t: t, stock: newRackStock(t), dir: dir, hall: hall, nodes: map[string]*node{}, bmcs: map[string]string{}, began: time.Now()}
 	r.state = filepath.Join(r.dir, "state")
 	for _, d := range []string{"site", "pcap", "cable"} {
 		if err := os.MkdirAll(filepath.Join(r.dir, d), 0o700); err != nil {
