@@ -176,17 +176,20 @@ func (l *life) awaitReady() {
 	}
 }
 
-func (l *life) has(texts ...string) bool {
+func (l *life) has(texts ...string) bool { return l.count(texts...) > 0 }
+
+// count is of how many lines each holds all of the texts.
+func (l *life) count(texts ...string) (n int) {
 	for line := range strings.Lines(l.said.String()) {
 		fits := true
 		for _, text := range texts {
 			fits = fits && strings.Contains(line, text)
 		}
 		if fits {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // end waits for the end of the command, and returns its exit code.
