@@ -68,6 +68,8 @@ func TestRackFaultInstaller(t *testing.T) {
 	if text := r.nodes["tor-1"].text(); !strings.Contains(text, "this switch has no fan tray") || !strings.Contains(text, "the installer ended with 7") {
 		t.Errorf("its installer was not run")
 	}
+	r.judgeSaid("tor-1", "os-install: LabNOS: this switch has no fan tray")
+	r.judgeSaid("tor-1", "onie-exec: the installer ended with 7")
 	// Somebody mends it, which takes its power away for a moment.
 	tor := r.nodes["tor-1"]
 	tor.power(false)

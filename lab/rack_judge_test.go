@@ -73,6 +73,9 @@ func (r *labRack) judge() {
 	events := r.events()
 	r.judgeOrder(events)
 	r.judgeCables(events)
+	for _, s := range r.switches()[1:] { // ONIE was on their disks
+		r.judgeSaid(s, "os-install: LabNOS: installed")
+	}
 	r.judgeSystems()
 	r.judgeDisks()
 	r.timeline(events)
@@ -98,6 +101,20 @@ func (r *labRack) judgeOrder(events []event) {
 			r.t.Errorf("%s: %s, %s before all switches were ready", n.Who, n.What, ready.Sub(n.At))
 		}
 	}
+}
+
+// judgeSaid: a switch that had ONIE sent these words over its management port.
+func (r *labRack) judgeSaid(s, words string) {
+	r.t.Helper()
+	n := r.nodes[s]
+	files, err := n.recordings(n.nics[0])
+	for _, name := range files {
+		b, e := os.ReadFile(name)
+		if err = errors.Join(err, e); bytes.Contains(b, []byte(words)) {
+			return
+		}
+	}
+	r.t.Errorf("%s sent no line %q: %v", s, words, err)
 }
 
 // judgeSystems: every machine runs from its own disk, is who it should be, and shows the
