@@ -62,7 +62,7 @@ bench-installer: ## an installation beside what limits it: network, zstd, disk (
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, two on one segment, and discovery on real interfaces, a management switch (needs root, iproute2, lldpd, openssh-server, snmpd)
 	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 7m ./cmd/rackreach
-	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/adjacency ./internal/snmp ./internal/tftp
+	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/adjacency ./internal/nstest ./internal/snmp ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
 # isc-dhcp-relay, kea-admin, dnsmasq-base and libfaketime, for TFTP tftp-hpa, atftp, curl
@@ -151,7 +151,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
-	$(GO) vet -tags netns ./cmd/rackreach ./discovery/... ./internal/adjacency ./internal/snmp ./internal/tftp
+	$(GO) vet -tags netns ./cmd/rackreach ./discovery/... ./internal/adjacency ./internal/nstest ./internal/snmp ./internal/tftp
 	$(GO) vet -tags lab ./lab ./internal/installer
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder ./cmd/rackreach/testdata/bootserver
 	$(GO) vet -tags bench ./actors ./internal/installer ./internal/power

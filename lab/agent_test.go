@@ -128,7 +128,7 @@ func (s *segment) process(env string) *said {
 	cmd.Env = append(os.Environ(), env)
 	out := &said{cmd: cmd}
 	cmd.Stdout, cmd.Stderr = out, out
-	s.start(cmd)
+	s.Start(cmd)
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
 			s.t.Logf("the agent said:\n%s", out)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -76,7 +75,8 @@ func newSegment(t *testing.T) *segment {
 }
 
 // folder is a folder of this process, which the end of the test removes; those of
-// test runs that were killed are removed first. Nothing else outlives a killed one.
+// test runs that were killed are removed first. Nothing else outlives a killed one:
+// what it started ends with it.
 func folder(t *testing.T) string {
 	t.Helper()
 	const name = "rackreach-lab-"
@@ -136,14 +136,6 @@ func (s *segment) tap(name string) {
 	s.Up(name, true)
 }
 
-// start starts a program on the segment, which ends with the test, or with this
-// process if that is killed.
-func (s *segment) start(cmd *exec.Cmd) {
-	s.t.Helper()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	s.Start(cmd)
-}
-
 // record writes what is on the segment into a file, which goes into the folder
 // LAB_PCAP at the end, if there is one.
 func (s *segment) record(name string) (file string) {
@@ -165,7 +157,7 @@ func (s *segment) record(name string) (file string) {
 	cmd := exec.Command("tcpdump", "-i", nic, "-U", "--immediate-mode", "-n", "-s", "0", "-Z", "root", "-w", file, "udp port 67 or udp port 68 or udp port 4011 or icmp6")
 	said := &said{}
 	cmd.Stderr = said
-	s.start(cmd)
+	s.Start(cmd)
 	said.await(s.t, 10*time.Second, "listening on")
 	return file
 }
@@ -247,7 +239,7 @@ func (s *segment) powerOnWith(f firmware, cardArgs string, more ...string) *mach
 	cmd := exec.Command("qemu-system-x86_64", append(args, more...)...) // of one that is given twice, the last counts
 	trouble := &said{}
 	cmd.Stderr = trouble
-	s.start(cmd)
+	s.Start(cmd)
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
 			s.t.Logf("QEMU said: %s\nthe console:\n%s", trouble, m.text())

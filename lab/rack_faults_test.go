@@ -161,7 +161,7 @@ func TestRackFaultSecondServer(t *testing.T) {
 	r.gate.Run("ip", "link", "set", "rr8", "master", "br0")
 	h.Address("rr7", "192.168.104.77/24")
 	cmd := exec.Command("dnsmasq", "--keep-in-foreground", "--port=0", "--conf-file=/dev/null", "--log-facility=-", "--no-ping", "--dhcp-range=192.168.104.200,192.168.104.210",
-		"--dhcp-leasefile="+filepath.Join(r.dir, "leases"), "--pid-file="+filepath.Join(r.dir, "pid"), "--user=root")
+		"--dhcp-leasefile="+filepath.Join(r.dir, "leases"), "--pid-file="+filepath.Join(r.dir, "pid"), "--user=root", "--group=root") // of another one it would outlive a test that is killed
 	out := &said{}
 	cmd.Stdout, cmd.Stderr = out, out
 	h.Start(cmd)
