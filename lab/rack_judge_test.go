@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -141,10 +142,36 @@ func (r *labRack) judgeSystems() {
 			r.t.Errorf("%s and %s have the same machine-id", name, other)
 		}
 		ids[lines[1]] = name
-		if !bytes.Contains(kept, []byte(base64.StdEncoding.EncodeToString(key))) {
-			r.t.Errorf("%s shows a host key that is not the one that was recorded", name)
+		if pinned := pinnedKey(kept, name); pinned != "ssh-ed25519 "+base64.StdEncoding.EncodeToString(key) {
+			r.t.Errorf("%s shows a host key that is not the one that was recorded of it: %q", name, pinned)
 		}
 	}
+}
+
+// pinnedKey is the newest key that a device showed at first contact, as the file hostkeys
+// has it; empty: none.
+func pinnedKey(file []byte, device string) (key string) {
+	for line := range bytes.Lines(file) {
+		var p struct{ Device, Key string }
+		if json.Unmarshal(line, &p) == nil && p.Device == device {
+			key = p.Key
+		}
+	}
+	return key
+}
+
+// notTicketed fails when one of the devices got the right to be written; with is one that did:
+// else the journal tells such things by another name.
+func notTicketed(events []event, with string, devices ...string) (err error) {
+	if when(events, with, "ticket-issued", "").IsZero() {
+		err = fmt.Errorf("the journal tells of no ticket of %s, which has one", with)
+	}
+	for _, d := range devices {
+		if at := when(events, d, "ticket-issued", ""); !at.IsZero() {
+			err = errors.Join(err, fmt.Errorf("%s got a ticket at %s", d, at))
+		}
+	}
+	return err
 }
 
 // login runs a command on a device, by its own network.

@@ -66,8 +66,13 @@ func (n *node) recordings(p port) ([]string, error) {
 	return filepath.Glob(filepath.Join(n.pcap, fmt.Sprintf("%s-%s-*.pcap", n.name, p.name)))
 }
 
-// recording is one that is read frame by frame. Its file may still be written.
-type recording struct {
+// recording is the file of a port and a start.
+func (n *node) recording(p port, start int) string {
+	return filepath.Join(n.pcap, fmt.Sprintf("%s-%s-%d.pcap", n.name, p.name, start))
+}
+
+// reading is a recording that is read frame by frame. Its file may still be written.
+type reading struct {
 	file  *os.File
 	r     *pcapgo.Reader
 	end   int // the number of its interface
@@ -76,7 +81,7 @@ type recording struct {
 }
 
 // next reads a frame; at the end there is none.
-func (c *recording) next() bool {
+func (c *reading) next() bool {
 	var err error
 	c.frame, c.info, err = c.r.ReadPacketData()
 	return err == nil
@@ -102,20 +107,20 @@ func (c *cableRecord) merge(to string) (err error) {
 			return err
 		}
 	}
-	var open []*recording
+	var open []*reading
 	defer func() {
 		for _, o := range open {
 			err = errors.Join(err, o.file.Close())
 		}
 	}()
-	var live []*recording
+	var live []*reading
 	for i, e := range c.ends {
 		for _, name := range e.files {
 			in, err := os.Open(name)
 			if err != nil {
 				return err
 			}
-			o := &recording{file: in, end: i}
+			o := &reading{file: in, end: i}
 			open = append(open, o)
 			if o.r, err = pcapgo.NewReader(in); errors.Is(err, io.EOF) {
 				continue // QEMU has begun the file, and no more
