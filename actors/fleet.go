@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -53,6 +54,9 @@ type Desired struct {
 
 // OrderID is the id of the order that begins a rack of this fleet.
 func (d *Desired) OrderID(rackName string) string { return "fleet-" + d.ID + "-" + rackName }
+
+// ErrReading says that where every rack stands is not known yet.
+var ErrReading = errors.New("where every rack stands is not known yet: the coordinator was started and is reading the log")
 
 // Messages of a Fleet.
 type (
@@ -110,6 +114,14 @@ type (
 	// GetFleet is answered with a *messages.Fleet: at once, or, with Whole, when
 	// where every rack stands is known.
 	GetFleet struct{ Whole bool }
+	// GetStopped is answered with a *Stopped, or an error when where every rack stands
+	// is not known yet.
+	GetStopped struct{}
+	// Stopped are the racks of a fleet that stopped, as fleet.Stopped tells them.
+	Stopped struct {
+		Fleet string // its id; empty: none was applied
+		Racks map[string]time.Time
+	}
 	// GetCounts is answered with Counts.
 	GetCounts struct{}
 	// Await is answered with an *Answer or a *rack.Refusal once the order of that id
@@ -230,6 +242,8 @@ func (f *Fleet) Receive(c actor.Context) {
 		}
 		f.askers = append(f.askers, c.Sender())
 		f.answer(c)
+	case *GetStopped:
+		f.respondStopped(c)
 	case *GetCounts:
 		c.Respond(f.counts())
 	}
@@ -345,11 +359,29 @@ func (f *Fleet) states() []fleet.State {
 			return nil
 		}
 		id := f.desired.OrderID(name)
-		out = append(out, fleet.State{Rack: name, Status: r.stand.status, Connected: r.stand.message.GetAgent().GetConnected(),
+		var ended time.Time
+		if at := r.stand.message.GetEnded(); at != nil {
+			ended = at.AsTime()
+		}
+		out = append(out, fleet.State{Rack: name, Status: r.stand.status, Ended: ended, Connected: r.stand.message.GetAgent().GetConnected(),
 			Refused: r.stand.refused == id,
 			Ordered: f.begun[name] || f.pending[name] || slices.Contains(r.stand.orders, id)})
 	}
 	return out
+}
+
+// respondStopped answers which racks of the fleet have stopped.
+func (f *Fleet) respondStopped(c actor.Context) {
+	if f.desired == nil {
+		c.Respond(&Stopped{})
+		return
+	}
+	states := f.states()
+	if !f.caughtUp || states == nil {
+		c.Respond(ErrReading)
+		return
+	}
+	c.Respond(&Stopped{Fleet: f.desired.ID, Racks: fleet.Stopped(states)})
 }
 
 // names are the racks, sorted.

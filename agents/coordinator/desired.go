@@ -111,21 +111,20 @@ func (d *desired) halt(ctx context.Context, id, cause string) error {
 	})
 }
 
-// resume lets further racks begin again. The racks that have halted by now are not
-// counted once more.
-func (d *desired) resume(ctx context.Context, halted int) error {
+// resume lets further racks begin again. The racks that have stopped by now count no
+// more, until they stop anew.
+func (d *desired) resume(ctx context.Context, stopped *actors.Stopped) error {
 	return d.change(ctx, func(old *actors.Desired) (*actors.Desired, error) {
 		switch {
 		case old == nil:
 			return nil, &api.BadRequest{What: "no fleet was applied", Next: "rackreach apply FLEET-FILE"}
 		case old.Halted == "":
 			return old, nil
+		case old.ID != stopped.Fleet:
+			return nil, &api.BadRequest{What: "another fleet was applied at this moment", Next: "look at rackreach status, and resume it again if it is halted"}
 		}
 		x := *old
-		x.Halted = ""
-		if x.Spec.HaltAfter > 0 {
-			x.Spec.HaltAfter += halted
-		}
+		x.Halted, x.Spec.Forgiven = "", stopped.Racks
 		return &x, nil
 	})
 }

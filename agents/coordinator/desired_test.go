@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -45,11 +46,15 @@ func TestWhatIsDesiredIsChangedByEverybody(t *testing.T) {
 	if x := now(); calls != 2 || x.By != "ada" || x.Halted != "smoke" {
 		t.Errorf("after %d tries: %+v", calls, x)
 	}
-	if err := d.resume(ctx, 2); err != nil {
+	if err := d.resume(ctx, &actors.Stopped{Fleet: "the fleet before"}); err == nil || now().Halted != "smoke" {
+		t.Errorf("resumed by what stopped in another fleet: %v", err)
+	}
+	at := time.Now().Round(0)
+	if err := d.resume(ctx, &actors.Stopped{Fleet: now().ID, Racks: map[string]time.Time{"r1": at, "r2": {}}}); err != nil {
 		t.Fatal(err)
 	}
-	if x := now(); x.Halted != "" || x.Spec.HaltAfter != 3 {
-		t.Errorf("resumed behind two that had halted: %+v", x)
+	if x := now(); x.Halted != "" || x.Spec.HaltAfter != 1 || len(x.Spec.Forgiven) != 2 || !x.Spec.Forgiven["r1"].Equal(at) || !x.Spec.Forgiven["r2"].IsZero() {
+		t.Errorf("resumed behind two that had stopped: %+v", x)
 	}
 	if err := d.halt(ctx, "the fleet before", "late word"); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -16,6 +17,10 @@ func TestNext(t *testing.T) {
 	idle := func(n string) State { return State{Rack: n, Status: rack.Idle, Connected: true} }
 	in := func(n string, s rack.Status) State { return State{Rack: n, Status: s, Connected: true, Ordered: true} }
 	away := func(n string) State { return State{Rack: n, Status: rack.Idle} }
+	first := time.Unix(1, 0)
+	haltedAt := func(n string, at time.Time) State {
+		return State{Rack: n, Status: rack.Halted, Ended: at, Ordered: true}
+	}
 	kept := func(n string) State { return State{Rack: n, Status: rack.Idle, Ordered: true} }
 	for _, x := range []struct {
 		name   string
@@ -35,6 +40,11 @@ func TestNext(t *testing.T) {
 		{"halted, and no limit", Spec{}, []State{in("a", rack.Halted), idle("b")}, "b", false},
 		{"one was refused", Spec{AtOnce: 1}, []State{{Rack: "a", Status: rack.Idle, Ordered: true, Refused: true, Connected: true}, idle("b")}, "b", false},
 		{"a refusal counts as halted", Spec{HaltAfter: 1}, []State{{Rack: "a", Status: rack.Idle, Refused: true, Connected: true}, idle("b")}, "", true},
+		{"halted, and forgiven", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": first}}, []State{haltedAt("a", first), idle("b")}, "b", false},
+		{"halted anew", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": first}}, []State{haltedAt("a", first.Add(1)), idle("b")}, "", true},
+		{"recovered, and another one halted", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": first}}, []State{in("a", rack.Completed), haltedAt("b", first), idle("c")}, "", true},
+		{"a refusal, and forgiven", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": {}}}, []State{{Rack: "a", Status: rack.Idle, Refused: true, Connected: true}, idle("b")}, "b", false},
+		{"a refusal that was forgiven, and halted since", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": {}}}, []State{haltedAt("a", first), idle("b")}, "", true},
 		{"nothing is left", Spec{AtOnce: 1}, []State{in("a", rack.Completed)}, "", false},
 	} {
 		t.Run(x.name, func(t *testing.T) {
