@@ -53,7 +53,13 @@ type Desired struct {
 }
 
 // OrderID is the id of the order that begins a rack of this fleet.
-func (d *Desired) OrderID(rackName string) string { return "fleet-" + d.ID + "-" + rackName }
+func (d *Desired) OrderID(rackName string) string { return fleetOrder + d.ID + "-" + rackName }
+
+// fleetOrder begins the ids of orders that begin a rack of a fleet, and of no others: the
+// answer in the log says the id of an order, and not its verb.
+const fleetOrder = "fleet-"
+
+func ofFleet(orderID string) bool { return strings.HasPrefix(orderID, fleetOrder) }
 
 // ErrReading says that where every rack stands is not known yet.
 var ErrReading = errors.New("where every rack stands is not known yet: the coordinator was started and is reading the log")

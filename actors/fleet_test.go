@@ -376,6 +376,32 @@ func TestAFleetBeginsAsManyAsItMay(t *testing.T) {
 	})
 }
 
+// TestARefusalOfTheFleetIsRemembered when another order is refused behind it: the rack
+// takes nobody's place.
+func TestARefusalOfTheFleetIsRemembered(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		for _, n := range []string{"r1", "r2"} {
+			r.send(&Planned{Rack: n, Hash: "aa"})
+			r.attach(n)
+		}
+		r.send(&Want{&Desired{ID: "7", Spec: fleet.Spec{Name: "f", AtOnce: 1, Racks: []string{"r1", "r2", "r3"}}, Plans: map[string]string{"r1": "aa", "r2": "aa", "r3": "aa"}}})
+		r.append("r1", rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "fleet-7-r1", Error: "the default route is on its interface"}})
+		if err := r.keep(t.Context(), &messages.Order{Id: "o1", Rack: "r1", Verb: string(rack.Retry)}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r.append("r1", rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "o1", Error: "nothing is planned"}})
+		e := begins
+		e.Detail.Order = "fleet-7-r2"
+		r.append("r2", e)
+		r.append("r2", rack.Event{Kind: rack.RackCompleted})
+		r.send(&Planned{Rack: "r3", Hash: "aa"})
+		if got := given(r.attach("r3")); !slices.Equal(got, []string{"fleet-7-r3"}) {
+			t.Errorf("r3 was given %q", got)
+		}
+	})
+}
+
 // TestARackWithoutAPlanIsGivenOrders: what an agent without a plan refuses is the
 // first event of its journal, and nothing can be rebuilt from it.
 func TestARackWithoutAPlanIsGivenOrders(t *testing.T) {

@@ -58,7 +58,7 @@ type rackProxy struct {
 	orders   []*pendingAnswer // not answered, in their order
 	awaiting map[string][]*actor.PID
 	recent   []recentAnswer // the newest answers: whoever orders may ask for one too late
-	refused  string         // id of the last order to begin a run that was refused
+	refused  string         // id of the last order of a fleet that was refused: such an order begins a run
 
 	line      *Line  // of its agent; nil: it is not connected
 	lineEpoch uint64 // that the agent on the line writes in

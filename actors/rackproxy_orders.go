@@ -145,7 +145,7 @@ func (p *rackProxy) answered(id string, e *messages.Event) {
 		if p.recent = append(p.recent, recentAnswer{id, a}); len(p.recent) > maxRecent {
 			p.recent = p.recent[1:]
 		}
-		if _, no := a.(*rack.Refusal); no {
+		if _, no := a.(*rack.Refusal); no && ofFleet(id) {
 			p.refused = id
 		}
 	}
