@@ -31,7 +31,8 @@ type Fleet struct {
 	pending  map[string]bool // whose order is being kept
 	askers   []*actor.PID    // wait until where every rack stands is known
 	halting  bool            // that the fleet was halted is being kept
-	undone   bool            // it could not be kept
+	failures int             // of keeping something, since the last success
+	again    *time.Timer     // tries once more what could not be kept; nil: nothing
 	ctx      context.Context
 	cancel   context.CancelFunc
 }
@@ -144,6 +145,7 @@ type (
 		err         error
 	}
 	haltKept struct{ err error }
+	tryAgain struct{}
 )
 
 var (
@@ -180,6 +182,9 @@ func (f *Fleet) Receive(c actor.Context) {
 		f.ctx, f.cancel = context.WithCancel(context.Background())
 	case *actor.Stopping:
 		f.cancel()
+		if f.again != nil {
+			f.again.Stop()
+		}
 	case *Logged:
 		f.logged(c, m)
 	case *CaughtUp:
@@ -218,7 +223,7 @@ func (f *Fleet) Receive(c actor.Context) {
 	case *stands:
 		before := f.racks[m.rack].stand
 		f.racks[m.rack].stand = m
-		if m.matters(before) || f.undone {
+		if m.matters(before) {
 			f.next(c)
 		}
 		f.answer(c)
@@ -232,15 +237,25 @@ func (f *Fleet) Receive(c actor.Context) {
 		delete(f.pending, m.rack)
 		if m.err != nil {
 			f.o.Logger.Warn("a rack of the fleet could not be begun; it is tried again", "rack", m.rack, "error", m.err)
-		} else if f.desired != nil && f.desired.ID == m.fleet {
+			f.rest(c)
+			return
+		}
+		f.failures = 0
+		if f.desired != nil && f.desired.ID == m.fleet {
 			f.begun[m.rack] = true
 		}
 		f.next(c)
 	case *haltKept:
-		f.halting, f.undone = false, m.err != nil
+		f.halting = false
 		if m.err != nil {
 			f.o.Logger.Warn("that the fleet is halted could not be kept; it is tried again", "error", m.err)
+			f.rest(c)
+			return
 		}
+		f.failures = 0
+	case *tryAgain:
+		f.again = nil
+		f.next(c)
 	case *GetFleet:
 		if !m.Whole {
 			c.Respond(f.state())
@@ -325,9 +340,27 @@ func (f *Fleet) logged(c actor.Context, m *Logged) {
 	}
 }
 
+// How long a Fleet leaves the log alone that could not keep something: longer with each
+// failure.
+const (
+	beginAgainMin = time.Second
+	beginAgainMax = time.Minute
+)
+
+// rest lets some time pass before anything is begun.
+func (f *Fleet) rest(c actor.Context) {
+	if f.again != nil {
+		return // of several that failed at once
+	}
+	wait := min(beginAgainMin<<min(f.failures, 10), beginAgainMax)
+	f.failures++
+	system, self := c.ActorSystem(), c.Self()
+	f.again = time.AfterFunc(wait, func() { system.Root.Send(self, &tryAgain{}) })
+}
+
 // next begins the racks whose turn it is.
 func (f *Fleet) next(c actor.Context) {
-	if f.desired == nil || !f.caughtUp || f.desired.Halted != "" {
+	if f.desired == nil || !f.caughtUp || f.desired.Halted != "" || f.again != nil {
 		return
 	}
 	states := f.states()

@@ -32,6 +32,8 @@ type records struct {
 	answered []string
 	halted   string
 	fail     error         // of reading
+	unkept   int           // orders that could not be kept
+	broken   bool          // no order can be kept
 	skew     time.Duration // of the agents' clocks
 	saves    *savedRuns    // nil: nothing is saved
 }
@@ -96,6 +98,13 @@ func (r *records) plan(_ context.Context, name, hash string) (*FleetPlan, error)
 
 func (r *records) keep(_ context.Context, o *messages.Order) error {
 	r.mu.Lock()
+	if r.broken {
+		defer r.mu.Unlock()
+		if r.unkept++; r.unkept > 100 {
+			r.broken = false // who asks so often would never end
+		}
+		return errors.New("the log is away")
+	}
 	twice := slices.ContainsFunc(r.orders, func(x *messages.Order) bool { return x.GetId() == o.GetId() })
 	if !twice {
 		r.orders = append(r.orders, o)
@@ -372,6 +381,33 @@ func TestAFleetBeginsAsManyAsItMay(t *testing.T) {
 		r.append("r1", rack.Event{Kind: rack.RackCompleted})
 		if len(r.orders) != 3 || r.orders[2].GetId() != "fleet-7-r2" {
 			t.Fatalf("%v", r.orders)
+		}
+	})
+}
+
+// TestAFleetOnALogThatIsAway asks it again now and then, and goes on once it is back.
+func TestAFleetOnALogThatIsAway(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		r.send(&Planned{Rack: "r1", Hash: "aa"})
+		l := r.attach("r1")
+		r.mu.Lock()
+		r.broken = true
+		r.mu.Unlock()
+		r.send(&Want{&Desired{ID: "7", Spec: fleet.Spec{Name: "f", Racks: []string{"r1"}}, Plans: map[string]string{"r1": "aa"}}})
+		for range 60 {
+			time.Sleep(10 * time.Second)
+			r.send(&AgentHeard{Rack: "r1", Line: l, Heartbeat: &messages.Heartbeat{}})
+		}
+		r.mu.Lock()
+		if r.unkept < 10 || r.unkept > 30 {
+			t.Errorf("asked %d times in ten minutes", r.unkept)
+		}
+		r.broken = false
+		r.mu.Unlock()
+		time.Sleep(beginAgainMax)
+		synctest.Wait()
+		if got := given(l); !slices.Equal(got, []string{"fleet-7-r1"}) {
+			t.Errorf("when the log is back: %q", got)
 		}
 	})
 }
