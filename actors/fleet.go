@@ -20,17 +20,19 @@ import (
 // Fleet is the top of a coordinator's actors: it knows where every rack stands,
 // spawns a RackProxy for each, and begins the next rack of a fleet when it may.
 // What it knows comes out of the log, so that several coordinators on one log know
-// the same; what they order for a fleet has the same ids, and is kept once.
+// the same. Whose turn it is they put on record first, on the condition that nobody
+// else has changed it meanwhile: so several hold the bound and the order of one fleet.
+// What they order then has the same ids, and is kept once.
 type Fleet struct {
 	o        FleetOptions
 	racks    map[string]*member
 	desired  *Desired // nil: no fleet was applied
 	isTold   bool     // what the log held at the start was told
 	caughtUp bool
-	begun    map[string]bool // racks whose first order of this fleet was kept
+	kept     map[string]bool // racks whose order of this fleet this coordinator has kept
 	pending  map[string]bool // whose order is being kept
 	askers   []*actor.PID    // wait until where every rack stands is known
-	halting  bool            // that the fleet was halted is being kept
+	writing  bool            // that racks are begun, or the fleet halted, is being put on record
 	failures int             // of keeping something, since the last success
 	again    *time.Timer     // tries once more what could not be kept; nil: nothing
 	ctx      context.Context
@@ -50,7 +52,10 @@ type Desired struct {
 	By     string              `json:"by"`
 	Plans  map[string]string   `json:"plans"` // hash by rack
 	Only   map[string][]string `json:"only,omitempty"`
+	Begun  []string            `json:"begun,omitempty"`  // racks whose turn has come
 	Halted string              `json:"halted,omitempty"` // why no further rack is begun; empty: it goes on
+	// Revision is of the record; a later one has a higher one. 0: there are no others.
+	Revision uint64 `json:"-"`
 }
 
 // OrderID is the id of the order that begins a rack of this fleet.
@@ -140,11 +145,14 @@ type (
 	// Answer is the event that answers an order.
 	Answer struct{ Event *messages.Event }
 
-	begun struct {
+	orderKept struct {
 		fleet, rack string
 		err         error
 	}
-	haltKept struct{ err error }
+	onRecord struct {
+		what string
+		err  error
+	}
 	tryAgain struct{}
 )
 
@@ -159,7 +167,7 @@ func NewFleet(o FleetOptions) *Fleet {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Fleet{o: o, racks: map[string]*member{}, begun: map[string]bool{}, pending: map[string]bool{}}
+	return &Fleet{o: o, racks: map[string]*member{}, kept: map[string]bool{}, pending: map[string]bool{}}
 }
 
 // HandleFailure implements actor.SupervisorStrategy: a RackProxy that crashed is
@@ -228,12 +236,8 @@ func (f *Fleet) Receive(c actor.Context) {
 		}
 		f.answer(c)
 	case *Want:
-		if f.desired == nil || m.Desired == nil || f.desired.ID != m.Desired.ID {
-			clear(f.begun)
-		}
-		f.desired = m.Desired
-		f.next(c)
-	case *begun:
+		f.want(c, m.Desired)
+	case *orderKept:
 		delete(f.pending, m.rack)
 		if m.err != nil {
 			f.o.Logger.Warn("a rack of the fleet could not be begun; it is tried again", "rack", m.rack, "error", m.err)
@@ -242,17 +246,18 @@ func (f *Fleet) Receive(c actor.Context) {
 		}
 		f.failures = 0
 		if f.desired != nil && f.desired.ID == m.fleet {
-			f.begun[m.rack] = true
+			f.kept[m.rack] = true
 		}
 		f.next(c)
-	case *haltKept:
-		f.halting = false
+	case *onRecord:
+		f.writing = false
 		if m.err != nil {
-			f.o.Logger.Warn("that the fleet is halted could not be kept; it is tried again", "error", m.err)
+			f.o.Logger.Warn("what becomes of the fleet could not be kept; it is tried again", "what", m.what, "error", m.err)
 			f.rest(c)
 			return
 		}
 		f.failures = 0
+		f.next(c)
 	case *tryAgain:
 		f.again = nil
 		f.next(c)
@@ -358,7 +363,21 @@ func (f *Fleet) rest(c actor.Context) {
 	f.again = time.AfterFunc(wait, func() { system.Root.Send(self, &tryAgain{}) })
 }
 
-// next begins the racks whose turn it is.
+// want takes in what the fleet is to become. It may come twice, and out of its order:
+// from whoever changed it, and from the table.
+func (f *Fleet) want(c actor.Context, d *Desired) {
+	if d != nil && f.desired != nil && d.Revision < f.desired.Revision {
+		return
+	}
+	if f.desired == nil || d == nil || f.desired.ID != d.ID {
+		clear(f.kept)
+	}
+	f.desired = d
+	f.next(c)
+}
+
+// next orders the racks to begin whose turn has come, and puts on record whose turn
+// comes next.
 func (f *Fleet) next(c actor.Context) {
 	if f.desired == nil || !f.caughtUp || f.desired.Halted != "" || f.again != nil {
 		return
@@ -367,20 +386,25 @@ func (f *Fleet) next(c actor.Context) {
 	if states == nil {
 		return
 	}
-	begin, halt := fleet.Next(f.desired.Spec, states)
 	system, self, d := c.ActorSystem(), c.Self(), f.desired
-	if halt != "" && !f.halting {
-		f.halting = true
-		go func() { system.Root.Send(self, &haltKept{f.o.Halted(f.ctx, d.ID, halt)}) }()
-		return
-	}
-	for _, name := range begin {
-		if f.pending[name] {
-			continue
-		}
+	for _, name := range fleet.Unordered(states) {
 		f.pending[name] = true
 		o := &messages.Order{Id: d.OrderID(name), Verb: messages.VerbApply, Rack: name, By: d.By, PlanHash: d.Plans[name], Only: d.Only[name]}
-		go func() { system.Root.Send(self, &begun{d.ID, name, f.o.Order(f.ctx, o)}) }()
+		go func() { system.Root.Send(self, &orderKept{d.ID, name, f.o.Order(f.ctx, o)}) }()
+	}
+	if f.writing {
+		return
+	}
+	begin, halt := fleet.Next(d.Spec, states)
+	switch {
+	case halt != "":
+		f.writing = true
+		go func() { system.Root.Send(self, &onRecord{halt, f.o.Halted(f.ctx, d, halt)}) }()
+	case len(begin) > 0:
+		f.writing = true
+		go func() {
+			system.Root.Send(self, &onRecord{"begin " + strings.Join(begin, ", "), f.o.Begin(f.ctx, d, begin)})
+		}()
 	}
 }
 
@@ -388,10 +412,14 @@ func (f *Fleet) next(c actor.Context) {
 // known yet.
 func (f *Fleet) states() []fleet.State {
 	var out []fleet.State
+	begun := map[string]bool{}
+	for _, name := range f.desired.Begun {
+		begun[name] = true
+	}
 	for _, name := range f.desired.Spec.Racks {
-		r := f.racks[name]
+		r, ordered := f.racks[name], f.kept[name] || f.pending[name]
 		if r == nil {
-			out = append(out, fleet.State{Rack: name, Status: rack.Idle, Ordered: f.begun[name] || f.pending[name]})
+			out = append(out, fleet.State{Rack: name, Status: rack.Idle, Begun: begun[name], Ordered: ordered})
 			continue
 		}
 		if !r.stand.known {
@@ -403,8 +431,7 @@ func (f *Fleet) states() []fleet.State {
 			ended = at.AsTime()
 		}
 		out = append(out, fleet.State{Rack: name, Status: r.stand.status, Ended: ended, Connected: r.stand.message.GetAgent().GetConnected(),
-			Refused: r.stand.refused == id,
-			Ordered: f.begun[name] || f.pending[name] || slices.Contains(r.stand.orders, id)})
+			Refused: r.stand.refused == id, Begun: begun[name], Ordered: ordered || slices.Contains(r.stand.orders, id)})
 	}
 	return out
 }

@@ -31,6 +31,8 @@ type records struct {
 	orders   []*messages.Order
 	answered []string
 	halted   string
+	all      []*actor.PID  // every Fleet on the log
+	record   *Desired      // what the fleet is to become, since racks of it were begun
 	fail     error         // of reading
 	unkept   int           // orders that could not be kept
 	broken   bool          // no order can be kept
@@ -55,11 +57,12 @@ func (r *records) start() {
 }
 
 func (r *records) spawn() {
-	o := FleetOptions{Read: r.read, Plan: r.plan, Order: r.keep, Answered: r.drop, Halted: r.halt, Now: time.Now}
+	o := FleetOptions{Read: r.read, Plan: r.plan, Order: r.keep, Answered: r.drop, Begin: r.begin, Halted: r.halt, Now: time.Now}
 	if r.saves != nil {
 		o.Save, o.Saved = r.saves.save, r.saves.run
 	}
 	r.fleet = r.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return NewFleet(o) }))
+	r.all = append(r.all, r.fleet)
 }
 
 func (r *records) stop() {
@@ -111,8 +114,28 @@ func (r *records) keep(_ context.Context, o *messages.Order) error {
 	}
 	r.mu.Unlock()
 	if !twice {
-		r.system.Root.Send(r.fleet, &Ordered{o})
+		r.tellAll(&Ordered{o})
 	}
+	return nil
+}
+
+func (r *records) tellAll(m any) {
+	for _, pid := range r.all {
+		r.system.Root.Send(pid, m)
+	}
+}
+
+// begin is a table that all share: what comes first counts.
+func (r *records) begin(_ context.Context, d *Desired, racks []string) error {
+	r.mu.Lock()
+	if r.record == nil || r.record.Revision == d.Revision {
+		x := *d
+		x.Begun, x.Revision = slices.Concat(d.Begun, racks), d.Revision+1
+		r.record = &x
+	}
+	now := r.record
+	r.mu.Unlock()
+	r.tellAll(&Want{now})
 	return nil
 }
 
@@ -123,7 +146,7 @@ func (r *records) drop(_ context.Context, _, id string) error {
 	return nil
 }
 
-func (r *records) halt(_ context.Context, _, cause string) error {
+func (r *records) halt(_ context.Context, _ *Desired, cause string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.halted = cause

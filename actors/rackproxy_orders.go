@@ -52,7 +52,7 @@ func (p *rackProxy) ordered(o *messages.Order) {
 	}
 	p.orders = append(p.orders, &pendingAnswer{order: o})
 	p.wake()
-	if p.run != nil && p.run.Answered(o.GetId()) {
+	if p.run != nil && p.run.Answered(o.GetId()) || p.wasAnswered(o.GetId()) {
 		p.answered(o.GetId(), nil)
 	}
 	p.give()
@@ -169,6 +169,12 @@ type recentAnswer struct {
 
 // maxRecent bounds the answers that are remembered.
 const maxRecent = 64
+
+// wasAnswered reports whether an order is known to be answered without the run: an
+// agent that has no plan answers too, and an order of a fleet may come twice.
+func (p *rackProxy) wasAnswered(id string) bool {
+	return id == p.refused || slices.ContainsFunc(p.recent, func(r recentAnswer) bool { return r.id == id })
+}
 
 // await answers whoever waits for the answer to an order, now or later.
 func (p *rackProxy) await(c actor.Context, id string) {

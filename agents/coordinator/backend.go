@@ -243,7 +243,7 @@ func (a all) Halt(ctx context.Context, reason, by string) error {
 	if reason != "" {
 		cause += ": " + reason
 	}
-	return a.c.desired.halt(ctx, "", strings.ToValidUTF8(cause, "?"))
+	return a.c.desired.halt(ctx, strings.ToValidUTF8(cause, "?"))
 }
 
 // Resume implements api.Fleet.

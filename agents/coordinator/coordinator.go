@@ -97,7 +97,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	crashed := make(chan error, 1)
 	root := c.system.Root.Copy().WithGuardian(&guardian{crashed})
 	options := actors.FleetOptions{Read: c.log.Read, Plan: c.plans.get, Order: c.log.Order, Answered: c.log.Answered,
-		Halted: c.desired.halt, Now: time.Now, Logger: c.o.Logger}
+		Begin: c.desired.begin, Halted: c.desired.stop, Now: time.Now, Logger: c.o.Logger}
 	if c.o.Snapshots != "" && c.o.Build != "" {
 		options.Save, options.Saved = c.saves.save, c.saves.run
 	}

@@ -26,15 +26,19 @@ type State struct {
 	Rack      string
 	Status    rack.Status
 	Ended     time.Time // when its last run did: it tells one halt from the next
-	Ordered   bool      // it was ordered to begin
+	Begun     bool      // it is on record that its turn has come, for all coordinators
+	Ordered   bool      // the order to begin is kept
 	Refused   bool      // its agent refused to begin
 	Connected bool      // its agent is
 }
 
-// busy reports whether a rack is being imaged, or will be: an order that was kept
-// is carried out, also when the agent comes back late.
+// waits reports whether a rack was never begun.
+func (s State) waits() bool { return s.Status == rack.Idle && !s.Refused && !s.Begun && !s.Ordered }
+
+// busy reports whether a rack is being imaged, or will be: an order that was kept, or
+// is on record, is carried out, also when the agent comes back late.
 func (s State) busy() bool {
-	return s.Status == rack.Imaging || s.Status == rack.Draining || s.Status == rack.Idle && s.Ordered && !s.Refused
+	return s.Status == rack.Imaging || s.Status == rack.Draining || s.Status == rack.Idle && !s.Refused && !s.waits()
 }
 
 // stopped reports whether a rack needs somebody to look at it before it is imaged:
@@ -68,8 +72,21 @@ func counted(spec Spec, states []State) (n int) {
 	return n
 }
 
-// Next decides which racks are to be begun now, or why none is any more. A rack
-// whose agent is not connected keeps its place, and holds up nobody behind it.
+// Unordered are the racks whose turn is on record and whose order is not known to be
+// kept: whoever wrote the record may have ended in between. It does no harm to order
+// once more, by the same id.
+func Unordered(states []State) (out []string) {
+	for _, s := range states {
+		if s.Begun && !s.Ordered && !s.Refused && s.Status == rack.Idle {
+			out = append(out, s.Rack)
+		}
+	}
+	return out
+}
+
+// Next decides whose turn it is now, which is to be put on record before the racks are
+// ordered to begin, or why none is begun any more. A rack whose agent is not connected
+// keeps its place, and holds up nobody behind it.
 func Next(spec Spec, states []State) (begin []string, halt string) {
 	busy, stopped := 0, counted(spec, states)
 	for _, s := range states {
@@ -81,7 +98,7 @@ func Next(spec Spec, states []State) (begin []string, halt string) {
 		return nil, fmt.Sprintf("%d racks have halted, or were refused by their agents", stopped)
 	}
 	for _, s := range states {
-		if s.Status != rack.Idle || s.Ordered || s.Refused || !s.Connected {
+		if !s.waits() || !s.Connected {
 			continue
 		}
 		if spec.AtOnce > 0 && busy >= spec.AtOnce {

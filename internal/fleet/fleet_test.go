@@ -34,6 +34,8 @@ func TestNext(t *testing.T) {
 		{"one ended", Spec{AtOnce: 2}, []State{in("a", rack.Completed), in("b", rack.Imaging), idle("c"), idle("d")}, "c", false},
 		{"one drains", Spec{AtOnce: 1}, []State{in("a", rack.Draining), idle("b")}, "", false},
 		{"an order that was not carried out yet", Spec{AtOnce: 1}, []State{kept("a"), idle("b")}, "", false},
+		{"on record, and not ordered yet", Spec{AtOnce: 1}, []State{{Rack: "a", Status: rack.Idle, Begun: true}, idle("b")}, "", false},
+		{"on record, and not ordered twice", Spec{}, []State{{Rack: "a", Status: rack.Idle, Begun: true, Connected: true}, idle("b")}, "b", false},
 		{"an agent that is away keeps its place", Spec{AtOnce: 1}, []State{away("a"), idle("b"), idle("c")}, "b", false},
 		{"as many halted as may", Spec{HaltAfter: 2}, []State{in("a", rack.Halted), idle("b")}, "b", false},
 		{"too many halted", Spec{HaltAfter: 1}, []State{in("a", rack.Halted), idle("b")}, "", true},
@@ -53,6 +55,14 @@ func TestNext(t *testing.T) {
 				t.Errorf("%v %q", begin, halt)
 			}
 		})
+	}
+}
+
+func TestUnordered(t *testing.T) {
+	got := Unordered([]State{{Rack: "a", Status: rack.Idle, Begun: true}, {Rack: "b", Status: rack.Idle, Begun: true, Ordered: true}, {Rack: "c", Status: rack.Imaging, Begun: true},
+		{Rack: "d", Status: rack.Idle, Begun: true, Refused: true}, {Rack: "e", Status: rack.Idle}, {Rack: "f", Status: rack.Idle, Ordered: true}, {Rack: "g", Status: rack.Idle, Begun: true}})
+	if strings.Join(got, " ") != "a g" {
+		t.Errorf("%q", got)
 	}
 }
 
