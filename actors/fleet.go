@@ -121,6 +121,9 @@ type (
 		Why  error
 	}
 
+	// IsHere is answered with whether the agent of a rack is connected to this
+	// coordinator, or an error.
+	IsHere struct{ Rack string }
 	// GetRack is answered with a *messages.Rack, or an error.
 	GetRack struct{ Rack string }
 	// GetFleet is answered with a *messages.Fleet: at once, or, with Whole, when
@@ -220,7 +223,11 @@ func (f *Fleet) Receive(c actor.Context) {
 		c.Send(f.member(c, m.Rack).pid, m)
 	case *AgentDetached:
 		c.Send(f.member(c, m.Rack).pid, m)
+	case *AgentSeen:
+		c.Send(f.member(c, m.Rack).pid, m)
 	case *Kick:
+		f.forward(c, m.Rack)
+	case *IsHere:
 		f.forward(c, m.Rack)
 	case *GetRack:
 		f.forward(c, m.Rack)

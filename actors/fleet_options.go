@@ -33,6 +33,9 @@ type FleetOptions struct {
 	// Either way the Fleet is told (Want) what it is to become, before they return.
 	Begin  func(ctx context.Context, d *Desired, racks []string) error
 	Halted func(ctx context.Context, d *Desired, cause string) error
+	// Sight tells the other coordinators, and the next life of this one, of the agent of
+	// a rack. It does not block. It may be nil.
+	Sight func(rackName string, s Sighting)
 	// Save keeps where a rack stands, for the next coordinator; Saved is the run of
 	// what was saved. Both may be nil: then nothing is saved.
 	Save   func(s *Saved) error

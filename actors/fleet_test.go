@@ -31,7 +31,8 @@ type records struct {
 	orders   []*messages.Order
 	answered []string
 	halted   string
-	all      []*actor.PID  // every Fleet on the log
+	all      []*actor.PID // every Fleet on the log
+	sight    func(string, Sighting)
 	record   *Desired      // what the fleet is to become, since racks of it were begun
 	fail     error         // of reading
 	unkept   int           // orders that could not be kept
@@ -58,6 +59,7 @@ func (r *records) start() {
 
 func (r *records) spawn() {
 	o := FleetOptions{Read: r.read, Plan: r.plan, Order: r.keep, Answered: r.drop, Begin: r.begin, Halted: r.halt, Now: time.Now}
+	o.Sight = r.sight
 	if r.saves != nil {
 		o.Save, o.Saved = r.saves.save, r.saves.run
 	}

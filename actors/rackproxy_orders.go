@@ -195,27 +195,6 @@ func answerOf(e *messages.Event) any {
 	return &Answer{Event: e}
 }
 
-// lag is how many events the agent's journal holds and the log does not.
-func (p *rackProxy) lag() uint64 {
-	last := p.hello.GetLastSeq()
-	if p.beat != nil {
-		last = p.beat.GetLastSeq()
-	}
-	if last <= p.head {
-		return 0
-	}
-	return last - p.head
-}
-
-func (p *rackProxy) agent() *messages.AgentState {
-	a := &messages.AgentState{Connected: p.line != nil, Epoch: p.epoch, Version: p.hello.GetVersion(), MetricsAddress: p.hello.GetMetricsAddress(),
-		Lag: p.lag(), Driven: p.line != nil && p.beat.GetDriven()}
-	if !p.heard.IsZero() {
-		a.LastHeard = timestamppb.New(p.heard)
-	}
-	return a
-}
-
 // state is where the rack stands.
 func (p *rackProxy) state() *messages.Rack {
 	m := &messages.Rack{Name: messages.RackName(p.name), Status: string(rack.Idle)}
