@@ -148,6 +148,18 @@ func (r *records) drop(_ context.Context, _, id string) error {
 	return nil
 }
 
+// change changes what the fleet is to become, behind what was begun of it.
+func (r *records) change(fn func(x *Desired)) {
+	r.mu.Lock()
+	x := *r.record
+	x.Revision++
+	fn(&x)
+	r.record = &x
+	r.mu.Unlock()
+	r.tellAll(&Want{&x})
+	synctest.Wait()
+}
+
 func (r *records) halt(_ context.Context, _ *Desired, cause string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
