@@ -123,7 +123,7 @@ lab-switch: ## a management switch in QEMU keeps VLANs apart as its platform say
 	$(GO) test -tags lab -count=1 -v -run TestSwitchVLANs -timeout 10m ./lab
 
 .PHONY: fleet-faults
-fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
+fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent, clocks that are an hour off (7 minutes)
 	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
 
 .PHONY: bundles
