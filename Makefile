@@ -60,8 +60,8 @@ bench-installer: ## an installation beside what limits it: network, zstd, disk (
 	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
 
 .PHONY: netns
-netns: ## a coordinator and two agents on hosts of their own, two on one segment, and discovery on real interfaces, a management switch (needs root, iproute2, lldpd, openssh-server, snmpd)
-	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 7m ./cmd/rackreach
+netns: ## a coordinator and two agents on hosts of their own, two on one segment, a lost one that lives, and discovery on real interfaces, a management switch (needs root, iproute2, lldpd, openssh-server, snmpd)
+	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestAdopt|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 8m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/adjacency ./internal/snmp ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
