@@ -32,7 +32,7 @@ proof-transport: ## what proto.actor's remote and our bus lose when a peer is fr
 	$(GO) test -tags proof -count=1 -v -run 'TestProof$$' -timeout 10m ./internal/bus
 
 .PHONY: bench-fleet
-bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minutes)
+bench-fleet: ## 10, 100 and 1,000 agents' streams, each with the same recorded run, at once against one coordinator (15 minutes)
 	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
 
 # Needs root and Debian's packages iproute2, kea-dhcp4-server, kea-admin, dnsmasq-base
