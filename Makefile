@@ -32,7 +32,7 @@ proof-transport: ## what proto.actor's remote and our bus lose when a peer is fr
 	$(GO) test -tags proof -count=1 -v -run 'TestProof$$' -timeout 10m ./internal/bus
 
 .PHONY: bench-fleet
-bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minutes)
+bench-fleet: ## 10, 100 and 1,000 agents' streams, each with the same recorded run, at once against one coordinator (15 minutes)
 	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
 
 # Needs root and Debian's packages iproute2, kea-dhcp4-server, kea-admin, dnsmasq-base
@@ -60,8 +60,8 @@ bench-installer: ## an installation beside what limits it: network, zstd, disk (
 	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
 
 .PHONY: netns
-netns: ## a coordinator and two agents on hosts of their own, two on one segment, and discovery on real interfaces, a management switch (needs root, iproute2, lldpd, openssh-server, snmpd)
-	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 7m ./cmd/rackreach
+netns: ## a coordinator and two agents on hosts of their own, two on one segment, a lost one that lives, and discovery on real interfaces, a management switch (needs root, iproute2, lldpd, openssh-server, snmpd)
+	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestAdopt|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 8m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/adjacency ./internal/nstest ./internal/snmp ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
@@ -129,7 +129,7 @@ lab-switch: ## a management switch in QEMU keeps VLANs apart as its platform say
 	$(GO) test -tags lab -count=1 -v -run TestSwitchVLANs -timeout 10m ./lab
 
 .PHONY: fleet-faults
-fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
+fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent, clocks that are an hour off (7 minutes)
 	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
 
 .PHONY: bundles
