@@ -41,11 +41,15 @@ bench-fleet: ## 10, 100 and 1,000 agents' streams, each with the same recorded r
 bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 minutes, on a quiet machine)
 	$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach
 
-# Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base;
+# Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base, and a
+# mirror of Debian for tftpd-hpa, which is unpacked only;
 # what it is told by environment variables stands in bench_images_test.go.
 .PHONY: bench-images
-bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP; a rack on links of 1 Gb/s (8 minutes, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
+bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP; a rack on links of 1 Gb/s; bench-installer (12 minutes, on a quiet machine)
+	@mkdir -p dist && rm -f dist/images-result
+	IMAGES_RESULT=$(CURDIR)/dist/images-result $(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
+	IMAGES_RESULT=$(CURDIR)/dist/images-result $(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
+	@cat dist/images-result
 
 # Needs Debian's packages openipmi, freeipmi-tools and ipmitool.
 .PHONY: bench-bmc
@@ -177,11 +181,14 @@ vulncheck: ## known vulnerabilities in what we call
 	$(GO) tool govulncheck ./...
 
 FUZZTIME ?= 10s
+FUZZ ?= .
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME each
-	@set -e; for d in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+fuzz: ## every fuzz target for FUZZTIME each; with FUZZ=PATTERN those whose "FOLDER NAME" has it: FUZZ=lease FUZZTIME=1h
+	@set -e; ran=; for d in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$d/*_test.go | cut -c6-); do \
-			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$d; done; done
+			echo "$$d $$f" | grep -q -e '$(FUZZ)' || continue; ran=yes; \
+			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$d; done; done; \
+		test -n "$$ran" || { echo "no fuzz target is called $(FUZZ)"; exit 2; }
 
 # Needs Debian's packages prometheus and systemd, and dpkg; the tests say what is missing.
 .PHONY: prometheus
