@@ -104,14 +104,14 @@ func (d *Discoverer) Run(ctx context.Context) error {
 		return err
 	}
 	d.wire = i
-	server, err := discovery.New(discovery.Options{
+	server, err := newDHCP(d.o.Rack, discovery.Options{
 		Wire: i, Ports: dhcprelay.NewPorts(d.o.Rack), Leases: d.o.Leases, Rules: d.o.Rules, ServerID: d.own, Authoritative: d.o.Rack.DHCP.Authoritative, Count: d.metrics.dhcp, Sleep: wire.Sleep, OnSeen: d.seen,
 		Table: func() discovery.Table { return d.table.Load() },
 		OnPanic: func(reason any, _ []byte) {
 			d.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("a DHCP packet crashed its handler and was dropped: %.200v", reason)})
 		},
 		OnTrouble: func(err error) { d.tell.again(Notice{Kind: NoticeTrouble, Text: "DHCP: " + err.Error()}) },
-	})
+	}, d.openBoot)
 	if err != nil {
 		return errors.Join(err, i.Close())
 	}

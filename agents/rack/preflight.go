@@ -152,6 +152,10 @@ func (p *preflight) ports(link *wire.Link) {
 			host = own
 			i, err := wire.Open(link.Name, wire.Options{Address: own})
 			p.port("udp", wire.ServerPort, "DHCP", err, i)
+			if p.o.Rack.DHCP.Mode == rack.DHCPProxy {
+				i, err := wire.Open(link.Name, wire.Options{Address: own, Port: wire.ProxyPort})
+				p.port("udp", wire.ProxyPort, "the boot server of DHCP", err, i)
+			}
 		}
 	}
 	tftp, err := net.ListenPacket("udp4", netip.AddrPortFrom(host, 69).String())
@@ -244,14 +248,22 @@ func (p *preflight) foreign(ctx context.Context, link *wire.Link) {
 		p.say(CheckProblem, name, "see capabilities", "nothing can be heard: %s", err)
 		return
 	}
+	proxy := p.o.Rack.DHCP.Mode == rack.DHCPProxy
 	for _, s := range found {
+		if own, _ := link.In(p.o.Rack.Management); proxy && s.Address != own {
+			p.ok(name, "%s: it gives the addresses (dhcp.mode is proxy)", s)
+			continue
+		}
 		result := CheckProblem
 		if Foreign([]foreign.Server{s}, link.Name, p.o.Allow) == nil {
 			result = CheckNote
 		}
 		p.say(result, name, fmt.Sprintf("switch it off there, or --allow %s if it may stay", s.Address), "%s", s)
 	}
-	if len(found) == 0 {
+	switch {
+	case len(found) == 0 && proxy:
+		p.say(CheckNote, name, "see that the site's DHCP server is reached from here, or leave dhcp.mode: proxy out of the rack file", "none was heard within %s, and the rack file leaves addresses to one of the site; it may know only the devices of the rack", p.o.Hear)
+	case len(found) == 0:
 		p.ok(name, "none was heard within %s", p.o.Hear)
 	}
 }
