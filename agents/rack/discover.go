@@ -37,8 +37,12 @@ type DiscoverOptions struct {
 	Hear time.Duration
 
 	// Credentials resolves a reference of the rack file to a user and a password, for
-	// BMCs that do not say who they are before a login. Nil: nobody is logged in to.
+	// BMCs that do not say who they are before a login, and the management switch, whose
+	// MAC table is read. Nil: nobody is logged in to.
 	Credentials func(reference string) (user, password string, err error)
+	// Key resolves a reference to a private key, or the community of SNMP, for the latter.
+	// Nil: none is read.
+	Key func(reference string) ([]byte, error)
 
 	ScanPause time.Duration // between two scans for BMCs; 0: five minutes
 	ScanRate  int           // questions a second; 0: bmcscan.DefaultRate
