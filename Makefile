@@ -64,8 +64,8 @@ bench-installer: ## an installation beside what limits it: network, zstd, disk (
 	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
 
 .PHONY: netns
-netns: ## a coordinator and two agents on hosts of their own, two on one segment, a lost one that lives, and discovery on real interfaces, a management switch (needs root, iproute2, lldpd, openssh-server, snmpd)
-	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestAdopt|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 8m ./cmd/rackreach
+netns: ## a coordinator and two agents on hosts of their own, two on one segment, a lost one that lives, and discovery on real interfaces, a management switch (needs root, iproute2, dnsmasq-base, lldpd, openssh-server, snmpd)
+	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestAdopt|TestApply|TestProxy|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 8m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/adjacency ./internal/nstest ./internal/snmp ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
@@ -76,7 +76,7 @@ clients: ## clients of DHCP and TFTP and a relay that others wrote, against our 
 	$(NETNS) -run 'TestClients|TestLossyCable|TestReadLoaded' -timeout 5m ./cmd/rackreach
 	$(GO) test -tags system -count=1 -run TestClients -timeout 5m ./internal/tftp
 
-# Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf and tcpdump.
+# Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf, dnsmasq-base and tcpdump.
 .PHONY: lab-firmware
 lab-firmware: ## machines with real firmware in QEMU boot from our services (needs root)
 	$(GO) test -tags lab -count=1 -v -run TestFirmware -timeout 10m ./lab
