@@ -126,6 +126,20 @@ func TestOwnPlatformTakesThePlaceOfOurs(t *testing.T) {
 	}
 }
 
+// A management switch that a configuration may cut off for good is refused; so is a
+// platform that it is taken from by like.
+func TestAManagementSwitchComesBack(t *testing.T) {
+	const head = "apiVersion: rackreach/v1\nkind: Platform\nname: acme-os\nlike: linux-switch\ndescription: Acme\nsteps:\n  configuration:\n"
+	const verify = `    - {name: verify, verify: {ssh: {run: [show], expect: ["{{.Receipt}}"]}}, limit: 2m}` + "\n"
+	_, err := Load(folder(t, map[string]string{"acme.yaml": head + "    - {name: push, configure: {ssh: {run: [reload-everything]}}, limit: 5m}\n" + verify}))
+	if err == nil || !strings.Contains(err.Error(), "acme.yaml:8: step push configures the switch that everything is reached through, with no way back") {
+		t.Error(err)
+	}
+	if _, err := Load(folder(t, map[string]string{"acme.yaml": head + "    - {name: push, configure: {ssh: {run: [\"apply {{.RevertAfter}}\"], revertAfter: 2m, confirm: [keep]}}, limit: 5m}\n" + verify})); err != nil {
+		t.Error(err)
+	}
+}
+
 // The time after which a device takes its configuration back is written once.
 func TestRevertAfterIsWrittenOnce(t *testing.T) {
 	for _, d := range Default().Definitions() {
