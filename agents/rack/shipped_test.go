@@ -92,6 +92,7 @@ func broken(s *rack.Step, first bool) (phase rack.Phase, kind sim.FaultKind) {
 type shipped struct {
 	platform *platform.Definition
 	role     rack.Role
+	password string // of its devices; empty: secret
 	version  string // that its device is to show; empty: that of its image
 	// ends is asked of each event whether the agent ends there, once; another one goes on
 	// with its journal. Nil: it does not.
@@ -166,7 +167,8 @@ type outcome struct {
 	failed            map[string]string // by device: the step that failed for good
 	ready             []string
 	violations        []ordercheck.Violation
-	why               string // what failed, for the reader of a failed test
+	weak              map[string]int // by device: weaknesses of its BMC
+	why               string         // what failed, for the reader of a failed test
 }
 
 // run images a rack with faults. The steps that are to fail are given up soon, and not
@@ -179,6 +181,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			t.Fatal(err)
 		}
 	}
+	password := cmp.Or(s.password, "secret")
 	platforms := platform.Scaled(platform.All(), shippedSpeed, time.Minute)
 	p := platforms[s.platform.Name]
 	for i := range p.Steps {
@@ -206,9 +209,10 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 	key := pem.EncodeToMemory(block)
 	var record bytes.Buffer
 	faults = slices.DeleteFunc(slices.Clone(faults), func(f sim.Fault) bool { return f.Kind == wrongPassword })
-	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: shippedSpeed, Seed: 1, User: "admin", Password: "secret", Record: &record, Faults: faults})
+	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: shippedSpeed, Seed: 1, User: "admin", Password: password, Record: &record, Faults: faults})
 	check(err)
-	out.failed = map[string]string{}
+	told := map[uint64]bool{}
+	out.failed, out.weak = map[string]string{}, map[string]int{}
 	var mu sync.Mutex
 	// Who hangs in the middle of a transfer would be waited for at the end.
 	ended := make(chan struct{})
@@ -237,7 +241,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			case reference == "env:ACCESS" && p.Provision != nil && p.Provision.Key:
 				return "admin", "", nil // what it was given at its first boot lets us in
 			}
-			return "admin", "secret", nil
+			return "admin", password, nil
 		},
 		Key:            func(string) ([]byte, error) { return key, nil },
 		DiscoveryLimit: discovery, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond, Gap: 20 * time.Millisecond},
@@ -257,6 +261,12 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 				over()
 			case rack.DeviceReady:
 				out.ready = append(out.ready, e.Device)
+			case rack.WeaknessFound:
+				if !told[e.Seq] { // another life tells of what is in the journal, too
+					out.weak[e.Device]++
+				}
+				told[e.Seq] = true
+				out.why += e.Device + ": " + e.Detail.Reason + "\n"
 			case rack.StepFailed:
 				out.why += fmt.Sprintf("%s %s: %s\n", e.Device, e.Detail.Step, e.Detail.Error)
 				if e.Detail.Final {
@@ -364,6 +374,20 @@ func TestAnotherVersion(t *testing.T) {
 	o := s.run(t, 0, nil, map[string]bool{"verify": true})
 	if !o.halted || o.failed["tor-1"] != "verify" || !strings.Contains(o.why, `does not show "2.7.2"`) {
 		t.Errorf("%+v", o)
+	}
+}
+
+// A BMC that lets us in by a login that everybody knows is told of, once, also when the agent
+// ends behind that and logs in anew; one that does not is not.
+func TestWeaknessesOfBMCs(t *testing.T) {
+	d, _ := platform.Default().Definition(platform.SimManagement)
+	for password, want := range map[string]int{"secret": 0, "admin": 1} {
+		s := shipped{platform: d, role: rack.ManagementSwitch, password: password,
+			ends: func(e rack.Event) bool { return e.Kind == rack.StepStarted && e.Detail.Step == "boot-device" }}
+		o := s.run(t, 0, nil, nil)
+		if !o.completed || o.weak["mgmt-1"] != want || want > 0 && !strings.Contains(o.why, "its BMC: the login that rackreach was given is one that everybody knows") {
+			t.Errorf("password %s: %+v", password, o)
+		}
 	}
 }
 
