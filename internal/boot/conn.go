@@ -1,8 +1,10 @@
 package boot
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -15,7 +17,7 @@ type conn struct {
 	net.Conn
 	broken bool // a write failed; only the connection's own goroutine writes
 	free   func()
-	queue  func() int64 // bytes that were written and are not acknowledged; see queued
+	queue  func() (n int64, open bool) // see queued
 }
 
 // Write gives each write its own deadline.
@@ -52,7 +54,8 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 			return sum, err
 		}
 		n, err := body.send(c.Conn, want)
-		body.taken(c.queue())
+		waits, _ := c.queue()
+		body.taken(waits)
 		limited.N -= n
 		sum += n
 		if err == nil && n < want {
@@ -66,37 +69,42 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 	return sum, nil
 }
 
-// drain waits until all of body counts as taken, and fails when the device takes nothing for
-// stallLimit, is gone, or its connection broke. c may be nil: nothing waits in what is no
-// connection of ours.
+// drain waits until all of body counts as taken. It fails when the connection is over, and
+// when the device takes less of it in stallLimit than chunkSize, or than is left: then it is
+// cut off. c may be nil: nothing waits in what is no connection of ours.
 func (c *conn) drain(body *content) error {
 	if c == nil {
 		body.taken(0)
 		return nil
 	}
-	left, since, hungUp := int64(-1), time.Now(), false
+	mark, since := int64(math.MaxInt64), time.Now() // what waited then
 	for pause := leastPause; ; pause = min(2*pause, mostPause) {
-		before := left
-		left = c.queue() // after it has hung up, too: that acknowledges what it has
+		left, open := c.queue()
 		body.taken(left)
 		switch {
-		case c.broken:
-			return net.ErrClosed
-		case body.owed.from == body.owed.to:
+		case body.owed.from == body.owed.to && !c.broken:
 			return nil
-		case hungUp:
+		case c.broken || !open:
 			return net.ErrClosed
-		case left != before:
-			since = time.Now()
+		case left <= mark-chunkSize:
+			mark, since = left, time.Now()
 		case time.Since(since) > stallLimit:
-			return fmt.Errorf("the device takes nothing: %w", os.ErrDeadlineExceeded)
+			return errors.Join(fmt.Errorf("the device takes too little: %w", os.ErrDeadlineExceeded), c.cut())
 		}
-		select {
-		case <-body.gone:
-			hungUp = true
-		case <-time.After(pause):
+		time.Sleep(pause)
+	}
+}
+
+// cut ends a connection, and what waits in it: a device must not get the rest of what counts
+// as broken off.
+func (c *conn) cut() error {
+	c.broken = true
+	if l, ok := c.Conn.(interface{ SetLinger(sec int) error }); ok {
+		if err := l.SetLinger(0); err != nil {
+			return err
 		}
 	}
+	return c.Close()
 }
 
 // CloseWrite lets net/http close its half first, so that the last response is
@@ -154,7 +162,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		if len(l.slots) == 1 {
 			widen(c)
 		}
-		return &conn{Conn: c, free: sync.OnceFunc(func() { l.leave(host); <-l.slots }), queue: func() int64 { return queued(c) }}, nil
+		return &conn{Conn: c, free: sync.OnceFunc(func() { l.leave(host); <-l.slots }), queue: func() (int64, bool) { return queued(c) }}, nil
 	}
 }
 

@@ -75,8 +75,11 @@ func (c *content) Seek(offset int64, whence int) (int64, error) {
 }
 
 // taken counts what the device has, when so many bytes of what was written to its
-// connection wait in the kernel.
+// connection wait in the kernel; -1: nobody knows.
 func (c *content) taken(queued int64) {
+	if queued < 0 {
+		return
+	}
 	if to := c.owed.to - max(0, queued-unacknowledged); to > c.owed.from {
 		c.to.add(span{c.owed.from, to})
 		c.owed.from = to

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -47,14 +46,29 @@ func accepted(t *testing.T) (device net.Conn, ours *conn) {
 // nothing, and is when the device has it.
 func TestWhatTheKernelHolds(t *testing.T) {
 	const size = 200 << 10 // less than a send buffer, and more than a device has in its kernel
-	for name, ends := range map[string]func(t *testing.T, device net.Conn) error{
-		"the device goes on": func(t *testing.T, device net.Conn) error {
+	for name, ends := range map[string]func(t *testing.T, device net.Conn, ours *conn) error{
+		"the device goes on": func(t *testing.T, device net.Conn, _ *conn) error {
 			if n, err := io.CopyN(io.Discard, device, size); err != nil {
 				t.Errorf("it got %d bytes: %v", n, err)
 			}
 			return nil
 		},
-		"the device hangs up": func(t *testing.T, device net.Conn) error {
+		"the device takes all and hangs up": func(t *testing.T, device net.Conn, _ *conn) error {
+			if n, err := io.CopyN(io.Discard, device, size); err != nil {
+				t.Errorf("it got %d bytes: %v", n, err)
+			}
+			if err := device.Close(); err != nil {
+				t.Error(err)
+			}
+			return nil
+		},
+		"the agent ends": func(t *testing.T, _ net.Conn, ours *conn) error {
+			if err := ours.Close(); err != nil {
+				t.Error(err)
+			}
+			return net.ErrClosed
+		},
+		"the device hangs up": func(t *testing.T, device net.Conn, _ *conn) error {
 			if err := device.Close(); err != nil {
 				t.Error(err)
 			}
@@ -66,9 +80,8 @@ func TestWhatTheKernelHolds(t *testing.T) {
 			if err := ours.Conn.(*net.TCPConn).SetWriteBuffer(size); err != nil {
 				t.Fatal(err)
 			}
-			gone := make(chan struct{})
 			whole := false
-			body := &content{ReadSeeker: bytes.NewReader(make([]byte, size)), to: newTransfer(size, func() { whole = true }), gone: gone}
+			body := &content{ReadSeeker: bytes.NewReader(make([]byte, size)), to: newTransfer(size, func() { whole = true })}
 			if n, err := ours.ReadFrom(&io.LimitedReader{R: body, N: size}); n != size || err != nil {
 				t.Fatal(n, err)
 			}
@@ -77,10 +90,7 @@ func TestWhatTheKernelHolds(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- ours.drain(body) }()
-			want := ends(t, device)
-			if want != nil {
-				close(gone)
-			}
+			want := ends(t, device, ours)
 			if err := <-ended; !errors.Is(err, want) {
 				t.Errorf("drain: %v, want %v", err, want)
 			}
@@ -91,49 +101,56 @@ func TestWhatTheKernelHolds(t *testing.T) {
 	}
 }
 
-// queues is a connection whose queue holds what they say, beside what counts anyway, a look
-// each, the last one for ever.
-func queues(looks ...int64) *conn {
-	return &conn{queue: func() int64 {
-		n := looks[0] + unacknowledged
-		looks = looks[min(1, len(looks)-1):]
-		return n
+// look is what is seen of a connection's queue: bytes beside what counts anyway.
+type look struct {
+	waits  int64
+	closed bool
+}
+
+// looks is a connection with these looks at its queue, the last one for ever.
+func looks(seen ...look) *conn {
+	return &conn{queue: func() (int64, bool) {
+		l := seen[0]
+		seen = seen[min(1, len(seen)-1):]
+		return l.waits + unacknowledged, !l.closed
 	}}
 }
 
 func TestDrain(t *testing.T) {
-	slow := make([]int64, 40) // one byte at each look, of which there are some in a second
-	for i := range slow {
-		slow[i] = int64(len(slow) - i)
+	const mib = 1 << 20
+	var slow, trickle []look // a look takes mostPause
+	for i := range int64(20_000) {
+		slow = append(slow, look{waits: max(0, 5*mib-i*512)})
+		trickle = append(trickle, look{waits: 5*mib - i})
 	}
 	for name, tt := range map[string]struct {
 		owed   int64
 		c      *conn
-		gone   bool
 		err    error
 		served int64
-		least  time.Duration
+		takes  time.Duration
 	}{
-		"nothing waits":                     {owed: 100, c: queues(0), served: 100},
-		"all is acknowledged":               {owed: 100, c: queues(-unacknowledged), served: 100},
-		"it empties":                        {owed: 100, c: queues(90, 50, 0), served: 100},
-		"other bytes wait as well":          {owed: 100, c: queues(300, 100, 0), served: 100},
-		"slowly, but it goes on":            {owed: 100, c: queues(append(slices.Clone(slow), 0)...), served: 100},
-		"it stalls":                         {owed: 100, c: queues(90, 50), err: os.ErrDeadlineExceeded, served: 50, least: stallLimit},
-		"its device is gone":                {owed: 100, c: queues(90), gone: true, err: net.ErrClosed, served: 10},
-		"it had the rest and hung up":       {owed: 100, c: queues(90, 0), gone: true, served: 100},
-		"a device that has all may be gone": {owed: 100, c: queues(0), gone: true, served: 100},
-		"the connection broke":              {owed: 100, c: &conn{broken: true, queue: func() int64 { return unacknowledged + 30 }}, err: net.ErrClosed, served: 70},
-		"no body, an answer that waits":     {owed: 0, c: queues(70)},
-		"no connection of ours":             {owed: 100, served: 100},
+		"nothing waits":                 {owed: 100, c: looks(look{}), served: 100},
+		"all is acknowledged":           {owed: 100, c: looks(look{waits: -unacknowledged}), served: 100},
+		"it empties":                    {owed: 100, c: looks(look{waits: 90}, look{waits: 50}, look{}), served: 100},
+		"other bytes wait as well":      {owed: 100, c: looks(look{waits: 300}, look{waits: 100}, look{}), served: 100},
+		"slowly, but fast enough":       {owed: 5 * mib, c: looks(slow...), served: 5 * mib, takes: 204 * time.Second},
+		"it stalls":                     {owed: 100, c: looks(look{waits: 90}, look{waits: 50}), err: os.ErrDeadlineExceeded, served: 50, takes: stallLimit},
+		"it trickles":                   {owed: 5 * mib, c: looks(trickle...), err: os.ErrDeadlineExceeded, served: 3_006, takes: stallLimit},
+		"it was reset":                  {owed: 100, c: looks(look{waits: 90}, look{waits: 80, closed: true}), err: net.ErrClosed, served: 20},
+		"it had all and was reset":      {owed: 100, c: looks(look{waits: 90}, look{closed: true}), served: 100},
+		"we closed it":                  {owed: 100, c: looks(look{waits: 90}, look{waits: -1 - unacknowledged, closed: true}), err: net.ErrClosed, served: 10},
+		"a write failed":                {owed: 100, c: &conn{broken: true, queue: func() (int64, bool) { return unacknowledged + 30, true }}, err: net.ErrClosed, served: 70},
+		"no body, an answer that waits": {owed: 0, c: looks(look{waits: 70})},
+		"no connection of ours":         {owed: 100, served: 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				gone := make(chan struct{})
-				if tt.gone {
-					close(gone)
+				cut := 0
+				if tt.c != nil {
+					tt.c.Conn, tt.c.free = from{closed: &cut}, func() {}
 				}
-				body := &content{to: newTransfer(100, func() {}), owed: span{0, tt.owed}, gone: gone}
+				body := &content{to: newTransfer(5*mib, func() {}), owed: span{0, tt.owed}}
 				begun := time.Now()
 				if err := tt.c.drain(body); !errors.Is(err, tt.err) {
 					t.Errorf("%v, want %v", err, tt.err)
@@ -141,8 +158,11 @@ func TestDrain(t *testing.T) {
 				if served, _ := body.to.progress(); served != tt.served {
 					t.Errorf("%d bytes count, want %d", served, tt.served)
 				}
-				if d := time.Since(begun); d < tt.least || d > tt.least+time.Second {
-					t.Errorf("after %v, want %v", d, tt.least)
+				if d := time.Since(begun); d < tt.takes || d > tt.takes+time.Second {
+					t.Errorf("after %v, want %v", d, tt.takes)
+				}
+				if stalls := errors.Is(tt.err, os.ErrDeadlineExceeded); stalls != (cut == 1) {
+					t.Errorf("cut off %d times", cut)
 				}
 			})
 		})

@@ -181,16 +181,24 @@ func oneRange(r *http.Request) {
 // bounds of bandwidth, to who takes it in time. whole: the device has all of it. err is not
 // nil when it has less than it asked for.
 func (s *Services) send(w http.ResponseWriter, r *http.Request, device string, f io.ReadSeeker) (whole bool, bytes int64, err error) {
-	size, err := f.Seek(0, io.SeekEnd)
+	return send(w, r, &content{ReadSeeker: f, device: device, pace: s.pace})
+}
+
+// sendSmall is send for what does not count as to bandwidth.
+func sendSmall(w http.ResponseWriter, r *http.Request, f io.ReadSeeker) (whole bool, bytes int64, err error) {
+	return send(w, r, &content{ReadSeeker: f})
+}
+
+func send(w http.ResponseWriter, r *http.Request, body *content) (whole bool, bytes int64, err error) {
+	size, err := body.Seek(0, io.SeekEnd)
 	if err != nil {
 		http.Error(w, "the file cannot be read", http.StatusInternalServerError)
 		return false, 0, err
 	}
 	oneRange(r)
-	sent := newTransfer(size, func() {})
-	body := &content{ReadSeeker: f, to: sent, device: device, pace: s.pace, gone: r.Context().Done()}
+	body.to, body.gone = newTransfer(size, func() {}), r.Context().Done()
 	err = deliver(w, r, body)
-	bytes, _ = sent.progress()
+	bytes, _ = body.to.progress()
 	if want, parseErr := strconv.ParseInt(w.Header().Get("Content-Length"), 10, 64); err == nil && parseErr == nil && r.Method == http.MethodGet && bytes < want {
 		err = io.ErrUnexpectedEOF // what could not be read is told to nobody else
 	}

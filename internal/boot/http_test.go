@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rackreach/rackreach/internal/bundle"
@@ -268,7 +269,7 @@ func TestFileReachesTheConnection(t *testing.T) {
 			image, want := open(f)
 			w := &fileSpy{}
 			body := &content{ReadSeeker: image, to: newTransfer(size, func() {})}
-			n, err := (&conn{Conn: w, queue: func() int64 { return 0 }}).ReadFrom(&io.LimitedReader{R: body, N: size})
+			n, err := (&conn{Conn: w, queue: func() (int64, bool) { return 0, true }}).ReadFrom(&io.LimitedReader{R: body, N: size})
 			if err != nil || n != size || w.files != 3 || !bytes.Equal(w.got.Bytes(), want) {
 				t.Errorf("%d bytes, %v, the connection saw the file %d times, want 3", n, err, w.files)
 			}
@@ -279,6 +280,63 @@ func TestFileReachesTheConnection(t *testing.T) {
 				t.Errorf("the image is at %d, %v", at, err)
 			}
 		})
+	}
+}
+
+// spied is a connection that tells how often it was given a file.
+type spied struct {
+	*net.TCPConn
+	files *atomic.Int64
+}
+
+func (s spied) ReadFrom(r io.Reader) (int64, error) {
+	if l, ok := r.(*io.LimitedReader); ok {
+		if _, ok := l.R.(*os.File); ok {
+			s.files.Add(1)
+		}
+	}
+	return s.TCPConn.ReadFrom(r)
+}
+
+// spy is a listener for such connections.
+type spy struct {
+	net.Listener
+	files atomic.Int64
+}
+
+func (s *spy) Accept() (net.Conn, error) {
+	c, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return spied{c.(*net.TCPConn), &s.files}, nil
+}
+
+// onDisk is a store whose image is a file.
+type onDisk struct {
+	*shelf
+	path string
+}
+
+func (o onDisk) Open(string) (io.ReadSeekCloser, rack.Image, error) {
+	f, err := os.Open(o.path)
+	return f, o.image, err
+}
+
+// Through the whole service the file itself reaches the connection, so the kernel sends
+// it: nothing on the way hides ReadFrom.
+func TestSendfile(t *testing.T) {
+	var l *spy
+	path := filepath.Join(t.TempDir(), "image")
+	b := newBenchWith(t, 3*chunkSize, func(o *Options) {
+		l = &spy{Listener: o.HTTP}
+		o.HTTP, o.Images = l, onDisk{o.Images.(*shelf), path}
+	})
+	if err := os.WriteFile(path, b.shelf.data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, body := b.do("GET", "/image/"+b.open.Token, nil); status != 200 || !bytes.Equal(body, b.shelf.data) || l.files.Load() != 3 {
+		t.Errorf("%d, %d bytes, the file reached the connection %d times, want 3", status, len(body), l.files.Load())
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/rackreach/rackreach/internal/tftp"
 )
@@ -153,6 +152,6 @@ func (s *Services) serveLoader(w http.ResponseWriter, r *http.Request) {
 	if strings.HasSuffix(r.PathValue("file"), ".efi") {
 		w.Header().Set("Content-Type", "application/efi") // UEFI 2.10 §24.7.3.2.1
 	}
-	http.ServeContent(w, r, "", time.Time{}, f)
-	s.o.Count(Served{Protocol: "http", What: "boot-loader", Outcome: OK})
+	_, sent, err := sendSmall(w, r, f)
+	s.o.Count(Served{Protocol: "http", What: "boot-loader", Outcome: outcome(err), Bytes: sent})
 }

@@ -1,12 +1,12 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/rackreach/rackreach/internal/printable"
@@ -87,12 +87,11 @@ func (s *Services) serveNative(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store") // it holds secrets
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	n, err := w.Write(b)
-	if err == nil && r.Method == http.MethodGet && shows != rack.NoEvidence {
+	whole, sent, err := sendSmall(w, r, bytes.NewReader(b))
+	if whole && shows != rack.NoEvidence {
 		s.fetched(t, shows)
 	}
-	s.o.Count(Served{Protocol: "http", What: "answer", Outcome: outcome(err), Bytes: int64(n)})
+	s.o.Count(Served{Protocol: "http", What: "answer", Outcome: outcome(err), Bytes: sent})
 }
 
 // serveArtifact serves a boot file of the ticket's installer.

@@ -10,15 +10,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// tcpClose is the state of a connection that its peer has reset, or that is over
+// (TCP_CLOSE of include/net/tcp_states.h).
+const tcpClose = 7
+
 // queued is how many bytes that were written to a TCP connection its peer has not
-// acknowledged; 0 for other ones, and for one that is closed.
-func queued(c net.Conn) (n int64) {
-	control(c, func(fd int) {
-		if q, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ); err == nil {
-			n = int64(q)
+// acknowledged, and whether it goes on; -1 when it was closed here, and nobody knows any
+// more. In other connections nothing waits.
+func queued(c net.Conn) (n int64, open bool) {
+	n, open = -1, false
+	tcp := control(c, func(fd int) {
+		q, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+		if err != nil {
+			return
 		}
+		n = int64(q)
+		info, err := unix.GetsockoptTCPInfo(fd, unix.SOL_TCP, unix.TCP_INFO)
+		open = err == nil && info.State != tcpClose
 	})
-	return n
+	if !tcp {
+		return 0, true
+	}
+	return n, open
 }
 
 // widen gives a TCP connection the send buffer of one that is alone, if programs may have
@@ -45,15 +58,15 @@ var mostSendBuffer = sync.OnceValue(func() int {
 	return n
 })
 
-// control calls f with the socket of a TCP connection that is open.
-func control(c net.Conn, f func(fd int)) {
+// control calls f with the socket of a TCP connection, unless that was closed, and reports
+// whether it is one.
+func control(c net.Conn, f func(fd int)) bool {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
-		return
+		return false
 	}
-	raw, err := tcp.SyscallConn()
-	if err != nil {
-		return
+	if raw, err := tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { f(int(fd)) }) // closed
 	}
-	_ = raw.Control(func(fd uintptr) { f(int(fd)) }) // closed: there is nothing to do
+	return true
 }

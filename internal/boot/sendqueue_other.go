@@ -4,8 +4,8 @@ package boot
 
 import "net"
 
-// queued is 0: only on Linux we know how to ask.
-func queued(net.Conn) int64 { return 0 }
+// queued says that nothing waits: only on Linux we know how to ask.
+func queued(net.Conn) (n int64, open bool) { return 0, true }
 
 // widen does nothing: only on Linux we know how.
 func widen(net.Conn) {}
