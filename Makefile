@@ -31,37 +31,42 @@ soak: ## the same at every boundary of a rack of 9 devices, and at 2000 random m
 proof-transport: ## what proto.actor's remote and our bus lose when a peer is frozen and killed (docs/adr/0001)
 	$(GO) test -tags proof -count=1 -v -run 'TestProof$$' -timeout 10m ./internal/bus
 
+# A bench by its command. The lines RESULT are the last ones: go test says more after them.
+define bench
+@mkdir -p dist && rm -f dist/$@.failed
+@{ $(1) || touch dist/$@.failed; } 2>&1 | tee dist/$@.log
+@test ! -e dist/$@.failed && grep '^RESULT ' dist/$@.log
+endef
+
 .PHONY: bench-fleet
 bench-fleet: ## 10, 100 and 1,000 agents' streams, each with the same recorded run, at once against one coordinator (15 minutes)
-	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach)
 
 # Needs root and Debian's packages iproute2, kea-dhcp4-server, kea-admin, dnsmasq-base
 # and strace; what it is told by environment variables stands in bench_dhcp_test.go.
 .PHONY: bench-dhcp
 bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 minutes, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach
+	$(call bench,$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach)
 
 # Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base, and a
 # mirror of Debian for tftpd-hpa, which is unpacked only;
 # what it is told by environment variables stands in bench_images_test.go.
 .PHONY: bench-images
 bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP; a rack on links of 1 Gb/s; bench-installer (12 minutes, on a quiet machine)
-	@mkdir -p dist && rm -f dist/images-result
-	IMAGES_RESULT=$(CURDIR)/dist/images-result $(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
-	IMAGES_RESULT=$(CURDIR)/dist/images-result $(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
-	@cat dist/images-result
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach && \
+		$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer)
 
 # Needs Debian's packages openipmi, freeipmi-tools and ipmitool.
 .PHONY: bench-bmc
 bench-bmc: ## power state of 100 BMCs: ours, ipmipower, ipmitool in turns; 1,000 sessions polled (1 minute, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run TestBMCBench -timeout 10m ./internal/power
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestBMCBench -timeout 10m ./internal/power)
 
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
 .PHONY: bench-installer
 bench-installer: ## an installation beside what limits it: network, zstd, disk (3 minutes, 6 GB of disk)
-	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer)
 
 .PHONY: netns
 netns: ## a coordinator and two agents on hosts of their own, two on one segment, a lost one that lives, and discovery on real interfaces, a management switch (needs root, iproute2, dnsmasq-base, lldpd, openssh-server, snmpd)

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/internal/nstest"
 )
 
 // preflight runs it and returns its checks by name.
@@ -58,7 +59,7 @@ func TestPreflightInNamespaces(t *testing.T) {
 	w := newOnWire(t)
 	w.devices.Address("rr0", "192.168.104.100/24")
 	w.devices.BMC("192.168.104.100", [16]byte{0xba, 0xdd}, false)
-	checks, code := w.preflight("admin:secret")
+	checks, code := w.preflight("admin:" + nstest.Password)
 	if code != 0 {
 		t.Errorf("it ended with %d: %+v", code, checks)
 	}
@@ -97,14 +98,14 @@ func TestPreflightNamesProblems(t *testing.T) {
 func TestPreflightNamesHolders(t *testing.T) {
 	w := newOnWire(t)
 	w.start("discover", w.file, "--hear", "1s").await(rackagent.NoticeService, "is served on")
-	checks, code := w.preflight("admin:secret")
+	checks, code := w.preflight("admin:" + nstest.Password)
 	w.is(checks, "port udp/67", rackagent.CheckProblem, "is served by rackreach (process ")
 	w.is(checks, "management BMC", rackagent.CheckNote, "no answer")
 	if code != exitError {
 		t.Errorf("it ended with %d", code)
 	}
 	w.devices.Up("rr0", false)
-	checks, _ = w.preflight("admin:secret")
+	checks, _ = w.preflight("admin:" + nstest.Password)
 	w.is(checks, "interface", rackagent.CheckProblem, "interface rr0 has no link")
 }
 
