@@ -40,11 +40,11 @@ func (i Info) Maker() string {
 // Quirk is what one kind of BMC does unlike the standard: a row of the table.
 type Quirk struct {
 	Makers    []uint32
-	What      string   // it does, for people
-	Reference string   // where that was reported
-	Advice    string   // what to do when it shows; empty: what the failure says anyway
-	Shows     Showing  // as which failure; OverrideLost where there is no other
-	Quirks             // what rackreach does about it
+	What      string  // it does, for people
+	Reference string  // where that was reported
+	Advice    string  // what to do when it shows; empty: what the failure says anyway
+	Shows     Showing // as which failure; OverrideLost where there is no other
+	Quirks            // what rackreach does about it
 }
 
 // Showing is the failure that a quirk shows itself by.
