@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/nats-io/nats-server/v2/server"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/rackreach/rackreach/internal/api"
@@ -85,7 +85,7 @@ func serverURL(ts *testscript.TestScript, _ bool, args []string) {
 // serveNATS serves a NATS server with JetStream until the script ends, and puts its URL
 // into a variable: serveNATS VARIABLE.
 func serveNATS(ts *testscript.TestScript, _ bool, args []string) {
-	s, err := server.NewServer(&server.Options{ServerName: "n1", Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: ts.MkAbs("nats"), NoSigs: true, NoLog: true})
+	s, err := natsserver.NewServer(&natsserver.Options{ServerName: "n1", Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, StoreDir: ts.MkAbs("nats"), NoSigs: true, NoLog: true})
 	ts.Check(err)
 	s.Start()
 	ts.Defer(func() { s.Shutdown(); s.WaitForShutdown() })
