@@ -31,38 +31,47 @@ soak: ## the same at every boundary of a rack of 9 devices, and at 2000 random m
 proof-transport: ## what proto.actor's remote and our bus lose when a peer is frozen and killed (docs/adr/0001)
 	$(GO) test -tags proof -count=1 -v -run 'TestProof$$' -timeout 10m ./internal/bus
 
+# A bench by its command. The lines RESULT are the last ones: go test says more after them.
+define bench
+@mkdir -p dist && rm -f dist/$@.failed
+@{ $(1) || touch dist/$@.failed; } 2>&1 | tee dist/$@.log
+@test ! -e dist/$@.failed && grep '^RESULT ' dist/$@.log
+endef
+
 .PHONY: bench-fleet
 bench-fleet: ## 10, 100 and 1,000 agents' streams, each with the same recorded run, at once against one coordinator (15 minutes)
-	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach)
 
 # Needs root and Debian's packages iproute2, kea-dhcp4-server, kea-admin, dnsmasq-base
 # and strace; what it is told by environment variables stands in bench_dhcp_test.go.
 .PHONY: bench-dhcp
 bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 minutes, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach
+	$(call bench,$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach)
 
-# Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base;
+# Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base, and a
+# mirror of Debian for tftpd-hpa, which is unpacked only;
 # what it is told by environment variables stands in bench_images_test.go.
 .PHONY: bench-images
-bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP; a rack on links of 1 Gb/s (8 minutes, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
+bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP; a rack on links of 1 Gb/s; bench-installer (12 minutes, on a quiet machine)
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach && \
+		$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer)
 
 # Needs Debian's packages openipmi, freeipmi-tools and ipmitool.
 .PHONY: bench-bmc
 bench-bmc: ## power state of 100 BMCs: ours, ipmipower, ipmitool in turns; 1,000 sessions polled (1 minute, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run TestBMCBench -timeout 10m ./internal/power
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestBMCBench -timeout 10m ./internal/power)
 
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
 .PHONY: bench-installer
 bench-installer: ## an installation beside what limits it: network, zstd, disk (3 minutes, 6 GB of disk)
-	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer)
 
 .PHONY: netns
-netns: ## a coordinator and two agents on hosts of their own, two on one segment, a lost one that lives, and discovery on real interfaces, a management switch (needs root, iproute2, lldpd, openssh-server, snmpd)
-	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestAdopt|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 8m ./cmd/rackreach
-	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/adjacency ./internal/snmp ./internal/tftp
+netns: ## a coordinator and two agents on hosts of their own, two on one segment, a lost one that lives, and discovery on real interfaces, a management switch (needs root, iproute2, dnsmasq-base, lldpd, openssh-server, snmpd)
+	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestAdopt|TestApply|TestProxy|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 8m ./cmd/rackreach
+	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/adjacency ./internal/nstest ./internal/snmp ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
 # isc-dhcp-relay, kea-admin, dnsmasq-base and libfaketime, for TFTP tftp-hpa, atftp, curl
@@ -72,7 +81,7 @@ clients: ## clients of DHCP and TFTP and a relay that others wrote, against our 
 	$(NETNS) -run 'TestClients|TestLossyCable|TestReadLoaded' -timeout 5m ./cmd/rackreach
 	$(GO) test -tags system -count=1 -run TestClients -timeout 5m ./internal/tftp
 
-# Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf and tcpdump.
+# Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf, dnsmasq-base and tcpdump.
 .PHONY: lab-firmware
 lab-firmware: ## machines with real firmware in QEMU boot from our services (needs root)
 	$(GO) test -tags lab -count=1 -v -run TestFirmware -timeout 10m ./lab
@@ -94,8 +103,14 @@ lab-installer: ## machines in QEMU are installed and boot what was written; bloc
 	$(GO) test -tags lab -count=1 -v -run TestInstaller -timeout 10m ./lab
 
 # A rack of machines. Each target installs the Debian packages that are missing; it needs
-# root. LAB_REPORT names a folder for reports: consoles, recordings, timeline, events.
-LAB_RACK = ./lab/testdata/rack/install.sh && $(GO) test -tags lab -count=1 -v
+# root. Each test leaves a report in a folder of LAB_REPORT: consoles, recordings, timeline,
+# events.
+LAB_REPORT ?= dist/lab-report
+LAB_RACK = ./lab/testdata/rack/install.sh && LAB_REPORT='$(abspath $(LAB_REPORT))' $(GO) test -tags lab -count=1 -v
+.PHONY: lab-judges
+lab-judges: ## what the rack of machines is judged by, on recordings and files that are made up (seconds, without QEMU)
+	$(GO) test -tags lab -count=1 -run TestJudge ./lab
+
 .PHONY: lab
 lab: ## a whole rack of machines in QEMU, from power-off to ready, with real firmware, BMCs and disks (needs root; 3 to 10 minutes)
 	@mkdir -p dist && rm -f dist/lab-result
@@ -145,7 +160,7 @@ lint: ## gofmt, vet, staticcheck, tidy go.mod, buf lint
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags kill,crashtest,bench ./cmd/rackreach
-	$(GO) vet -tags netns ./cmd/rackreach ./discovery/... ./internal/adjacency ./internal/snmp ./internal/tftp
+	$(GO) vet -tags netns ./cmd/rackreach ./discovery/... ./internal/adjacency ./internal/nstest ./internal/snmp ./internal/tftp
 	$(GO) vet -tags lab ./lab ./internal/installer
 	$(GO) vet -tags bench ./cmd/rackreach ./cmd/rackreach/testdata/nullresponder ./cmd/rackreach/testdata/bootserver
 	$(GO) vet -tags bench ./actors ./internal/installer ./internal/power
@@ -171,11 +186,14 @@ vulncheck: ## known vulnerabilities in what we call
 	$(GO) tool govulncheck ./...
 
 FUZZTIME ?= 10s
+FUZZ ?= .
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME each
-	@set -e; for d in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+fuzz: ## every fuzz target for FUZZTIME each; with FUZZ=PATTERN those whose "FOLDER NAME" has it: FUZZ=lease FUZZTIME=1h
+	@set -e; ran=; for d in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$d/*_test.go | cut -c6-); do \
-			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$d; done; done
+			echo "$$d $$f" | grep -q -e '$(FUZZ)' || continue; ran=yes; \
+			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$d; done; done; \
+		test -n "$$ran" || { echo "no fuzz target is called $(FUZZ)"; exit 2; }
 
 # Needs Debian's packages prometheus and systemd, and dpkg; the tests say what is missing.
 .PHONY: prometheus

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -76,7 +75,8 @@ func newSegment(t *testing.T) *segment {
 }
 
 // folder is a folder of this process, which the end of the test removes; those of
-// test runs that were killed are removed first. Nothing else outlives a killed one.
+// test runs that were killed are removed first. Nothing else outlives a killed one:
+// what it started ends with it.
 func folder(t *testing.T) string {
 	t.Helper()
 	const name = "rackreach-lab-"
@@ -120,9 +120,20 @@ func (s *segment) tap(name string) {
 	s.t.Helper()
 	var err error
 	s.Do(func() {
-		if err = netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: name}, Mode: netlink.TUNTAP_MODE_TAP}); err != nil {
-			return
-		}
+		err = netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: name}, Mode: netlink.TUNTAP_MODE_TAP})
+	})
+	if err != nil {
+		s.t.Fatalf("make tap %s: %v", name, err)
+	}
+	s.plug(name)
+	s.Up(name, true)
+}
+
+// plug makes an interface a port of the bridge.
+func (s *segment) plug(name string) {
+	s.t.Helper()
+	var err error
+	s.Do(func() {
 		var port, br netlink.Link
 		if port, err = netlink.LinkByName(name); err == nil {
 			if br, err = netlink.LinkByName(bridge); err == nil {
@@ -131,17 +142,8 @@ func (s *segment) tap(name string) {
 		}
 	})
 	if err != nil {
-		s.t.Fatalf("make tap %s: %v", name, err)
+		s.t.Fatalf("plug %s into %s: %v", name, bridge, err)
 	}
-	s.Up(name, true)
-}
-
-// start starts a program on the segment, which ends with the test, or with this
-// process if that is killed.
-func (s *segment) start(cmd *exec.Cmd) {
-	s.t.Helper()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	s.Start(cmd)
 }
 
 // record writes what is on the segment into a file, which goes into the folder
@@ -165,7 +167,7 @@ func (s *segment) record(name string) (file string) {
 	cmd := exec.Command("tcpdump", "-i", nic, "-U", "--immediate-mode", "-n", "-s", "0", "-Z", "root", "-w", file, "udp port 67 or udp port 68 or udp port 4011 or icmp6")
 	said := &said{}
 	cmd.Stderr = said
-	s.start(cmd)
+	s.Start(cmd)
 	said.await(s.t, 10*time.Second, "listening on")
 	return file
 }
@@ -247,7 +249,7 @@ func (s *segment) powerOnWith(f firmware, cardArgs string, more ...string) *mach
 	cmd := exec.Command("qemu-system-x86_64", append(args, more...)...) // of one that is given twice, the last counts
 	trouble := &said{}
 	cmd.Stderr = trouble
-	s.start(cmd)
+	s.Start(cmd)
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
 			s.t.Logf("QEMU said: %s\nthe console:\n%s", trouble, m.text())

@@ -24,7 +24,8 @@ func journalLines(text string) (out []string) {
 // away until the agent has imaged all servers by itself. Meanwhile the network card of one
 // is dead until its power is taken away: its firmware never asks to boot, until it is
 // power-cycled. At that moment the agent is killed, and started again: the depot that its
-// images came from is away. In the end the coordinator has everything.
+// images came from is away. In the end the coordinator has everything; by it a server is
+// imaged anew, while all others run.
 func TestRackFaultAway(t *testing.T) {
 	r := newLabRack(t)
 	const dead = "server-01"
@@ -92,6 +93,15 @@ func TestRackFaultAway(t *testing.T) {
 		if out, code := ask("verify", "r4"); code != 0 {
 			t.Errorf("verify of the %s ended with %d and says:\n%s", who, code, out)
 		}
+	}
+
+	r.judgeReimage("server-02", agent, func() {
+		c.must("reimage", "r4/server-02", "--yes", "--reason", "a new life")
+		c.must("resume", "r4")
+	})
+	c.says("rack r4  completed  100%", "status", "r4")
+	if out, code := r.ask("verify", "r4"); code != 0 {
+		t.Errorf("verify ended with %d after a server was imaged anew, and says:\n%s", code, out)
 	}
 }
 

@@ -155,7 +155,6 @@ set_working_mc 0x20
 	cmd := exec.Command("ipmi_sim", "-c", filepath.Join(dir, "lan.conf"), "-f", filepath.Join(dir, "emu"), "-s", filepath.Join(dir, "state"), "-n")
 	out := &said{}
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	h.Start(cmd)
 	m.t.Cleanup(func() {
 		if m.t.Failed() {
@@ -334,7 +333,7 @@ func (m *node) args(network bool) []string {
 			card += ",romfile="
 		}
 		args = append(args, "-netdev", fmt.Sprintf("dgram,id=%s,local.type=unix,local.path=%s,remote.type=unix,remote.path=%s", id, p.own, p.other), "-device", card,
-			"-object", fmt.Sprintf("filter-dump,id=d%d,netdev=%s,maxlen=256,file=%s", i, id, filepath.Join(m.pcap, fmt.Sprintf("%s-%s-%d.pcap", m.name, p.name, m.runs))))
+			"-object", fmt.Sprintf("filter-dump,id=d%d,netdev=%s,maxlen=%d,file=%s", i, id, snapLength, m.recording(p, m.runs)))
 	}
 	return append(args, "-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+m.disk, "-device", fmt.Sprintf("virtio-blk-pci,drive=disk,serial=DISK-%s,bootindex=%d", m.name, disk))
 }

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gopacket/gopacket/pcapgo"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -75,6 +74,9 @@ func (r *labRack) judge() {
 	events := r.events()
 	r.judgeOrder(events)
 	r.judgeCables(events)
+	for _, s := range r.switches()[1:] { // ONIE was on their disks
+		r.judgeSaid(s, "os-install: LabNOS: installed")
+	}
 	r.judgeSystems()
 	r.judgeDisks()
 	r.timeline(events)
@@ -102,97 +104,18 @@ func (r *labRack) judgeOrder(events []event) {
 	}
 }
 
-// clockSlack is how far the recordings' clock may be behind: it begins at a whole second.
-const clockSlack = 2 * time.Second
-
-// judgeCables: through a switch that is not configured yet nothing gets. On a cable of such
-// a switch there are frames of the two machines at its ends, and of nobody else.
-func (r *labRack) judgeCables(events []event) {
+// judgeSaid: a switch that had ONIE sent these words over its management port.
+func (r *labRack) judgeSaid(s, words string) {
 	r.t.Helper()
-	for _, s := range r.switches() {
-		if strings.HasPrefix(s, "inter-rack") {
-			continue // judgeBackplane
-		}
-		opened := when(events, s, "step-started", "push")
-		node := r.nodes[s]
-		through := 0 // what got through it afterwards: else the recordings prove nothing
-		for _, p := range node.nics {
-			files, err := filepath.Glob(filepath.Join(node.pcap, fmt.Sprintf("%s-%s-*.pcap", s, p.name)))
-			if err != nil || len(files) == 0 {
-				r.t.Errorf("no recording of %s:%s: %v", s, p.name, err)
-			}
-			ends := map[string]bool{p.mac: true}
-			for _, n := range node.nics { // the switch's own, by any of its names
-				ends[n.mac] = true
-			}
-			for _, other := range r.nodes {
-				for _, n := range other.nics {
-					if n.own == p.other {
-						ends[n.mac] = true
-					}
-				}
-			}
-			outside := s == "mgmt-1" && p.name == "swp48" || !strings.HasPrefix(s, "mgmt") && (p.name == "eth0" || p.name == "swp54" || isTrunk(p))
-			for _, f := range files {
-				for _, x := range strangers(f, ends) {
-					// What comes from the open side ends at the switch.
-					if outside || r.behind(p, x.mac) {
-						continue
-					}
-					through++
-					if x.at.Add(clockSlack).Before(opened) {
-						r.t.Errorf("%s: a frame of %s on the cable of %s:%s, %s before that switch was configured", filepath.Base(f), x.mac, s, p.name, opened.Sub(x.at))
-					}
-				}
-			}
-		}
-		if through == 0 {
-			r.t.Errorf("the recordings at %s show nothing that ever got through it", s)
+	n := r.nodes[s]
+	files, err := n.recordings(n.nics[0])
+	for _, name := range files {
+		b, e := os.ReadFile(name)
+		if err = errors.Join(err, e); bytes.Contains(b, []byte(words)) {
+			return
 		}
 	}
-}
-
-// behind reports whether a MAC belongs to what hangs on a port's cable itself: a BMC's
-// host has one that nobody chose.
-func (r *labRack) behind(p port, mac string) bool {
-	return strings.HasSuffix(p.other, ".bmc") && !strings.HasPrefix(mac, "02:") && mac != r.agent.MAC("rr0").String()
-}
-
-// isTrunk reports whether a port of a ToR switch leads to an inter-rack switch.
-func isTrunk(p port) bool { return p.name == "swp49" || p.name == "swp50" }
-
-type stranger struct {
-	mac string
-	at  time.Time
-}
-
-// strangers are the senders in a recording that are none of some, each once, at its first
-// frame.
-func strangers(file string, known map[string]bool) (out []stranger) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	p, err := pcapgo.NewReader(f)
-	if err != nil {
-		return nil // a machine that was off before anything passed
-	}
-	seen := map[string]bool{}
-	for {
-		frame, info, err := p.ReadPacketData()
-		if err != nil {
-			return out
-		}
-		if len(frame) < 14 {
-			continue
-		}
-		mac := net.HardwareAddr(frame[6:12]).String()
-		if !known[mac] && !seen[mac] {
-			seen[mac] = true
-			out = append(out, stranger{mac, info.Timestamp})
-		}
-	}
+	r.t.Errorf("%s sent no line %q: %v", s, words, err)
 }
 
 // judgeSystems: every machine runs from its own disk, is who it should be, and shows the
@@ -219,10 +142,36 @@ func (r *labRack) judgeSystems() {
 			r.t.Errorf("%s and %s have the same machine-id", name, other)
 		}
 		ids[lines[1]] = name
-		if !bytes.Contains(kept, []byte(base64.StdEncoding.EncodeToString(key))) {
-			r.t.Errorf("%s shows a host key that is not the one that was recorded", name)
+		if pinned := pinnedKey(kept, name); pinned != "ssh-ed25519 "+base64.StdEncoding.EncodeToString(key) {
+			r.t.Errorf("%s shows a host key that is not the one that was recorded of it: %q", name, pinned)
 		}
 	}
+}
+
+// pinnedKey is the newest key that a device showed at first contact, as the file hostkeys
+// has it; empty: none.
+func pinnedKey(file []byte, device string) (key string) {
+	for line := range bytes.Lines(file) {
+		var p struct{ Device, Key string }
+		if json.Unmarshal(line, &p) == nil && p.Device == device {
+			key = p.Key
+		}
+	}
+	return key
+}
+
+// notTicketed fails when one of the devices got the right to be written; with is one that did:
+// else the journal tells such things by another name.
+func notTicketed(events []event, with string, devices ...string) (err error) {
+	if when(events, with, "ticket-issued", "").IsZero() {
+		err = fmt.Errorf("the journal tells of no ticket of %s, which has one", with)
+	}
+	for _, d := range devices {
+		if at := when(events, d, "ticket-issued", ""); !at.IsZero() {
+			err = errors.Join(err, fmt.Errorf("%s got a ticket at %s", d, at))
+		}
+	}
+	return err
 }
 
 // login runs a command on a device, by its own network.

@@ -40,9 +40,6 @@ const (
 var single = layout{name: "r4", number: 4, file: "rack.yaml", bits: 24,
 	servers: []slot{{bios, plainCPU}, {bios, plainCPU}, {bios, hypervisorCPU}, {uefiHTTP, plainCPU}}}
 
-// switchNames and serverNames are those of the rack that stands alone.
-var switchNames, serverNames = single.switches(), single.hosts()
-
 // management is an address on the rack's management network.
 func (l *layout) management(host int) string {
 	return fmt.Sprintf("192.168.%d.%d", 100+l.number, host)
@@ -166,6 +163,7 @@ func (r *labRack) server(n int) {
 	r.blank(s, 200*mib)
 	h := nstest.New(r.t)
 	longCable(r.t, h, "rr0", r.cable(s.name+".bmc"), r.cable(fmt.Sprintf("mgmt-1.swp%d", n)))
+	r.bmcs[s.name+".bmc"] = h.MAC("rr0").String()
 	address := r.management(hostBMC + n)
 	h.Address("rr0", address+"/24")
 	s.bmc(h, address)

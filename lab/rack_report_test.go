@@ -5,8 +5,9 @@ package lab
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,10 +32,23 @@ func (r *labRack) tell() {
 	}
 }
 
-// report copies what a run left into a folder: consoles, recordings, what the product says
-// of the run, and a summary for programs.
-func (r *labRack) report(to string) {
-	if err := os.MkdirAll(to, 0o755); err != nil {
+// reportFolder is where the report of this rack goes; without LAB_REPORT it is made and
+// judged all the same, and goes with the test.
+func (r *labRack) reportFolder() string {
+	to := os.Getenv("LAB_REPORT")
+	if to == "" {
+		to = filepath.Join(r.dir, "report")
+	}
+	return filepath.Join(to, filepath.Base(r.t.Name()), r.folder)
+}
+
+// report leaves what a run left in a folder, which held that of an earlier run: consoles,
+// recordings, what the product says of the run, and a summary for programs. The first call
+// counts.
+func (r *labRack) report() { r.reported.Do(func() { r.writeReport(r.reportFolder()) }) }
+
+func (r *labRack) writeReport(to string) {
+	if err := errors.Join(os.RemoveAll(to), os.MkdirAll(filepath.Join(to, "segments"), 0o755)); err != nil {
 		r.t.Error(err)
 		return
 	}
@@ -72,9 +86,76 @@ func (r *labRack) report(to string) {
 		}
 		write("summary.json", append(j, '\n'))
 	}
-	if out, err := exec.Command("cp", "-r", filepath.Join(r.dir, "pcap"), to).CombinedOutput(); err != nil {
-		r.t.Errorf("%v: %s", err, out)
+	cables, err := r.cableRecords()
+	for _, c := range cables {
+		err = errors.Join(err, c.merge(filepath.Join(to, "segments", c.name+".pcapng")))
 	}
+	if err != nil {
+		r.t.Error(err)
+	}
+}
+
+// judgeReport holds that the report of a rack whose devices are all ready is there, and says
+// what it should.
+func (r *labRack) judgeReport() {
+	r.t.Helper()
+	r.report()
+	cables, err := r.cableRecords()
+	if err := errors.Join(err, reportIsWhole(r.reportFolder(), r.devices(), cables)); err != nil {
+		r.t.Errorf("the report: %v", err)
+	}
+}
+
+// reportIsWhole fails with all that is missing in a report.
+func reportIsWhole(dir string, devices []string, cables []cableRecord) (err error) {
+	holds := func(name string, words ...string) {
+		b, e := os.ReadFile(filepath.Join(dir, name))
+		if err = errors.Join(err, e); e != nil {
+			return
+		}
+		for _, w := range words {
+			if !strings.Contains(string(b), w) {
+				err = errors.Join(err, fmt.Errorf("%s does not say %q", name, w))
+			}
+		}
+	}
+	holds("status.txt", "completed")
+	holds("verify.txt", slices.Concat([]string{"all switches were ready at event "}, devices)...)
+	holds("timeline.txt", devices...)
+	holds("events.txt", devices...)
+	holds("events.jsonl", `"rack-completed"`)
+	holds("machines.jsonl", devices...)
+	for _, d := range devices {
+		holds(d+".console", "LAB ")
+	}
+	b, e := os.ReadFile(filepath.Join(dir, "summary.json"))
+	var s summary
+	if e == nil {
+		e = json.Unmarshal(b, &s)
+	}
+	err = errors.Join(err, e)
+	for _, d := range devices {
+		if at := s.Ready[d]; at <= 0 || at > s.Seconds {
+			err = errors.Join(err, fmt.Errorf("summary.json: %s was ready after %g s of %g s", d, at, s.Seconds))
+		}
+		took := 0.0
+		for _, t := range s.Steps[d] {
+			took += t.Seconds
+		}
+		if took <= 0 || took > s.Seconds {
+			err = errors.Join(err, fmt.Errorf("summary.json: the %d steps of %s took %g s of %g s", len(s.Steps[d]), d, took, s.Seconds))
+		}
+	}
+	for _, c := range cables {
+		frames, e := readSegment(filepath.Join(dir, "segments", c.name+".pcapng"))
+		err = errors.Join(err, e)
+		for _, end := range c.ends {
+			if e == nil && frames[end.port] == 0 {
+				err = errors.Join(err, fmt.Errorf("the recording of %s has no frame at %s", c.name, end.port))
+			}
+		}
+	}
+	return err
 }
 
 // summary is a run in numbers; times are seconds after its begin.

@@ -103,13 +103,18 @@ func (r *row) owners() map[string]*labRack {
 func (r *row) judgeBackplane(two []event) {
 	r.t.Helper()
 	opened := when(two, "inter-rack-1", "step-started", "push")
-	if at := when(two, "inter-rack-2", "step-started", "push"); at.Before(opened) {
-		opened = at
+	other := when(two, "inter-rack-2", "step-started", "push")
+	if opened.IsZero() || other.IsZero() {
+		r.t.Error("the journal of rack 2 does not say when both inter-rack switches were configured: nothing can be judged by the recordings")
+		return
+	}
+	if other.Before(opened) {
+		opened = other
 	}
 	owners := r.owners()
 	crossed := map[*labRack]int{} // frames' senders, by the rack that they got into
 	look := func(x *labRack, device string, p port) {
-		files, err := filepath.Glob(filepath.Join(x.dir, "pcap", device+"-"+p.name+"-*.pcap"))
+		files, err := x.nodes[device].recordings(p)
 		if err != nil || len(files) == 0 {
 			r.t.Errorf("no recording of %s/%s:%s: %v", x.name, device, p.name, err)
 		}
@@ -126,16 +131,20 @@ func (r *row) judgeBackplane(two []event) {
 				}
 			}
 		}
-		for _, f := range files {
-			for _, s := range strangers(f, far) {
-				from := owners[s.mac]
-				if from == nil || from == x {
-					continue
-				}
+		seen, err := sightings(files...)
+		if err != nil {
+			r.t.Error(err)
+		}
+		for mac, s := range seen {
+			from := owners[mac]
+			if far[mac] || from == nil || from == x {
+				continue
+			}
+			if s.to.After(opened) {
 				crossed[x]++
-				if s.at.Add(clockSlack).Before(opened) {
-					r.t.Errorf("%s: a frame of %s, of rack %s, at %s/%s:%s, %s before an inter-rack switch was configured", filepath.Base(f), s.mac, from.name, x.name, device, p.name, opened.Sub(s.at))
-				}
+			}
+			if s.from.Add(clockSlack).Before(opened) {
+				r.t.Errorf("a frame of %s, of rack %s, at %s/%s:%s, %s before an inter-rack switch was configured", mac, from.name, x.name, device, p.name, opened.Sub(s.from))
 			}
 		}
 	}
@@ -166,9 +175,9 @@ func (r *row) judgeCrossing() {
 			r.t.Errorf("r1/%s does not reach r2/%s: %v\n%s", from, to, err, said)
 		}
 	}
-	macs := map[string]bool{}
+	own := macs{}
 	for _, p := range r.one.nodes[from].nics {
-		macs[p.mac] = true
+		own[p.mac] = true
 	}
 	for _, s := range r.two.switches() {
 		if !strings.HasPrefix(s, "inter-rack") {
@@ -178,12 +187,14 @@ func (r *row) judgeCrossing() {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		for _, f := range files {
-			for _, x := range strangers(f, nil) {
-				if macs[x.mac] {
-					r.t.Logf("a frame of r1/%s came to r2/%s (%s)", from, s, filepath.Base(f))
-					return
-				}
+		seen, err := sightings(files...)
+		if err != nil {
+			r.t.Error(err)
+		}
+		for mac := range seen {
+			if own[mac] {
+				r.t.Logf("a frame of r1/%s came to r2/%s", from, s)
+				return
 			}
 		}
 	}

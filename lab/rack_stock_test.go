@@ -40,6 +40,8 @@ type rackStock struct {
 	nos, os   string // raw images
 	bundle    string // signed
 	trust     string // public key
+
+	held *os.File // lock on all of these, until this process ends
 }
 
 // Artifacts of the bundle.
@@ -380,21 +382,17 @@ func makeRackStock() (s rackStock, err error) {
 	if err != nil {
 		return s, err
 	}
-	kept := filepath.Join(cache, "rackreach-lab", digest)
-	if _, err := os.Stat(kept); errors.Is(err, fs.ErrNotExist) {
+	kept, held, err := cached(filepath.Join(cache, "rackreach-lab"), digest, func(to string) error {
 		if err := makeImages(dir, kernel, modules); err != nil {
-			return s, err
+			return err
 		}
-		if err := os.RemoveAll(filepath.Dir(kept)); err != nil { // what is outdated
-			return s, err
-		}
-		err := errors.Join(os.MkdirAll(filepath.Dir(kept), 0o755), command("cp", "-r", "--sparse=always", dir, kept+".new"), os.Rename(kept+".new", kept))
-		if err != nil {
-			return s, err
-		}
+		return command("cp", "-r", "--sparse=always", dir, to)
+	})
+	if err != nil {
+		return s, err
 	}
 	at := func(name string) string { return filepath.Join(kept, name) }
-	return rackStock{rackreach: at("rackreach"), onie: at("onie.raw"), nos: at("nos.raw"), os: at("os.raw"), bundle: at("images"), trust: at("release.key.pub")}, nil
+	return rackStock{rackreach: at("rackreach"), onie: at("onie.raw"), nos: at("nos.raw"), os: at("os.raw"), bundle: at("images"), trust: at("release.key.pub"), held: held}, nil
 }
 
 func digestOf(files ...string) (string, error) {

@@ -28,12 +28,15 @@ type labRack struct {
 	agent *nstest.Host
 	gate  *nstest.Host // the wall box: the agent's cable, the switch's port, its BMC
 	nodes map[string]*node
+	bmcs  map[string]string // MACs of the servers' BMCs, by the name of their cables' ends
 
 	mgmtBMC *exec.Cmd // of the management switch
 
 	began time.Time
 	mu    sync.Mutex
 	notes []note
+
+	reported sync.Once
 }
 
 // note is something that a machine did, for the report.
@@ -71,7 +74,7 @@ func newHall(t *testing.T) *nstest.Host {
 // but the switches with ONIE, which are in it as soon as they have power.
 func newRack(t *testing.T, hall *nstest.Host, dir string, l layout) *labRack {
 	t.Helper()
-	r := &labRack{layout: l, t: t, stock: newRackStock(t), dir: dir, hall: hall, nodes: map[string]*node{}, began: time.Now()}
+	r := &labRack{layout: l, t: t, stock: newRackStock(t), dir: dir, hall: hall, nodes: map[string]*node{}, bmcs: map[string]string{}, began: time.Now()}
 	r.state = filepath.Join(r.dir, "state")
 	for _, d := range []string{"site", "pcap", "cable"} {
 		if err := os.MkdirAll(filepath.Join(r.dir, d), 0o700); err != nil {
@@ -82,9 +85,7 @@ func newRack(t *testing.T, hall *nstest.Host, dir string, l layout) *labRack {
 	r.agent, r.gate = nstest.New(t), nstest.New(t)
 	r.wire()
 	r.site()
-	if to := os.Getenv("LAB_REPORT"); to != "" {
-		t.Cleanup(func() { r.report(filepath.Join(to, filepath.Base(t.Name()), r.folder)) })
-	}
+	t.Cleanup(r.report)
 	t.Cleanup(func() {
 		if t.Failed() {
 			r.tell()
@@ -175,17 +176,20 @@ func (l *life) awaitReady() {
 	}
 }
 
-func (l *life) has(texts ...string) bool {
+func (l *life) has(texts ...string) bool { return l.count(texts...) > 0 }
+
+// count is of how many lines each holds all of the texts.
+func (l *life) count(texts ...string) (n int) {
 	for line := range strings.Lines(l.said.String()) {
 		fits := true
 		for _, text := range texts {
 			fits = fits && strings.Contains(line, text)
 		}
 		if fits {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // end waits for the end of the command, and returns its exit code.
@@ -213,6 +217,7 @@ func TestRack(t *testing.T) {
 	}
 	seconds := time.Since(r.began).Seconds()
 	r.judge()
+	r.judgeReport()
 	r.restart()
 	if file := os.Getenv("LAB_RESULT"); file != "" && !t.Failed() { // what make prints last
 		if err := os.WriteFile(file, fmt.Appendf(nil, "RESULT lab_happy_seconds %.0f\n", seconds), 0o644); err != nil {

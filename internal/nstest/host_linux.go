@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -221,9 +222,16 @@ func (h *Host) Run(name string, args ...string) string {
 	return string(out)
 }
 
-// Start starts a program, which the end of the test ends by an interrupt.
+// Start starts a program, which the end of the test ends by an interrupt, and the end of
+// this process by SIGKILL: the kernel sends it when the thread ends that started it, which
+// is the host's own. A program that changes its user or group, or one that it starts itself,
+// is not ended so (prctl(2), PR_SET_PDEATHSIG).
 func (h *Host) Start(cmd *exec.Cmd) {
 	h.t.Helper()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	h.must(cmd.Start)
 	h.t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
