@@ -31,37 +31,46 @@ soak: ## the same at every boundary of a rack of 9 devices, and at 2000 random m
 proof-transport: ## what proto.actor's remote and our bus lose when a peer is frozen and killed (docs/adr/0001)
 	$(GO) test -tags proof -count=1 -v -run 'TestProof$$' -timeout 10m ./internal/bus
 
+# A bench by its command. The lines RESULT are the last ones: go test says more after them.
+define bench
+@mkdir -p dist && rm -f dist/$@.failed
+@{ $(1) || touch dist/$@.failed; } 2>&1 | tee dist/$@.log
+@test ! -e dist/$@.failed && grep '^RESULT ' dist/$@.log
+endef
+
 .PHONY: bench-fleet
-bench-fleet: ## 10, 100 and 1,000 racks at once against one coordinator (15 minutes)
-	$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach
+bench-fleet: ## 10, 100 and 1,000 agents' streams, each with the same recorded run, at once against one coordinator (15 minutes)
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestFleetBench -timeout 60m ./cmd/rackreach)
 
 # Needs root and Debian's packages iproute2, kea-dhcp4-server, kea-admin, dnsmasq-base
 # and strace; what it is told by environment variables stands in bench_dhcp_test.go.
 .PHONY: bench-dhcp
 bench-dhcp: ## our DHCP service, Kea and dnsmasq in turns under perfdhcp (20 minutes, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach
+	$(call bench,$(GO) test -tags bench -count=1 -v -run 'TestDHCPBench|TestReadTrace|TestReadLoaded' -timeout 60m ./cmd/rackreach)
 
-# Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base;
+# Needs root and Debian's packages iproute2, nginx, atftpd, atftp and dnsmasq-base, and a
+# mirror of Debian for tftpd-hpa, which is unpacked only;
 # what it is told by environment variables stands in bench_images_test.go.
 .PHONY: bench-images
-bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP; a rack on links of 1 Gb/s (8 minutes, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach
+bench-images: ## our boot services beside nginx over HTTP, and beside atftpd, tftpd-hpa and dnsmasq over TFTP; a rack on links of 1 Gb/s; bench-installer (12 minutes, on a quiet machine)
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestImagesBench -timeout 60m ./cmd/rackreach && \
+		$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer)
 
 # Needs Debian's packages openipmi, freeipmi-tools and ipmitool.
 .PHONY: bench-bmc
 bench-bmc: ## power state of 100 BMCs: ours, ipmipower, ipmitool in turns; 1,000 sessions polled (1 minute, on a quiet machine)
-	$(GO) test -tags bench -count=1 -v -run TestBMCBench -timeout 10m ./internal/power
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestBMCBench -timeout 10m ./internal/power)
 
 # The real binary on hosts that are network namespaces: needs root and iproute2.
 NETNS = $(GO) test -tags netns -count=1 -v
 
 .PHONY: bench-installer
 bench-installer: ## an installation beside what limits it: network, zstd, disk (3 minutes, 6 GB of disk)
-	$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer
+	$(call bench,$(GO) test -tags bench -count=1 -v -run TestInstallerBench -timeout 20m ./internal/installer)
 
 .PHONY: netns
-netns: ## a coordinator and two agents on hosts of their own, two on one segment, and discovery on real interfaces, a management switch (needs root, iproute2, lldpd, openssh-server, snmpd)
-	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestApply|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 7m ./cmd/rackreach
+netns: ## a coordinator and two agents on hosts of their own, two on one segment, a lost one that lives, and discovery on real interfaces, a management switch (needs root, iproute2, dnsmasq-base, lldpd, openssh-server, snmpd)
+	$(NETNS) -run 'TestFleetInNamespaces|TestSiblings|TestAdopt|TestApply|TestProxy|TestSwitch|TestDiscover|TestListen|TestPreflight' -timeout 8m ./cmd/rackreach
 	$(GO) test -tags netns -race -count=1 -timeout 5m ./discovery/... ./internal/adjacency ./internal/nstest ./internal/snmp ./internal/tftp
 
 # Needs Debian's packages iproute2, tcpdump, udhcpc, isc-dhcp-client, dhcpcd-base,
@@ -72,7 +81,7 @@ clients: ## clients of DHCP and TFTP and a relay that others wrote, against our 
 	$(NETNS) -run 'TestClients|TestLossyCable|TestReadLoaded' -timeout 5m ./cmd/rackreach
 	$(GO) test -tags system -count=1 -run TestClients -timeout 5m ./internal/tftp
 
-# Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf and tcpdump.
+# Needs Debian's packages qemu-system-x86, ipxe-qemu, ipxe, ovmf, dnsmasq-base and tcpdump.
 .PHONY: lab-firmware
 lab-firmware: ## machines with real firmware in QEMU boot from our services (needs root)
 	$(GO) test -tags lab -count=1 -v -run TestFirmware -timeout 10m ./lab
@@ -129,7 +138,7 @@ lab-switch: ## a management switch in QEMU keeps VLANs apart as its platform say
 	$(GO) test -tags lab -count=1 -v -run TestSwitchVLANs -timeout 10m ./lab
 
 .PHONY: fleet-faults
-fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent (5 minutes)
+fleet-faults: ## the same at full length: minutes away, a full disk, a NATS cluster that loses its leader, a lost agent, clocks that are an hour off (7 minutes)
 	$(NETNS) -run 'TestFleetFault' -timeout 20m ./cmd/rackreach
 
 .PHONY: bundles
@@ -177,11 +186,14 @@ vulncheck: ## known vulnerabilities in what we call
 	$(GO) tool govulncheck ./...
 
 FUZZTIME ?= 10s
+FUZZ ?= .
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME each
-	@set -e; for d in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+fuzz: ## every fuzz target for FUZZTIME each; with FUZZ=PATTERN those whose "FOLDER NAME" has it: FUZZ=lease FUZZTIME=1h
+	@set -e; ran=; for d in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$d/*_test.go | cut -c6-); do \
-			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$d; done; done
+			echo "$$d $$f" | grep -q -e '$(FUZZ)' || continue; ran=yes; \
+			echo "fuzz $$d $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$d; done; done; \
+		test -n "$$ran" || { echo "no fuzz target is called $(FUZZ)"; exit 2; }
 
 # Needs Debian's packages prometheus and systemd, and dpkg; the tests say what is missing.
 .PHONY: prometheus

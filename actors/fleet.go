@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -19,18 +20,21 @@ import (
 // Fleet is the top of a coordinator's actors: it knows where every rack stands,
 // spawns a RackProxy for each, and begins the next rack of a fleet when it may.
 // What it knows comes out of the log, so that several coordinators on one log know
-// the same; what they order for a fleet has the same ids, and is kept once.
+// the same. Whose turn it is they put on record first, on the condition that nobody
+// else has changed it meanwhile: so several hold the bound and the order of one fleet.
+// What they order then has the same ids, and is kept once.
 type Fleet struct {
 	o        FleetOptions
 	racks    map[string]*member
 	desired  *Desired // nil: no fleet was applied
 	isTold   bool     // what the log held at the start was told
 	caughtUp bool
-	begun    map[string]bool // racks whose first order of this fleet was kept
+	kept     map[string]bool // racks whose order of this fleet this coordinator has kept
 	pending  map[string]bool // whose order is being kept
 	askers   []*actor.PID    // wait until where every rack stands is known
-	halting  bool            // that the fleet was halted is being kept
-	undone   bool            // it could not be kept
+	writing  bool            // that racks are begun, or the fleet halted, is being put on record
+	failures int             // of keeping something, since the last success
+	again    *time.Timer     // tries once more what could not be kept; nil: nothing
 	ctx      context.Context
 	cancel   context.CancelFunc
 }
@@ -48,11 +52,23 @@ type Desired struct {
 	By     string              `json:"by"`
 	Plans  map[string]string   `json:"plans"` // hash by rack
 	Only   map[string][]string `json:"only,omitempty"`
+	Begun  []string            `json:"begun,omitempty"`  // racks whose turn has come
 	Halted string              `json:"halted,omitempty"` // why no further rack is begun; empty: it goes on
+	// Revision is of the record; a later one has a higher one. 0: there are no others.
+	Revision uint64 `json:"-"`
 }
 
 // OrderID is the id of the order that begins a rack of this fleet.
-func (d *Desired) OrderID(rackName string) string { return "fleet-" + d.ID + "-" + rackName }
+func (d *Desired) OrderID(rackName string) string { return fleetOrder + d.ID + "-" + rackName }
+
+// fleetOrder begins the ids of orders that begin a rack of a fleet, and of no others: the
+// answer in the log says the id of an order, and not its verb.
+const fleetOrder = "fleet-"
+
+func ofFleet(orderID string) bool { return strings.HasPrefix(orderID, fleetOrder) }
+
+// ErrReading says that where every rack stands is not known yet.
+var ErrReading = errors.New("where every rack stands is not known yet: the coordinator was started and is reading the log")
 
 // Messages of a Fleet.
 type (
@@ -105,11 +121,22 @@ type (
 		Why  error
 	}
 
+	// IsHere is answered with whether the agent of a rack is connected to this
+	// coordinator, or an error.
+	IsHere struct{ Rack string }
 	// GetRack is answered with a *messages.Rack, or an error.
 	GetRack struct{ Rack string }
 	// GetFleet is answered with a *messages.Fleet: at once, or, with Whole, when
 	// where every rack stands is known.
 	GetFleet struct{ Whole bool }
+	// GetStopped is answered with a *Stopped, or an error when where every rack stands
+	// is not known yet.
+	GetStopped struct{}
+	// Stopped are the racks of a fleet that stopped, as fleet.Stopped tells them.
+	Stopped struct {
+		Fleet string // its id; empty: none was applied
+		Racks map[string]time.Time
+	}
 	// GetCounts is answered with Counts.
 	GetCounts struct{}
 	// Await is answered with an *Answer or a *rack.Refusal once the order of that id
@@ -121,11 +148,15 @@ type (
 	// Answer is the event that answers an order.
 	Answer struct{ Event *messages.Event }
 
-	begun struct {
+	orderKept struct {
 		fleet, rack string
 		err         error
 	}
-	haltKept struct{ err error }
+	onRecord struct {
+		what string
+		err  error
+	}
+	tryAgain struct{}
 )
 
 var (
@@ -139,7 +170,7 @@ func NewFleet(o FleetOptions) *Fleet {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Fleet{o: o, racks: map[string]*member{}, begun: map[string]bool{}, pending: map[string]bool{}}
+	return &Fleet{o: o, racks: map[string]*member{}, kept: map[string]bool{}, pending: map[string]bool{}}
 }
 
 // HandleFailure implements actor.SupervisorStrategy: a RackProxy that crashed is
@@ -162,6 +193,9 @@ func (f *Fleet) Receive(c actor.Context) {
 		f.ctx, f.cancel = context.WithCancel(context.Background())
 	case *actor.Stopping:
 		f.cancel()
+		if f.again != nil {
+			f.again.Stop()
+		}
 	case *Logged:
 		f.logged(c, m)
 	case *CaughtUp:
@@ -189,7 +223,11 @@ func (f *Fleet) Receive(c actor.Context) {
 		c.Send(f.member(c, m.Rack).pid, m)
 	case *AgentDetached:
 		c.Send(f.member(c, m.Rack).pid, m)
+	case *AgentSeen:
+		c.Send(f.member(c, m.Rack).pid, m)
 	case *Kick:
+		f.forward(c, m.Rack)
+	case *IsHere:
 		f.forward(c, m.Rack)
 	case *GetRack:
 		f.forward(c, m.Rack)
@@ -200,29 +238,36 @@ func (f *Fleet) Receive(c actor.Context) {
 	case *stands:
 		before := f.racks[m.rack].stand
 		f.racks[m.rack].stand = m
-		if m.matters(before) || f.undone {
+		if m.matters(before) {
 			f.next(c)
 		}
 		f.answer(c)
 	case *Want:
-		if f.desired == nil || m.Desired == nil || f.desired.ID != m.Desired.ID {
-			clear(f.begun)
-		}
-		f.desired = m.Desired
-		f.next(c)
-	case *begun:
+		f.want(c, m.Desired)
+	case *orderKept:
 		delete(f.pending, m.rack)
 		if m.err != nil {
 			f.o.Logger.Warn("a rack of the fleet could not be begun; it is tried again", "rack", m.rack, "error", m.err)
-		} else if f.desired != nil && f.desired.ID == m.fleet {
-			f.begun[m.rack] = true
+			f.rest(c)
+			return
+		}
+		f.failures = 0
+		if f.desired != nil && f.desired.ID == m.fleet {
+			f.kept[m.rack] = true
 		}
 		f.next(c)
-	case *haltKept:
-		f.halting, f.undone = false, m.err != nil
+	case *onRecord:
+		f.writing = false
 		if m.err != nil {
-			f.o.Logger.Warn("that the fleet is halted could not be kept; it is tried again", "error", m.err)
+			f.o.Logger.Warn("what becomes of the fleet could not be kept; it is tried again", "what", m.what, "error", m.err)
+			f.rest(c)
+			return
 		}
+		f.failures = 0
+		f.next(c)
+	case *tryAgain:
+		f.again = nil
+		f.next(c)
 	case *GetFleet:
 		if !m.Whole {
 			c.Respond(f.state())
@@ -230,6 +275,8 @@ func (f *Fleet) Receive(c actor.Context) {
 		}
 		f.askers = append(f.askers, c.Sender())
 		f.answer(c)
+	case *GetStopped:
+		f.respondStopped(c)
 	case *GetCounts:
 		c.Respond(f.counts())
 	}
@@ -305,29 +352,66 @@ func (f *Fleet) logged(c actor.Context, m *Logged) {
 	}
 }
 
-// next begins the racks whose turn it is.
+// How long a Fleet leaves the log alone that could not keep something: longer with each
+// failure.
+const (
+	beginAgainMin = time.Second
+	beginAgainMax = time.Minute
+)
+
+// rest lets some time pass before anything is begun.
+func (f *Fleet) rest(c actor.Context) {
+	if f.again != nil {
+		return // of several that failed at once
+	}
+	wait := min(beginAgainMin<<min(f.failures, 10), beginAgainMax)
+	f.failures++
+	system, self := c.ActorSystem(), c.Self()
+	f.again = time.AfterFunc(wait, func() { system.Root.Send(self, &tryAgain{}) })
+}
+
+// want takes in what the fleet is to become. It may come twice, and out of its order:
+// from whoever changed it, and from the table.
+func (f *Fleet) want(c actor.Context, d *Desired) {
+	if d != nil && f.desired != nil && d.Revision < f.desired.Revision {
+		return
+	}
+	if f.desired == nil || d == nil || f.desired.ID != d.ID {
+		clear(f.kept)
+	}
+	f.desired = d
+	f.next(c)
+}
+
+// next orders the racks to begin whose turn has come, and puts on record whose turn
+// comes next.
 func (f *Fleet) next(c actor.Context) {
-	if f.desired == nil || !f.caughtUp || f.desired.Halted != "" {
+	if f.desired == nil || !f.caughtUp || f.desired.Halted != "" || f.again != nil {
 		return
 	}
 	states := f.states()
 	if states == nil {
 		return
 	}
-	begin, halt := fleet.Next(f.desired.Spec, states)
 	system, self, d := c.ActorSystem(), c.Self(), f.desired
-	if halt != "" && !f.halting {
-		f.halting = true
-		go func() { system.Root.Send(self, &haltKept{f.o.Halted(f.ctx, d.ID, halt)}) }()
-		return
-	}
-	for _, name := range begin {
-		if f.pending[name] {
-			continue
-		}
+	for _, name := range fleet.Unordered(states) {
 		f.pending[name] = true
 		o := &messages.Order{Id: d.OrderID(name), Verb: messages.VerbApply, Rack: name, By: d.By, PlanHash: d.Plans[name], Only: d.Only[name]}
-		go func() { system.Root.Send(self, &begun{d.ID, name, f.o.Order(f.ctx, o)}) }()
+		go func() { system.Root.Send(self, &orderKept{d.ID, name, f.o.Order(f.ctx, o)}) }()
+	}
+	if f.writing {
+		return
+	}
+	begin, halt := fleet.Next(d.Spec, states)
+	switch {
+	case halt != "":
+		f.writing = true
+		go func() { system.Root.Send(self, &onRecord{halt, f.o.Halted(f.ctx, d, halt)}) }()
+	case len(begin) > 0:
+		f.writing = true
+		go func() {
+			system.Root.Send(self, &onRecord{"begin " + strings.Join(begin, ", "), f.o.Begin(f.ctx, d, begin)})
+		}()
 	}
 }
 
@@ -335,21 +419,42 @@ func (f *Fleet) next(c actor.Context) {
 // known yet.
 func (f *Fleet) states() []fleet.State {
 	var out []fleet.State
+	begun := map[string]bool{}
+	for _, name := range f.desired.Begun {
+		begun[name] = true
+	}
 	for _, name := range f.desired.Spec.Racks {
-		r := f.racks[name]
+		r, ordered := f.racks[name], f.kept[name] || f.pending[name]
 		if r == nil {
-			out = append(out, fleet.State{Rack: name, Status: rack.Idle, Ordered: f.begun[name] || f.pending[name]})
+			out = append(out, fleet.State{Rack: name, Status: rack.Idle, Begun: begun[name], Ordered: ordered})
 			continue
 		}
 		if !r.stand.known {
 			return nil
 		}
 		id := f.desired.OrderID(name)
-		out = append(out, fleet.State{Rack: name, Status: r.stand.status, Connected: r.stand.message.GetAgent().GetConnected(),
-			Refused: r.stand.refused == id,
-			Ordered: f.begun[name] || f.pending[name] || slices.Contains(r.stand.orders, id)})
+		var ended time.Time
+		if at := r.stand.message.GetEnded(); at != nil {
+			ended = at.AsTime()
+		}
+		out = append(out, fleet.State{Rack: name, Status: r.stand.status, Ended: ended, Connected: r.stand.message.GetAgent().GetConnected(),
+			Refused: r.stand.refused == id, Begun: begun[name], Ordered: ordered || slices.Contains(r.stand.orders, id)})
 	}
 	return out
+}
+
+// respondStopped answers which racks of the fleet have stopped.
+func (f *Fleet) respondStopped(c actor.Context) {
+	if f.desired == nil {
+		c.Respond(&Stopped{})
+		return
+	}
+	states := f.states()
+	if !f.caughtUp || states == nil {
+		c.Respond(ErrReading)
+		return
+	}
+	c.Respond(&Stopped{Fleet: f.desired.ID, Racks: fleet.Stopped(states)})
 }
 
 // names are the racks, sorted.

@@ -27,8 +27,15 @@ type FleetOptions struct {
 	Order func(ctx context.Context, o *messages.Order) error
 	// Answered drops an order that was answered.
 	Answered func(ctx context.Context, rackName, id string) error
-	// Halted keeps that the fleet of that id was halted, and why.
-	Halted func(ctx context.Context, id, cause string) error
+	// Begin puts on record that the turn of racks of a fleet has come, and Halted that
+	// the fleet was halted, and why: each only if what the fleet is to become is still
+	// of that revision. If it is another one by now, nothing is kept, which is no error.
+	// Either way the Fleet is told (Want) what it is to become, before they return.
+	Begin  func(ctx context.Context, d *Desired, racks []string) error
+	Halted func(ctx context.Context, d *Desired, cause string) error
+	// Sight tells the other coordinators, and the next life of this one, of the agent of
+	// a rack. It does not block. It may be nil.
+	Sight func(rackName string, s Sighting)
 	// Save keeps where a rack stands, for the next coordinator; Saved is the run of
 	// what was saved. Both may be nil: then nothing is saved.
 	Save   func(s *Saved) error

@@ -22,7 +22,7 @@ type stands struct {
 	known   bool // the log was read to its end
 	status  rack.Status
 	orders  []string // ids of those that are not answered
-	refused string   // id of the last one that was refused
+	refused string   // id of the last one of a fleet that was refused
 	message *messages.FleetRack
 	devices map[DeviceCount]int // not to be changed
 	ended   time.Duration       // how long the last run took; 0: it has not ended

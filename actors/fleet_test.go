@@ -31,7 +31,12 @@ type records struct {
 	orders   []*messages.Order
 	answered []string
 	halted   string
+	all      []*actor.PID // every Fleet on the log
+	sight    func(string, Sighting)
+	record   *Desired      // what the fleet is to become, since racks of it were begun
 	fail     error         // of reading
+	unkept   int           // orders that could not be kept
+	broken   bool          // no order can be kept
 	skew     time.Duration // of the agents' clocks
 	saves    *savedRuns    // nil: nothing is saved
 }
@@ -53,11 +58,13 @@ func (r *records) start() {
 }
 
 func (r *records) spawn() {
-	o := FleetOptions{Read: r.read, Plan: r.plan, Order: r.keep, Answered: r.drop, Halted: r.halt, Now: time.Now}
+	o := FleetOptions{Read: r.read, Plan: r.plan, Order: r.keep, Answered: r.drop, Begin: r.begin, Halted: r.halt, Now: time.Now}
+	o.Sight = r.sight
 	if r.saves != nil {
 		o.Save, o.Saved = r.saves.save, r.saves.run
 	}
 	r.fleet = r.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return NewFleet(o) }))
+	r.all = append(r.all, r.fleet)
 }
 
 func (r *records) stop() {
@@ -96,14 +103,41 @@ func (r *records) plan(_ context.Context, name, hash string) (*FleetPlan, error)
 
 func (r *records) keep(_ context.Context, o *messages.Order) error {
 	r.mu.Lock()
+	if r.broken {
+		defer r.mu.Unlock()
+		if r.unkept++; r.unkept > 100 {
+			r.broken = false // who asks so often would never end
+		}
+		return errors.New("the log is away")
+	}
 	twice := slices.ContainsFunc(r.orders, func(x *messages.Order) bool { return x.GetId() == o.GetId() })
 	if !twice {
 		r.orders = append(r.orders, o)
 	}
 	r.mu.Unlock()
 	if !twice {
-		r.system.Root.Send(r.fleet, &Ordered{o})
+		r.tellAll(&Ordered{o})
 	}
+	return nil
+}
+
+func (r *records) tellAll(m any) {
+	for _, pid := range r.all {
+		r.system.Root.Send(pid, m)
+	}
+}
+
+// begin is a table that all share: what comes first counts.
+func (r *records) begin(_ context.Context, d *Desired, racks []string) error {
+	r.mu.Lock()
+	if r.record == nil || r.record.Revision == d.Revision {
+		x := *d
+		x.Begun, x.Revision = slices.Concat(d.Begun, racks), d.Revision+1
+		r.record = &x
+	}
+	now := r.record
+	r.mu.Unlock()
+	r.tellAll(&Want{now})
 	return nil
 }
 
@@ -114,7 +148,19 @@ func (r *records) drop(_ context.Context, _, id string) error {
 	return nil
 }
 
-func (r *records) halt(_ context.Context, _, cause string) error {
+// change changes what the fleet is to become, behind what was begun of it.
+func (r *records) change(fn func(x *Desired)) {
+	r.mu.Lock()
+	x := *r.record
+	x.Revision++
+	fn(&x)
+	r.record = &x
+	r.mu.Unlock()
+	r.tellAll(&Want{&x})
+	synctest.Wait()
+}
+
+func (r *records) halt(_ context.Context, _ *Desired, cause string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.halted = cause
@@ -372,6 +418,59 @@ func TestAFleetBeginsAsManyAsItMay(t *testing.T) {
 		r.append("r1", rack.Event{Kind: rack.RackCompleted})
 		if len(r.orders) != 3 || r.orders[2].GetId() != "fleet-7-r2" {
 			t.Fatalf("%v", r.orders)
+		}
+	})
+}
+
+// TestAFleetOnALogThatIsAway asks it again now and then, and goes on once it is back.
+func TestAFleetOnALogThatIsAway(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		r.send(&Planned{Rack: "r1", Hash: "aa"})
+		l := r.attach("r1")
+		r.mu.Lock()
+		r.broken = true
+		r.mu.Unlock()
+		r.send(&Want{&Desired{ID: "7", Spec: fleet.Spec{Name: "f", Racks: []string{"r1"}}, Plans: map[string]string{"r1": "aa"}}})
+		for range 60 {
+			time.Sleep(10 * time.Second)
+			r.send(&AgentHeard{Rack: "r1", Line: l, Heartbeat: &messages.Heartbeat{}})
+		}
+		r.mu.Lock()
+		if r.unkept < 10 || r.unkept > 30 {
+			t.Errorf("asked %d times in ten minutes", r.unkept)
+		}
+		r.broken = false
+		r.mu.Unlock()
+		time.Sleep(beginAgainMax)
+		synctest.Wait()
+		if got := given(l); !slices.Equal(got, []string{"fleet-7-r1"}) {
+			t.Errorf("when the log is back: %q", got)
+		}
+	})
+}
+
+// TestARefusalOfTheFleetIsRemembered when another order is refused behind it: the rack
+// takes nobody's place.
+func TestARefusalOfTheFleetIsRemembered(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		for _, n := range []string{"r1", "r2"} {
+			r.send(&Planned{Rack: n, Hash: "aa"})
+			r.attach(n)
+		}
+		r.send(&Want{&Desired{ID: "7", Spec: fleet.Spec{Name: "f", AtOnce: 1, Racks: []string{"r1", "r2", "r3"}}, Plans: map[string]string{"r1": "aa", "r2": "aa", "r3": "aa"}}})
+		r.append("r1", rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "fleet-7-r1", Error: "the default route is on its interface"}})
+		if err := r.keep(t.Context(), &messages.Order{Id: "o1", Rack: "r1", Verb: string(rack.Retry)}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r.append("r1", rack.Event{Kind: rack.OrderAnswered, Detail: rack.Detail{Order: "o1", Error: "nothing is planned"}})
+		e := begins
+		e.Detail.Order = "fleet-7-r2"
+		r.append("r2", e)
+		r.append("r2", rack.Event{Kind: rack.RackCompleted})
+		r.send(&Planned{Rack: "r3", Hash: "aa"})
+		if got := given(r.attach("r3")); !slices.Equal(got, []string{"fleet-7-r3"}) {
+			t.Errorf("r3 was given %q", got)
 		}
 	})
 }

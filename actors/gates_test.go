@@ -29,12 +29,12 @@ func TestAHaltedFleetBeginsNothing(t *testing.T) {
 			t.Errorf("ordered once it went on: %v", r.orders)
 		}
 		r.append("r1", begins)
-		r.send(&Want{&d})
+		r.change(func(x *Desired) { x.Halted = d.Halted })
 		r.append("r1", rack.Event{Kind: rack.RackCompleted})
 		if len(r.orders) != 1 {
 			t.Errorf("ordered while it was halted: %v", r.orders)
 		}
-		r.send(&Want{&goes})
+		r.change(func(x *Desired) { x.Halted = "" })
 		if len(r.orders) != 2 || r.orders[1].GetRack() != "r2" {
 			t.Errorf("ordered in the end: %v", r.orders)
 		}

@@ -1,9 +1,14 @@
 package actors
 
-import "github.com/rackreach/rackreach/internal/rack"
+import (
+	"maps"
+	"strings"
+
+	"github.com/rackreach/rackreach/internal/rack"
+)
 
 // Note is something about a device that belongs into the journal and that nothing is
-// decided by: rack.RecoveryMade or rack.HardwareFound. The agent that wires the
+// decided by: rack.RecoveryMade, rack.HardwareFound or rack.WeaknessFound. The agent that wires the
 // actors sends it to Agent; there is no answer.
 type Note struct {
 	Kind   rack.Kind
@@ -17,7 +22,7 @@ const notesPerStep = 32
 // notes counts them, and remembers what hardware was found.
 type notes struct {
 	taken map[string]int    // by device, since its last step began
-	found map[string]string // by device and source: the last one
+	found map[string]string // by device and source: the last one; by device and weakness
 }
 
 func newNotes() notes { return notes{taken: map[string]int{}, found: map[string]string{}} }
@@ -29,22 +34,20 @@ func (n notes) apply(e rack.Event) {
 		delete(n.taken, e.Device)
 	case rack.DeviceReplaced:
 		delete(n.taken, e.Device)
-		for _, source := range []rack.Source{rack.FromBMC, rack.FromInstaller} {
-			delete(n.found, e.Device+" "+string(source))
-		}
+		maps.DeleteFunc(n.found, func(key, _ string) bool { return strings.HasPrefix(key, e.Device+" ") })
 	}
 }
 
 // recall takes in an event of an earlier life.
 func (n notes) recall(e rack.Event) {
-	if e.Kind == rack.RecoveryMade || e.Kind == rack.HardwareFound {
-		n.isNew(e.Device, &e.Detail)
+	if e.Kind == rack.RecoveryMade || e.Kind == rack.HardwareFound || e.Kind == rack.WeaknessFound {
+		n.isNew(e.Kind, e.Device, &e.Detail)
 	}
 	n.apply(e)
 }
 
 // isNew reports, once, that a note is to be journalled.
-func (n notes) isNew(device string, d *rack.Detail) bool {
+func (n notes) isNew(k rack.Kind, device string, d *rack.Detail) bool {
 	if n.taken[device] >= notesPerStep {
 		return false
 	}
@@ -55,13 +58,20 @@ func (n notes) isNew(device string, d *rack.Detail) bool {
 		}
 		n.found[key] = d.Found
 	}
+	if k == rack.WeaknessFound {
+		key := device + " " + d.Reason
+		if _, known := n.found[key]; known {
+			return false
+		}
+		n.found[key] = ""
+	}
 	n.taken[device]++
 	return true
 }
 
 // note journals a note, unless it says what is known or there were too many.
 func (a *Agent) note(m *Note) {
-	if dev, ok := a.o.Rack.Device(m.Device); ok && !a.broken && a.notes.isNew(dev.Name, &m.Detail) {
+	if dev, ok := a.o.Rack.Device(m.Device); ok && !a.broken && a.notes.isNew(m.Kind, dev.Name, &m.Detail) {
 		a.journal(rack.Event{Rack: a.o.Rack.Name, Device: dev.Name, Role: dev.Role, Kind: m.Kind, Detail: m.Detail})
 	}
 }

@@ -43,18 +43,18 @@ func TestNotesAreRecalled(t *testing.T) {
 	n := newNotes()
 	d := rack.Detail{Found: "x", Seen: &rack.Observation{Source: rack.FromBMC}}
 	n.recall(rack.Event{Kind: rack.HardwareFound, Device: "d", Detail: d})
-	if n.isNew("d", &d) {
+	if n.isNew(rack.HardwareFound, "d", &d) {
 		t.Error("what the journal says is news")
 	}
 	n.apply(rack.Event{Kind: rack.DeviceReplaced, Device: "d"})
-	if !n.isNew("d", &d) {
+	if !n.isNew(rack.HardwareFound, "d", &d) {
 		t.Error("what was found in other hardware is not forgotten")
 	}
 	for i := range 2 * notesPerStep {
-		n.isNew("d", &rack.Detail{Recovery: rack.Recovery(fmt.Sprint(i))})
+		n.isNew(rack.HardwareFound, "d", &rack.Detail{Recovery: rack.Recovery(fmt.Sprint(i))})
 	}
 	n.recall(rack.Event{Kind: rack.StepStarted, Device: "d"})
-	if !n.isNew("d", &rack.Detail{Recovery: rack.PowerCut}) {
+	if !n.isNew(rack.HardwareFound, "d", &rack.Detail{Recovery: rack.PowerCut}) {
 		t.Error("nothing is noted in the next step")
 	}
 }

@@ -58,13 +58,15 @@ type rackProxy struct {
 	orders   []*pendingAnswer // not answered, in their order
 	awaiting map[string][]*actor.PID
 	recent   []recentAnswer // the newest answers: whoever orders may ask for one too late
-	refused  string         // id of the last order to begin a run that was refused
+	refused  string         // id of the last order of a fleet that was refused: such an order begins a run
 
 	line      *Line  // of its agent; nil: it is not connected
 	lineEpoch uint64 // that the agent on the line writes in
 	hello     *messages.Hello
 	heard     time.Time
 	beat      *messages.Heartbeat
+	sighted   Sighting  // what was told of it last
+	seen      *Sighting // what others told of it; nil: nothing
 
 	ctx    context.Context // of what it started; ends with it
 	cancel context.CancelFunc
@@ -163,6 +165,7 @@ func (p *rackProxy) Receive(c actor.Context) {
 	case *AgentHeard:
 		if m.Line == p.line {
 			p.beat, p.heard = m.Heartbeat, p.o.Now()
+			p.sight()
 			p.give()
 			p.tell()
 		}
@@ -172,8 +175,13 @@ func (p *rackProxy) Receive(c actor.Context) {
 	case *AgentDetached:
 		if m.Line == p.line {
 			p.line = nil
+			p.sight()
 			p.tell()
 		}
+	case *AgentSeen:
+		p.isSeen(m)
+	case *IsHere:
+		c.Respond(p.line != nil)
 	case *Ordered:
 		p.ordered(m.Order)
 	case *filled:
@@ -352,6 +360,7 @@ func (p *rackProxy) attached(m *AgentAttached) {
 	p.line, p.lineEpoch, p.hello, p.heard, p.beat = m.Line, m.Epoch, m.Hello, p.o.Now(), nil
 	p.epoch = max(p.epoch, m.Epoch)
 	p.doubt(m.Hello.GetSalvaged())
+	p.sight()
 	p.give()
 	p.tell()
 }
@@ -361,5 +370,6 @@ func (p *rackProxy) lose(why error) {
 	if p.line != nil {
 		p.line.kick(why)
 		p.line = nil
+		p.sight()
 	}
 }

@@ -32,7 +32,7 @@ func TestAPlanThatComesDuringALoad(t *testing.T) {
 			return racks[hash], nil
 		}
 		r.fleet = r.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor {
-			return NewFleet(FleetOptions{Read: r.read, Plan: plan, Order: r.keep, Answered: r.drop, Halted: r.halt, Now: time.Now})
+			return NewFleet(FleetOptions{Read: r.read, Plan: plan, Order: r.keep, Answered: r.drop, Begin: r.begin, Halted: r.halt, Now: time.Now})
 		}))
 		defer r.stop()
 		r.send(&Known{})

@@ -52,7 +52,7 @@ func (p *rackProxy) ordered(o *messages.Order) {
 	}
 	p.orders = append(p.orders, &pendingAnswer{order: o})
 	p.wake()
-	if p.run != nil && p.run.Answered(o.GetId()) {
+	if p.run != nil && p.run.Answered(o.GetId()) || p.wasAnswered(o.GetId()) {
 		p.answered(o.GetId(), nil)
 	}
 	p.give()
@@ -145,7 +145,7 @@ func (p *rackProxy) answered(id string, e *messages.Event) {
 		if p.recent = append(p.recent, recentAnswer{id, a}); len(p.recent) > maxRecent {
 			p.recent = p.recent[1:]
 		}
-		if _, no := a.(*rack.Refusal); no {
+		if _, no := a.(*rack.Refusal); no && ofFleet(id) {
 			p.refused = id
 		}
 	}
@@ -170,6 +170,12 @@ type recentAnswer struct {
 // maxRecent bounds the answers that are remembered.
 const maxRecent = 64
 
+// wasAnswered reports whether an order is known to be answered without the run: an
+// agent that has no plan answers too, and an order of a fleet may come twice.
+func (p *rackProxy) wasAnswered(id string) bool {
+	return id == p.refused || slices.ContainsFunc(p.recent, func(r recentAnswer) bool { return r.id == id })
+}
+
 // await answers whoever waits for the answer to an order, now or later.
 func (p *rackProxy) await(c actor.Context, id string) {
 	for _, r := range p.recent {
@@ -187,27 +193,6 @@ func answerOf(e *messages.Event) any {
 		return &rack.Refusal{What: d.GetError(), Next: d.GetNext()}
 	}
 	return &Answer{Event: e}
-}
-
-// lag is how many events the agent's journal holds and the log does not.
-func (p *rackProxy) lag() uint64 {
-	last := p.hello.GetLastSeq()
-	if p.beat != nil {
-		last = p.beat.GetLastSeq()
-	}
-	if last <= p.head {
-		return 0
-	}
-	return last - p.head
-}
-
-func (p *rackProxy) agent() *messages.AgentState {
-	a := &messages.AgentState{Connected: p.line != nil, Epoch: p.epoch, Version: p.hello.GetVersion(), MetricsAddress: p.hello.GetMetricsAddress(),
-		Lag: p.lag(), Driven: p.line != nil && p.beat.GetDriven()}
-	if !p.heard.IsZero() {
-		a.LastHeard = timestamppb.New(p.heard)
-	}
-	return a
 }
 
 // state is where the rack stands.

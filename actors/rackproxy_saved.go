@@ -19,7 +19,7 @@ type Saved struct {
 	Epoch    uint64
 	Doubted  uint64 // what is older may be out of date: the agent was adopted, or its journal salvaged
 	Followed uint64 // newest event that the messages hold
-	Refused  string // id of the last order to begin a run that was refused
+	Refused  string // id of the last order of a fleet that was refused
 
 	PlanHash             string // of the plan that the run carries out, or will
 	Status               rack.Status

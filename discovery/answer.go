@@ -71,7 +71,7 @@ func (s *Server) handle(packet []byte, from netip.AddrPort, now time.Time, room 
 	}
 	a.alarm = s.once(a.outcome, a.alarm)
 	a.report(res.Seen)
-	if a.outcome == Acknowledged && a.request.kind == dhcpv4.MessageTypeRequest && s.repeats.again(a.hardware(), a.TransactionID, now) {
+	if (a.outcome == Acknowledged || a.mode == Proxy) && a.request.kind == dhcpv4.MessageTypeRequest && s.repeats.again(a.hardware(), a.TransactionID, now) {
 		res.Seen.Observation.Proves, res.Seen.Observation.Address = rack.NoEvidence, ""
 	}
 	res.Outcome, res.leased = a.outcome, a.leased
@@ -339,6 +339,7 @@ func (a *answer) report(s *Seen) {
 	s.Alarm = a.alarm
 	switch {
 	case a.mode != Addresses: // the address is another server's
+		s.Alarm = a.overheard(&s.Observation)
 	case a.outcome == Offered:
 		s.Offered = a.address.String()
 		if !a.pooled() {

@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -41,6 +42,7 @@ const (
 type agentConfig struct {
 	Image  string // a file
 	Kernel string // a file, of an installer whose initramfs Image is; empty: Image is all that boots
+	Proxy  bool   // another server gives the addresses; the ticket comes when firmware asks for it
 }
 
 // agentEnv holds the configuration of the process that is the agent.
@@ -187,7 +189,8 @@ func serve(c agentConfig) error {
 		return err
 	}
 	file, url := services.Loader(ticket, "x86_64-uefi")
-	dhcp, err := dhcp(&table{script: services.BootFile(ticket), loader: file, loaderURL: url})
+	known := &table{script: services.BootFile(ticket), loader: file, loaderURL: url}
+	servers, err := dhcp(known, c.Proxy)
 	if err != nil {
 		return err
 	}
@@ -197,7 +200,9 @@ func serve(c agentConfig) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return services.Serve(ctx) })
-	group.Go(func() error { return dhcp.Serve(ctx) })
+	for _, d := range servers {
+		group.Go(func() error { return d.Serve(ctx) })
+	}
 	group.Go(func() error { return advertiser.Run(ctx) })
 	if c.Kernel != "" {
 		group.Go(func() error { return mirror(ctx) })
@@ -206,22 +211,40 @@ func serve(c agentConfig) error {
 	return group.Wait()
 }
 
-// dhcp is the engine on the agent's cable.
-func dhcp(t *table) (*discovery.Server, error) {
-	own := netip.MustParseAddr(agentIP)
-	w, err := wire.Open(nic, wire.Options{Address: own})
-	if err != nil {
-		return nil, err
+// dhcp is the engine on the agent's cable: one server, or the two of a proxy.
+func dhcp(t *table, proxy bool) (servers []*discovery.Server, err error) {
+	modes := map[discovery.Mode]uint16{discovery.Addresses: wire.ServerPort}
+	if proxy {
+		modes = map[discovery.Mode]uint16{discovery.Proxy: wire.ServerPort, discovery.BootServer: wire.ProxyPort}
+		t.pending.Store(true)
 	}
-	return discovery.New(discovery.Options{
-		Wire: w, ServerID: own, Table: func() discovery.Table { return t },
-		OnSeen: func(s discovery.Seen) {
-			fmt.Printf("seen %s %s by %s: %s\n", s.Message, s.Observation.Stage, s.Binding.How, s.Evidence)
-			if s.Address != "" {
-				fmt.Printf("gave %s to %s\n", s.Address, s.Observation.Stage)
-			}
-		},
-	})
+	own := netip.MustParseAddr(agentIP)
+	for mode, port := range modes {
+		w, err := wire.Open(nic, wire.Options{Address: own, Port: port})
+		if err != nil {
+			return nil, err
+		}
+		s, err := discovery.New(discovery.Options{
+			Wire: w, Mode: mode, ServerID: own, Table: func() discovery.Table { return t },
+			OnSeen: func(s discovery.Seen) {
+				fmt.Printf("seen %s %s by %s: %s\n", s.Message, s.Observation.Stage, s.Binding.How, s.Evidence)
+				if s.Address != "" {
+					fmt.Printf("gave %s to %s\n", s.Address, s.Observation.Stage)
+				}
+				if mode == discovery.BootServer && t.pending.Swap(false) {
+					fmt.Println("asked on port 4011 before its ticket")
+				}
+				if s.Observation.Stage == rack.StageHTTPBoot { // knows no port 4011
+					t.pending.Store(false)
+				}
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
 }
 
 // advertise opens the agent's interface for router advertisements, once the kernel
@@ -246,18 +269,25 @@ func advertise(ctx context.Context) (a *ra.Advertiser, err error) {
 }
 
 // table knows one machine, by its MAC.
-type table struct{ script, loader, loaderURL string } // the ticket's, by TFTP and HTTP
+type table struct {
+	script, loader, loaderURL string // the ticket's, by TFTP and HTTP
+	pending                   atomic.Bool
+}
 
 // Lookup implements discovery.Table.
 func (t *table) Lookup(k rack.Keys) (discovery.Entry, rack.Binding, error) {
 	if k.MAC != machineMAC {
 		return discovery.Entry{}, rack.Binding{}, fmt.Errorf("%w: %s", rack.ErrUnknown, k.MAC)
 	}
-	return discovery.Entry{
+	e := discovery.Entry{
 		Device: "server-01", End: "data", Hostname: "server-01", Address: netip.MustParseAddr(machineIP), Prefix: netip.MustParsePrefix("10.77.0.0/16"),
 		BootFile: t.loader, BootURL: t.loaderURL,
 		ScriptURL: "tftp://" + agentIP + "/" + t.script,
-	}, rack.Binding{Device: "server-01", How: rack.ByMAC}, nil
+	}
+	if t.pending.Load() {
+		e.BootPending, e.BootFile, e.BootURL, e.ScriptURL = true, "", "", ""
+	}
+	return e, rack.Binding{Device: "server-01", How: rack.ByMAC}, nil
 }
 
 // shelf is a store of images in memory, by their names.

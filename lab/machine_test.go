@@ -120,9 +120,20 @@ func (s *segment) tap(name string) {
 	s.t.Helper()
 	var err error
 	s.Do(func() {
-		if err = netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: name}, Mode: netlink.TUNTAP_MODE_TAP}); err != nil {
-			return
-		}
+		err = netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: name}, Mode: netlink.TUNTAP_MODE_TAP})
+	})
+	if err != nil {
+		s.t.Fatalf("make tap %s: %v", name, err)
+	}
+	s.plug(name)
+	s.Up(name, true)
+}
+
+// plug makes an interface a port of the bridge.
+func (s *segment) plug(name string) {
+	s.t.Helper()
+	var err error
+	s.Do(func() {
 		var port, br netlink.Link
 		if port, err = netlink.LinkByName(name); err == nil {
 			if br, err = netlink.LinkByName(bridge); err == nil {
@@ -131,9 +142,8 @@ func (s *segment) tap(name string) {
 		}
 	})
 	if err != nil {
-		s.t.Fatalf("make tap %s: %v", name, err)
+		s.t.Fatalf("plug %s into %s: %v", name, bridge, err)
 	}
-	s.Up(name, true)
 }
 
 // record writes what is on the segment into a file, which goes into the folder

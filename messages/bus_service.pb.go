@@ -1009,7 +1009,10 @@ type AdoptRequest struct {
 	// The name of the journal that the caller is about to write.
 	Journal string `protobuf:"bytes,2,opt,name=journal,proto3" json:"journal,omitempty"`
 	// Also when the agent of that rack is connected at this moment.
-	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
+	// Only say what would be taken over, so that the caller can look for a living agent:
+	// nothing is claimed, and one part without events is sent.
+	Look          bool `protobuf:"varint,4,opt,name=look,proto3" json:"look,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1065,6 +1068,13 @@ func (x *AdoptRequest) GetForce() bool {
 	return false
 }
 
+func (x *AdoptRequest) GetLook() bool {
+	if x != nil {
+		return x.Look
+	}
+	return false
+}
+
 // AdoptResponse is one part of what the coordinator holds. The first part has
 // the epoch and the plan, each has events.
 type AdoptResponse struct {
@@ -1073,8 +1083,12 @@ type AdoptResponse struct {
 	// What the run carries out, as JSON; empty: it was never begun.
 	Plan []byte `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
 	// The newest event; 0: none. The caller has all of them once it has this one.
-	LastSeq       uint64   `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
-	Events        []*Event `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
+	LastSeq uint64   `protobuf:"varint,3,opt,name=last_seq,json=lastSeq,proto3" json:"last_seq,omitempty"`
+	Events  []*Event `protobuf:"bytes,4,rep,name=events,proto3" json:"events,omitempty"`
+	// For a look: the addresses that the lost agent answered DHCP from, as it said itself,
+	// and those of the agents of other racks, which may be on the segment.
+	ServerIds     []string `protobuf:"bytes,5,rep,name=server_ids,json=serverIds,proto3" json:"server_ids,omitempty"`
+	Siblings      []string `protobuf:"bytes,6,rep,name=siblings,proto3" json:"siblings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1133,6 +1147,20 @@ func (x *AdoptResponse) GetLastSeq() uint64 {
 func (x *AdoptResponse) GetEvents() []*Event {
 	if x != nil {
 		return x.Events
+	}
+	return nil
+}
+
+func (x *AdoptResponse) GetServerIds() []string {
+	if x != nil {
+		return x.ServerIds
+	}
+	return nil
+}
+
+func (x *AdoptResponse) GetSiblings() []string {
+	if x != nil {
+		return x.Siblings
 	}
 	return nil
 }
@@ -1214,16 +1242,20 @@ const file_rackreach_v1_bus_service_proto_rawDesc = "" +
 	"\n" +
 	"last_heard\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tlastHeard\"\x1e\n" +
 	"\bDiverged\x12\x12\n" +
-	"\x04what\x18\x01 \x01(\tR\x04what\"R\n" +
+	"\x04what\x18\x01 \x01(\tR\x04what\"f\n" +
 	"\fAdoptRequest\x12\x12\n" +
 	"\x04rack\x18\x01 \x01(\tR\x04rack\x12\x18\n" +
 	"\ajournal\x18\x02 \x01(\tR\ajournal\x12\x14\n" +
-	"\x05force\x18\x03 \x01(\bR\x05force\"\x81\x01\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\x12\x12\n" +
+	"\x04look\x18\x04 \x01(\bR\x04look\"\xbc\x01\n" +
 	"\rAdoptResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12\x12\n" +
 	"\x04plan\x18\x02 \x01(\fR\x04plan\x12\x19\n" +
 	"\blast_seq\x18\x03 \x01(\x04R\alastSeq\x12+\n" +
-	"\x06events\x18\x04 \x03(\v2\x13.rackreach.v1.EventR\x06events2\x9c\x01\n" +
+	"\x06events\x18\x04 \x03(\v2\x13.rackreach.v1.EventR\x06events\x12\x1d\n" +
+	"\n" +
+	"server_ids\x18\x05 \x03(\tR\tserverIds\x12\x1a\n" +
+	"\bsiblings\x18\x06 \x03(\tR\bsiblings2\x9c\x01\n" +
 	"\n" +
 	"BusService\x12J\n" +
 	"\aConnect\x12\x1c.rackreach.v1.ConnectRequest\x1a\x1d.rackreach.v1.ConnectResponse(\x010\x01\x12B\n" +

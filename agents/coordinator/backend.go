@@ -243,25 +243,21 @@ func (a all) Halt(ctx context.Context, reason, by string) error {
 	if reason != "" {
 		cause += ": " + reason
 	}
-	return a.c.desired.halt(ctx, "", strings.ToValidUTF8(cause, "?"))
+	return a.c.desired.halt(ctx, strings.ToValidUTF8(cause, "?"))
 }
 
 // Resume implements api.Fleet.
 func (a all) Resume(ctx context.Context, _ string) error {
-	f, err := a.State(ctx)
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	x, err := actors.Ask[*actors.Stopped](ctx, a.c.system, a.c.fleet, &actors.GetStopped{})
+	if errors.Is(err, actors.ErrReading) {
+		return &api.BadRequest{What: err.Error(), Next: "try again in a few seconds"}
+	}
 	if err != nil {
 		return err
 	}
-	if f.GetStatus() == actors.Reading {
-		return &api.BadRequest{What: "where every rack stands is not known yet: the coordinator was started and is reading the log", Next: "try again in a few seconds"}
-	}
-	halted := 0
-	for _, r := range f.GetRacks() {
-		if r.GetStatus() == string(rack.Halted) {
-			halted++
-		}
-	}
-	return a.c.desired.resume(ctx, halted)
+	return a.c.desired.resume(ctx, x)
 }
 
 var (

@@ -49,6 +49,7 @@ type Coordinator struct {
 	plans   *plans
 	desired *desired
 	servers *servers
+	sights  *sightings
 	keeper  *keeper
 	saves   *snapshots
 	depot   *depot.Depot // nil: none
@@ -75,6 +76,10 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 	if err != nil {
 		return nil, err
 	}
+	agentTable, err := o.Log.Table(ctx, "agents")
+	if err != nil {
+		return nil, err
+	}
 	c := &Coordinator{o: o, log: o.Log, heads: newHeads(), plans: newPlans(planTable), servers: newServers(serverTable, o.Logger)}
 	if c.keeper, err = newKeeper(ctx, o.Security, o.Log, o.Logger); err != nil {
 		return nil, err
@@ -83,6 +88,7 @@ func New(ctx context.Context, o Options) (*Coordinator, error) {
 		c.depot = depot.New(depot.Options{Dir: o.Depot, Who: agentOf, Allowed: c.keeper.still, Log: o.Logger})
 	}
 	c.saves = &snapshots{dir: o.Snapshots, build: o.Build, logger: o.Logger}
+	c.sights = newSightings(agentTable, o.Log.Alone(), c.seen, o.Logger)
 	c.desired = &desired{fleetTable, c.plans, c.want}
 	c.system = actors.NewSystem()
 	if err := o.Registry.Register(&metrics{c: c}); err != nil {
@@ -97,7 +103,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	crashed := make(chan error, 1)
 	root := c.system.Root.Copy().WithGuardian(&guardian{crashed})
 	options := actors.FleetOptions{Read: c.log.Read, Plan: c.plans.get, Order: c.log.Order, Answered: c.log.Answered,
-		Halted: c.desired.halt, Now: time.Now, Logger: c.o.Logger}
+		Begin: c.desired.begin, Halted: c.desired.stop, Sight: c.sights.saw, Now: time.Now, Logger: c.o.Logger}
 	if c.o.Snapshots != "" && c.o.Build != "" {
 		options.Save, options.Saved = c.saves.save, c.saves.run
 	}
@@ -108,6 +114,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	c.fleet = pid
 	c.keeper.closes(func(rack string) {
 		c.servers.revoked(rack)
+		c.sights.revoked(rack)
 		c.kick(rack, errors.New("the certificate is revoked"))
 	})
 	g, ctx := errgroup.WithContext(ctx)
@@ -121,7 +128,7 @@ func (c *Coordinator) Run(ctx context.Context) error {
 			return nil
 		}
 	})
-	c.unread.Store(4) // the log, its orders, the plans, what the fleet is to become
+	c.unread.Store(5) // the log, its orders, the plans, what the fleet is to become, its agents
 	g.Go(func() error { return unless(ctx, c.followLog(ctx)) })
 	g.Go(func() error { return unless(ctx, c.followOrders(ctx)) })
 	g.Go(func() error {
@@ -133,6 +140,9 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return unless(ctx, c.desired.watch(ctx, c.want, c.isRead))
 	})
+	g.Go(func() error { return unless(ctx, c.sights.watch(ctx, c.isRead)) })
+	g.Go(func() error { return c.sights.keep(ctx) })
+	g.Go(func() error { return c.sights.present(ctx) })
 	g.Go(func() error { return unless(ctx, c.servers.watch(ctx)) })
 	g.Go(func() error { return c.servers.remove(ctx) })
 	g.Go(func() error { return unless(ctx, c.log.AnswerConnected(ctx, c.connectedHere)) })
@@ -151,8 +161,15 @@ func (c *Coordinator) Run(ctx context.Context) error {
 
 // connectedHere reports whether the agent of a rack is connected to this coordinator.
 func (c *Coordinator) connectedHere(ctx context.Context, rack string) (bool, error) {
-	m, err := (&oneRack{c, rack}).State(ctx)
-	return m.GetAgent().GetConnected(), err
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	return actors.Ask[bool](ctx, c.system, c.fleet, &actors.IsHere{Rack: rack})
+}
+
+// seen tells the actors what other coordinators say of an agent.
+func (c *Coordinator) seen(m *actors.AgentSeen) {
+	c.heads.meet(m.Rack)
+	c.system.Root.Send(c.fleet, m)
 }
 
 // want tells the actors what the fleet is to become.

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/rackreach/rackreach/actors"
 	"github.com/rackreach/rackreach/internal/api"
@@ -16,6 +18,9 @@ import (
 
 // desiredKey is where the table holds what the fleet is to become.
 const desiredKey = "desired"
+
+// recordLimit bounds a write for the actors, who try again.
+const recordLimit = 10 * time.Second
 
 // desired keeps what the fleet is to become. Every coordinator of a cluster
 // follows it.
@@ -34,16 +39,62 @@ func (d *desired) read(ctx context.Context) (*actors.Desired, uint64, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("read what the fleet is to become: %w", err)
 	}
-	x, err := decodeDesired(b)
+	x, err := decodeDesired(b, revision)
 	return x, revision, err
 }
 
-func decodeDesired(b []byte) (*actors.Desired, error) {
+func decodeDesired(b []byte, revision uint64) (*actors.Desired, error) {
 	var x actors.Desired
 	if err := json.Unmarshal(b, &x); err != nil {
 		return nil, fmt.Errorf("read what the fleet is to become: %w", err)
 	}
+	x.Revision = revision
 	return &x, nil
+}
+
+// put writes what the fleet is to become if nobody has since a revision, and tells of
+// it. Errors: fleetlog.ErrConflict.
+func (d *desired) put(ctx context.Context, x *actors.Desired, after uint64) error {
+	b, err := json.Marshal(x)
+	if err != nil {
+		return fmt.Errorf("keep what the fleet is to become: %w", err)
+	}
+	if x.Revision, err = d.table.Update(ctx, desiredKey, b, after); err == nil {
+		d.told(x)
+	}
+	return err
+}
+
+// onRecord writes what becomes of a fleet by the word of the actors, for as long as it
+// is to become what they go by; else they are told what it is to become by now.
+func (d *desired) onRecord(ctx context.Context, by *actors.Desired, fn func(x *actors.Desired)) error {
+	ctx, cancel := context.WithTimeout(ctx, recordLimit)
+	defer cancel()
+	x := *by
+	fn(&x)
+	err := d.put(ctx, &x, by.Revision)
+	if !errors.Is(err, fleetlog.ErrConflict) {
+		return err
+	}
+	now, _, err := d.read(ctx)
+	switch {
+	case err != nil:
+		return err
+	case now == nil || now.Revision <= by.Revision:
+		return errors.New("what the fleet is to become is not in the log any more, or the log came out of a backup: apply the fleet again")
+	}
+	d.told(now)
+	return nil
+}
+
+// begin puts on record that the turn of racks has come, as actors.FleetOptions has it.
+func (d *desired) begin(ctx context.Context, by *actors.Desired, racks []string) error {
+	return d.onRecord(ctx, by, func(x *actors.Desired) { x.Begun = slices.Concat(by.Begun, racks) })
+}
+
+// stop puts on record that no further rack is begun, as actors.FleetOptions has it.
+func (d *desired) stop(ctx context.Context, by *actors.Desired, cause string) error {
+	return d.onRecord(ctx, by, func(x *actors.Desired) { x.Halted = cause })
 }
 
 // change changes what the fleet is to become, by compare-and-set.
@@ -57,15 +108,7 @@ func (d *desired) change(ctx context.Context, fn func(old *actors.Desired) (*act
 		if err != nil || x == old {
 			return err
 		}
-		b, err := json.Marshal(x)
-		if err != nil {
-			return fmt.Errorf("keep what the fleet is to become: %w", err)
-		}
-		_, err = d.table.Update(ctx, desiredKey, b, revision)
-		if err == nil {
-			d.told(x)
-		}
-		if !errors.Is(err, fleetlog.ErrConflict) {
+		if err := d.put(ctx, x, revision); !errors.Is(err, fleetlog.ErrConflict) {
 			return err
 		}
 	}
@@ -95,14 +138,13 @@ func (d *desired) apply(ctx context.Context, q *messages.ApplyFleetRequest, by s
 	return d.change(ctx, func(*actors.Desired) (*actors.Desired, error) { return x, nil })
 }
 
-// halt keeps why no further rack is begun. id, when it is not empty, is the fleet
-// that is meant.
-func (d *desired) halt(ctx context.Context, id, cause string) error {
+// halt keeps why no further rack is begun, by the word of a person.
+func (d *desired) halt(ctx context.Context, cause string) error {
 	return d.change(ctx, func(old *actors.Desired) (*actors.Desired, error) {
 		switch {
-		case old == nil && id == "":
+		case old == nil:
 			return nil, &api.BadRequest{What: "no fleet was applied", Next: "rackreach apply FLEET-FILE"}
-		case old == nil || id != "" && old.ID != id || old.Halted != "":
+		case old.Halted != "":
 			return old, nil
 		}
 		x := *old
@@ -111,21 +153,20 @@ func (d *desired) halt(ctx context.Context, id, cause string) error {
 	})
 }
 
-// resume lets further racks begin again. The racks that have halted by now are not
-// counted once more.
-func (d *desired) resume(ctx context.Context, halted int) error {
+// resume lets further racks begin again. The racks that have stopped by now count no
+// more, until they stop anew.
+func (d *desired) resume(ctx context.Context, stopped *actors.Stopped) error {
 	return d.change(ctx, func(old *actors.Desired) (*actors.Desired, error) {
 		switch {
 		case old == nil:
 			return nil, &api.BadRequest{What: "no fleet was applied", Next: "rackreach apply FLEET-FILE"}
 		case old.Halted == "":
 			return old, nil
+		case old.ID != stopped.Fleet:
+			return nil, &api.BadRequest{What: "another fleet was applied at this moment", Next: "look at rackreach status, and resume it again if it is halted"}
 		}
 		x := *old
-		x.Halted = ""
-		if x.Spec.HaltAfter > 0 {
-			x.Spec.HaltAfter += halted
-		}
+		x.Halted, x.Spec.Forgiven = "", stopped.Racks
 		return &x, nil
 	})
 }
@@ -133,11 +174,11 @@ func (d *desired) resume(ctx context.Context, halted int) error {
 // watch calls fn with what the fleet is to become, now and whenever it changes. told
 // is called once it was told what that is now, if anything.
 func (d *desired) watch(ctx context.Context, fn func(*actors.Desired), told func()) error {
-	return d.table.WatchKeys(ctx, desiredKey, func(key string, value []byte, _ uint64) error {
+	return d.table.WatchKeys(ctx, desiredKey, func(key string, value []byte, revision uint64) error {
 		if key != desiredKey || value == nil {
 			return nil
 		}
-		x, err := decodeDesired(value)
+		x, err := decodeDesired(value, revision)
 		if err == nil {
 			fn(x)
 		}

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -22,8 +23,8 @@ func TestWhatIsDesiredIsChangedByEverybody(t *testing.T) {
 		}
 		return x
 	}
-	if err := d.halt(ctx, "a fleet that nobody applied", "x"); err != nil || now() != nil {
-		t.Errorf("%v: %+v", err, now())
+	if err := d.halt(ctx, "x"); err == nil || now() != nil {
+		t.Errorf("a fleet that nobody applied was halted: %+v", now())
 	}
 	q := &messages.ApplyFleetRequest{Name: "f", HaltAfter: 1, Racks: []*messages.ApplyRackRequest{{Name: "racks/r1", PlanHash: s.put("r1")}}}
 	if _, err := s.admin.Fleet.ApplyFleet(ctx, connect.NewRequest(q)); err != nil {
@@ -32,7 +33,7 @@ func TestWhatIsDesiredIsChangedByEverybody(t *testing.T) {
 	calls := 0
 	if err := d.change(ctx, func(old *actors.Desired) (*actors.Desired, error) {
 		if calls++; calls == 1 { // another coordinator is quicker
-			if err := d.halt(ctx, old.ID, "smoke"); err != nil {
+			if err := d.halt(ctx, "smoke"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -45,22 +46,34 @@ func TestWhatIsDesiredIsChangedByEverybody(t *testing.T) {
 	if x := now(); calls != 2 || x.By != "ada" || x.Halted != "smoke" {
 		t.Errorf("after %d tries: %+v", calls, x)
 	}
-	if err := d.resume(ctx, 2); err != nil {
+	if err := d.resume(ctx, &actors.Stopped{Fleet: "the fleet before"}); err == nil || now().Halted != "smoke" {
+		t.Errorf("resumed by what stopped in another fleet: %v", err)
+	}
+	at := time.Now().Round(0)
+	if err := d.resume(ctx, &actors.Stopped{Fleet: now().ID, Racks: map[string]time.Time{"r1": at, "r2": {}}}); err != nil {
 		t.Fatal(err)
 	}
-	if x := now(); x.Halted != "" || x.Spec.HaltAfter != 3 {
-		t.Errorf("resumed behind two that had halted: %+v", x)
+	if x := now(); x.Halted != "" || x.Spec.HaltAfter != 1 || len(x.Spec.Forgiven) != 2 || !x.Spec.Forgiven["r1"].Equal(at) || !x.Spec.Forgiven["r2"].IsZero() {
+		t.Errorf("resumed behind two that had stopped: %+v", x)
 	}
-	if err := d.halt(ctx, "the fleet before", "late word"); err != nil {
+	before := now()
+	if err := d.begin(ctx, before, []string{"r1"}); err != nil {
 		t.Fatal(err)
 	}
-	if x := now(); x.Halted != "" {
-		t.Errorf("it was halted for another fleet's sake: %+v", x)
+	if x := now(); len(x.Begun) != 1 || x.Begun[0] != "r1" || x.Revision <= before.Revision {
+		t.Errorf("r1 is on record: %+v", x)
 	}
-	if err := d.halt(ctx, now().ID, "first"); err != nil {
+	// What was decided before that counts for nothing, and is no error.
+	if err := d.begin(ctx, before, []string{"r2"}); err != nil || len(now().Begun) != 1 {
+		t.Errorf("%v: %+v", err, now())
+	}
+	if err := d.stop(ctx, before, "late word"); err != nil || now().Halted != "" {
+		t.Errorf("%v: %+v", err, now())
+	}
+	if err := d.stop(ctx, now(), "first"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.halt(ctx, now().ID, "second"); err != nil || now().Halted != "first" {
+	if err := d.halt(ctx, "second"); err != nil || now().Halted != "first" {
 		t.Errorf("%v: %+v", err, now())
 	}
 }

@@ -85,7 +85,7 @@ func home(t testing.TB, secure bool) string {
 // its log is in its directory.
 func serve(t testing.TB, dir, nats, listen string) *served {
 	t.Helper()
-	log, err := fleetlog.Open(t.Context(), fleetlog.Options{Dir: filepath.Join(dir, "log"), URL: nats})
+	log, err := fleetlog.Open(t.Context(), fleetlog.Options{Dir: filepath.Join(dir, "log"), URL: nats, Replicas: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

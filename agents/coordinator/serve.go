@@ -104,7 +104,7 @@ func (c *Coordinator) handler(p port, ended <-chan struct{}) http.Handler {
 
 // door is where agents of a port come in.
 func (c *Coordinator) door(p port, ended <-chan struct{}) *bus.Door {
-	return bus.NewDoor(bus.DoorOptions{Log: record{c.log}, Rack: p.rack, Attach: c.attach, Kick: c.kick, Siblings: c.servers.besides, Ended: ended, Logger: c.o.Logger,
+	return bus.NewDoor(bus.DoorOptions{Log: record{c.log}, Rack: p.rack, Attach: c.attach, Kick: c.kick, Siblings: c.servers.besides, LastHeard: c.sights.heard, Ended: ended, Logger: c.o.Logger,
 		Connected: func(ctx context.Context, rack string) (bool, error) {
 			is, err := c.connectedHere(ctx, rack)
 			if is || err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,9 +26,16 @@ type AdoptOptions struct {
 	Client messagesconnect.BusServiceClient
 	// Force takes the rack over although an agent of it seems to be alive.
 	Force bool
-	// Living names an agent that is at work on the rack's own wires; empty: there is
-	// none, as far as can be seen.
-	Living func(ctx context.Context) (who string, err error)
+	// Living says who is at work on the rack's own wires; empty: nobody is, as far as can
+	// be seen. It is not asked with Force.
+	Living func(ctx context.Context, lost Lost) (who string, err error)
+}
+
+// Lost is what is known of the agent that is lost.
+type Lost struct {
+	Rack     *rack.Rack   // as its plan has it; nil: its run was never begun
+	Servers  []netip.Addr // from where it answered DHCP, as it said; none: it never did
+	Siblings []netip.Addr // from where the agents of other racks do
 }
 
 // Adopted is what became of taking a rack over.
@@ -51,7 +59,11 @@ func Adopt(ctx context.Context, o AdoptOptions) (_ *Adopted, err error) {
 	if err := mayBeReplaced(o.Home.Rack(o.Rack)); err != nil {
 		return nil, err
 	}
-	if err := nobodyLives(ctx, o, "Nothing was changed"); err != nil {
+	lost, err := lostOf(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := nobodyLives(ctx, o, lost, "Nothing was changed"); err != nil {
 		return nil, err
 	}
 	dir, err := o.Home.Fresh(o.Rack)
@@ -63,7 +75,7 @@ func Adopt(ctx context.Context, o AdoptOptions) (_ *Adopted, err error) {
 		return nil, errors.Join(err, os.RemoveAll(string(dir)))
 	}
 	// It may have come to life, or lives on without its coordinator.
-	if err := nobodyLives(ctx, o, fmt.Sprintf("Epoch %d was taken, so that it can tell its coordinator no more, and it was left in peace", a.Epoch)); err != nil {
+	if err := nobodyLives(ctx, o, lost, fmt.Sprintf("Epoch %d was taken, so that it can tell its coordinator no more, and it was left in peace", a.Epoch)); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(string(dir)))
 	}
 	if err := mayBeReplaced(o.Home.Rack(o.Rack)); err != nil {
@@ -73,15 +85,39 @@ func Adopt(ctx context.Context, o AdoptOptions) (_ *Adopted, err error) {
 	return a, err
 }
 
-func nobodyLives(ctx context.Context, o AdoptOptions, so string) error {
-	who, err := o.Living(ctx)
-	if err != nil {
-		return fmt.Errorf("look for a living agent: %w", err)
+// lostOf is what the coordinator knows of the agent that is lost; with Force nobody asks.
+func lostOf(ctx context.Context, o AdoptOptions) (lost Lost, err error) {
+	if o.Force {
+		return lost, nil
 	}
-	if who == "" || o.Force {
+	known, err := bus.Look(ctx, o.Client, o.Rack, rand.Text())
+	if err != nil {
+		return lost, err
+	}
+	lost.Servers, lost.Siblings = known.Servers, known.Siblings
+	if len(known.Plan) == 0 {
+		return lost, nil
+	}
+	p, err := state.Decode(known.Plan)
+	if err != nil {
+		return lost, fmt.Errorf("read where its agent is cabled: %w", err)
+	}
+	lost.Rack = p.Rack
+	return lost, nil
+}
+
+func nobodyLives(ctx context.Context, o AdoptOptions, lost Lost, so string) error {
+	if o.Force {
 		return nil
 	}
-	return fmt.Errorf("%s is at work on it. %s. Next: stop that one, then do this again; or give --force, if you know that it is not an agent of this rack", who, so)
+	who, err := o.Living(ctx, lost)
+	if err != nil {
+		return fmt.Errorf("look for a living agent: %w. %s. Next: mend that, then do this again; or give --force, if you know that the lost agent is off", err, so)
+	}
+	if who == "" {
+		return nil
+	}
+	return fmt.Errorf("%s. %s. Next: stop that one, then do this again; or give --force, if you know that it is not an agent of this rack", who, so)
 }
 
 // mayBeReplaced refuses a directory whose journal says what nobody else knows.

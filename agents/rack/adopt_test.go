@@ -3,10 +3,12 @@ package rackagent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -30,6 +32,9 @@ type holder struct {
 
 // Adopt implements the service.
 func (h *holder) Adopt(_ context.Context, q *connect.Request[messages.AdoptRequest], s *connect.ServerStream[messages.AdoptResponse]) error {
+	if q.Msg.GetLook() {
+		return s.Send(&messages.AdoptResponse{Epoch: h.epoch, Plan: h.plan, LastSeq: uint64(len(h.events)), ServerIds: []string{"192.168.104.254"}, Siblings: []string{"192.168.105.254"}})
+	}
 	h.got = append(h.got, q.Msg)
 	h.epoch++
 	last := uint64(len(h.events))
@@ -82,7 +87,7 @@ func newHolder(t *testing.T) (*holder, AdoptOptions) {
 	s := httptest.NewServer(handler)
 	t.Cleanup(s.Close)
 	return h, AdoptOptions{Home: state.Home(t.TempDir()), Rack: "r4", Client: messagesconnect.NewBusServiceClient(s.Client(), s.URL),
-		Living: func(context.Context) (string, error) { return "", nil }}
+		Living: func(context.Context, Lost) (string, error) { return "", nil }}
 }
 
 // TestAdopt: the new agent holds what the lost one had told, goes on with it, and
@@ -147,7 +152,7 @@ func TestAdoptARackThatWasNeverBegun(t *testing.T) {
 
 // TestAdoptIsRefused: nothing of it is left, and what stands there stays.
 func TestAdoptIsRefused(t *testing.T) {
-	alive := func(context.Context) (string, error) { return "another agent (process 7)", nil }
+	alive := func(context.Context, Lost) (string, error) { return "another agent (process 7) is at work on it", nil }
 	for name, c := range map[string]struct {
 		change func(h *holder, o *AdoptOptions)
 		says   string
@@ -155,9 +160,9 @@ func TestAdoptIsRefused(t *testing.T) {
 	}{
 		"alive": {func(_ *holder, o *AdoptOptions) { o.Living = alive }, "another agent (process 7) is at work on it. Nothing was changed", 0},
 		"comes to life": {func(h *holder, o *AdoptOptions) {
-			o.Living = func(ctx context.Context) (string, error) {
+			o.Living = func(ctx context.Context, lost Lost) (string, error) {
 				if len(h.got) > 0 {
-					return alive(ctx)
+					return alive(ctx, lost)
 				}
 				return "", nil
 			}
@@ -191,7 +196,42 @@ func TestAdoptIsRefused(t *testing.T) {
 	}
 }
 
-func cannotLook(context.Context) (string, error) { return "", errors.New("no cable") }
+// TestAdoptLooksWhereThePlanSays: whoever looks for a living agent is told by which plan,
+// and from where the lost one answered.
+func TestAdoptLooksWhereThePlanSays(t *testing.T) {
+	_, o := newHolder(t)
+	looks := 0
+	o.Living = func(_ context.Context, lost Lost) (string, error) {
+		looks++
+		if lost.Rack == nil || lost.Rack.Name != "r4" || fmt.Sprint(lost.Servers, lost.Siblings) != "[192.168.104.254] [192.168.105.254]" {
+			t.Errorf("%+v", lost)
+		}
+		return "", nil
+	}
+	if _, err := Adopt(t.Context(), o); err != nil || looks != 2 {
+		t.Errorf("%d looks: %v", looks, err)
+	}
+}
+
+// TestLivingCannotLook: where nobody can be heard, that is said.
+func TestLivingCannotLook(t *testing.T) {
+	at := func(name string) Lost { return Lost{Rack: &rack.Rack{Name: "r4", Agent: rack.Agent{Interface: name}}} }
+	for name, c := range map[string]struct {
+		lost Lost
+		says string // empty: nobody is there
+	}{
+		"never begun":       {Lost{}, ""},
+		"no interface":      {at(""), "the plan of rack r4 names no interface"},
+		"no such interface": {at("rr-none"), "rr-none"},
+	} {
+		who, err := Living(t.Context(), c.lost, nil, time.Millisecond)
+		if who != "" || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %q %v", name, who, err)
+		}
+	}
+}
+
+func cannotLook(context.Context, Lost) (string, error) { return "", errors.New("no cable") }
 
 func otherPlan(t *testing.T) []byte {
 	t.Helper()

@@ -64,6 +64,9 @@ type Options struct {
 	// interface, or a connection of a simulation.
 	Wire       func() (discovery.Wire, error)
 	ListenDHCP func() (net.PacketConn, error)
+	// BootWire opens the wire of a proxy's boot server, as Wire does. Nil: there is none,
+	// and the rack's DHCP is no proxy.
+	BootWire func() (discovery.Wire, error)
 	// LeaseFile is where DHCP keeps the addresses that it acknowledged. Empty: in
 	// memory only, for a rack whose state does not outlive the process.
 	LeaseFile string
@@ -430,7 +433,7 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 		return nil, err
 	}
 	var alarmed time.Time // used by OnSeen only, which is called once at a time
-	return discovery.New(discovery.Options{
+	server, err := newDHCP(a.o.Rack, discovery.Options{
 		Wire: on, Ports: dhcprelay.NewPorts(a.o.Rack), Leases: a.leases, ServerID: a.o.ServerID, Authoritative: a.o.Rack.DHCP.Authoritative, Company: a.o.Company, Count: a.metrics.dhcp, Sleep: wire.Sleep,
 		Table: func() discovery.Table { return a.table.Load() },
 		Rules: a.o.Rules,
@@ -453,5 +456,9 @@ func (a *Agent) openDHCP(publish func(*messages.DeviceSeen)) (actors.DHCPServer,
 			}
 			publish(m)
 		},
-	})
+	}, a.o.BootWire)
+	if err != nil {
+		return nil, errors.Join(err, on.Close())
+	}
+	return server, nil
 }

@@ -37,8 +37,12 @@ type DiscoverOptions struct {
 	Hear time.Duration
 
 	// Credentials resolves a reference of the rack file to a user and a password, for
-	// BMCs that do not say who they are before a login. Nil: nobody is logged in to.
+	// BMCs that do not say who they are before a login, and the management switch, whose
+	// MAC table is read. Nil: nobody is logged in to.
 	Credentials func(reference string) (user, password string, err error)
+	// Key resolves a reference to a private key, or the community of SNMP, for the latter.
+	// Nil: none is read.
+	Key func(reference string) ([]byte, error)
 
 	ScanPause time.Duration // between two scans for BMCs; 0: five minutes
 	ScanRate  int           // questions a second; 0: bmcscan.DefaultRate
@@ -104,14 +108,14 @@ func (d *Discoverer) Run(ctx context.Context) error {
 		return err
 	}
 	d.wire = i
-	server, err := discovery.New(discovery.Options{
+	server, err := newDHCP(d.o.Rack, discovery.Options{
 		Wire: i, Ports: dhcprelay.NewPorts(d.o.Rack), Leases: d.o.Leases, Rules: d.o.Rules, ServerID: d.own, Authoritative: d.o.Rack.DHCP.Authoritative, Count: d.metrics.dhcp, Sleep: wire.Sleep, OnSeen: d.seen,
 		Table: func() discovery.Table { return d.table.Load() },
 		OnPanic: func(reason any, _ []byte) {
 			d.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("a DHCP packet crashed its handler and was dropped: %.200v", reason)})
 		},
 		OnTrouble: func(err error) { d.tell.again(Notice{Kind: NoticeTrouble, Text: "DHCP: " + err.Error()}) },
-	})
+	}, d.openBoot)
 	if err != nil {
 		return errors.Join(err, i.Close())
 	}

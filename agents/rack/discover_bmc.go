@@ -11,7 +11,6 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/bmcscan"
 	"github.com/rackreach/rackreach/discovery/wire"
-	"github.com/rackreach/rackreach/internal/deviceapi"
 	"github.com/rackreach/rackreach/internal/power"
 	"github.com/rackreach/rackreach/internal/rack"
 )
@@ -29,7 +28,7 @@ const (
 type bmcs struct {
 	d     *Discoverer
 	power *power.Client
-	api   *deviceapi.Client
+	macs  *executor // asks switches for their MAC tables
 	conn  net.PacketConn
 	own   map[netip.Addr]bool
 
@@ -49,7 +48,11 @@ func (d *Discoverer) scanBMCs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b := &bmcs{d: d, power: client, api: deviceapi.New(dial), conn: conn, own: map[netip.Addr]bool{}, known: map[netip.Addr]bool{}}
+	asker, err := newAsker(&Options{Rack: d.o.Rack, Platforms: d.o.Platforms, Dial: dial, Credentials: d.o.Credentials, Key: d.o.Key})
+	if err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	b := &bmcs{d: d, power: client, macs: asker, conn: conn, own: map[netip.Addr]bool{}, known: map[netip.Addr]bool{}}
 	for _, p := range d.link.Addresses {
 		b.own[p.Addr()] = true
 	}
@@ -92,19 +95,23 @@ func (b *bmcs) skip(a netip.Addr) bool {
 	return b.own[a] || b.known[a]
 }
 
-// ports is where the management switch has heard which MAC, if it says so.
+// ports is where the management switch has heard which MAC, if it says so: as its platform
+// has it asked, by SNMP or SSH, or by the management API of a simulated one. Why it cannot
+// be asked is told once.
 func (b *bmcs) ports(ctx context.Context) map[string]rack.Port {
 	out := map[string]rack.Port{}
 	name := b.d.o.Rack.ManagementSwitchName()
-	d, ok := b.d.o.Rack.Device(name)
-	if !ok || !b.d.runs(name) {
+	if !b.d.runs(name) {
 		return out
 	}
 	ctx, cancel := context.WithTimeout(ctx, askingLimit)
 	defer cancel()
-	rows, err := b.api.MACTable(ctx, d.Address, name)
+	rows, err := b.macs.MACTable(ctx, name)
 	if err != nil {
-		return out // it has no such table, or none that we can read
+		if ctx.Err() == nil && b.macs.isNews(name, err.Error()) {
+			b.d.tell.say(Notice{Kind: NoticeTrouble, Device: name, Text: fmt.Sprintf("its MAC table, by which BMCs are tied to their ports, cannot be read: %s", err)})
+		}
+		return out
 	}
 	for _, o := range rows {
 		out[o.MAC] = o.Via

@@ -13,7 +13,7 @@ import (
 	"github.com/rackreach/rackreach/discovery"
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/wire"
-	"github.com/rackreach/rackreach/internal/deviceapi"
+	"github.com/rackreach/rackreach/internal/adjacency"
 	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/rackfile"
@@ -129,11 +129,15 @@ func TestPortsOfBMCs(t *testing.T) {
 	}))
 	defer s.Close()
 	asked := ""
-	b := &bmcs{d: d, api: deviceapi.New(func(ctx context.Context, network, to string) (net.Conn, error) {
+	asker, err := newAsker(&Options{Rack: d.o.Rack, Platforms: d.o.Platforms, Dial: func(ctx context.Context, network, to string) (net.Conn, error) {
 		asked = to
 		var dialer net.Dialer
 		return dialer.DialContext(ctx, network, s.Listener.Addr().String())
-	})}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bmcs{d: d, macs: asker}
 	if got := b.ports(t.Context()); len(got) != 0 || asked != "" {
 		t.Errorf("%v, and %q was asked, which nobody saw running", got, asked)
 	}
@@ -159,6 +163,52 @@ func TestPortsOfBMCs(t *testing.T) {
 		if learnt := err == nil && bound.Device == "server-04" && bound.How == rack.ByMAC; learnt != in {
 			t.Errorf("let in: %v, but %+v %v", in, bound, err)
 		}
+	}
+}
+
+// A real management switch is asked as its platform says, at the same time and to the same
+// end; one that does not answer is told of once, and one whose platform does not say how is
+// not asked at all.
+func TestPortsOfBMCsOnARealSwitch(t *testing.T) {
+	answer := `[{"mac":"02:00:00:00:00:03","ifname":"swp3","flags":[],"master":"br0","state":""}]`
+	dialled := 0
+	c := &console{password: "secret", answer: func(command string) (string, bool) { return answer, command == "bridge -j fdb show" }}
+	dial := c.dial(t)
+	d, told := discoverer(t)
+	known := map[string]rack.Platform{"acme": {MACs: &rack.Ask{Run: "bridge -j fdb show", Format: string(adjacency.Bridge)}}, "mute": {}}
+	for i := range d.o.Rack.Devices {
+		if x := &d.o.Rack.Devices[i]; x.Name == "mgmt-1" {
+			x.Platform, x.Access = "acme", &rack.Access{Credentials: "env:X"}
+		}
+	}
+	mgmt, _ := d.o.Rack.Device("mgmt-1")
+	asker, err := newAsker(&Options{Rack: d.o.Rack, Platforms: known, Credentials: func(string) (string, string, error) { return "admin", "secret", nil }, Dial: func(ctx context.Context, network, to string) (net.Conn, error) {
+		dialled++
+		return dial(ctx, network, to)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bmcs{d: d, macs: asker}
+	if got := b.ports(t.Context()); len(got) != 0 || dialled != 0 {
+		t.Errorf("%v, and it was asked, which nobody saw running", got)
+	}
+	d.learn(&rack.Observation{Device: "mgmt-1", Stage: rack.StageNOS})
+	if got := b.ports(t.Context()); fmt.Sprint(got) != "map[02:00:00:00:00:03:mgmt-1:3]" || len(*told) != 0 {
+		t.Errorf("%v, told %q", got, texts(*told))
+	}
+	answer = "{"
+	for range 2 {
+		if got := b.ports(t.Context()); len(got) != 0 {
+			t.Errorf("%v", got)
+		}
+	}
+	if got := texts(*told); len(got) != 1 || !strings.HasPrefix(got[0], "trouble mgmt-1: its MAC table, by which BMCs are tied to their ports, cannot be read: mgmt-1: ") {
+		t.Errorf("%q", got)
+	}
+	mgmt.Platform, dialled = "mute", 0
+	if got := b.ports(t.Context()); len(got) != 0 || dialled != 0 || len(*told) != 1 {
+		t.Errorf("%v, dialled %d times", got, dialled)
 	}
 }
 

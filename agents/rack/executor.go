@@ -110,6 +110,7 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 			// Its GUID tells later whose firmware asks for an address.
 			x.publish(bmcSeen(target, info.GUID))
 			x.note(bmcFound(target, info))
+			x.weaknesses(ctx, target)
 		}
 	case rack.BootPXE:
 		err = x.power.BootPXE(ctx, target)
@@ -126,6 +127,20 @@ func (x *executor) Do(ctx context.Context, job actors.Job) error {
 		err = fmt.Errorf("no way to carry out the action %q: mend the platform %s", job.Step.Action, d.Platform)
 	}
 	return err
+}
+
+// weaknessLimit bounds the question for weaknesses of a BMC: the login was all that the step
+// is about.
+const weaknessLimit = 5 * time.Second
+
+// weaknesses tells of those that a BMC that let us in has. No other login is tried: it might
+// lock the account.
+func (x *executor) weaknesses(ctx context.Context, t power.Target) {
+	ctx, cancel := context.WithTimeout(ctx, weaknessLimit)
+	defer cancel()
+	for _, f := range bmcFindings(ctx, x.power, t) {
+		x.note(&actors.Note{Kind: rack.WeaknessFound, Device: t.Device, Detail: rack.Detail{Reason: "its BMC: " + f.What + "; " + f.Next}})
+	}
 }
 
 // life is which job a device lives by.

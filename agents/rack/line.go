@@ -132,6 +132,11 @@ func (l *Line) open() (discovery.Wire, error) {
 	return i, nil
 }
 
+// openBoot opens the wire of a proxy's boot server.
+func (l *Line) openBoot() (discovery.Wire, error) {
+	return wire.Open(l.link.Name, wire.Options{Address: l.own, Port: wire.ProxyPort})
+}
+
 // watch tells what happens on the line besides DHCP of ours, until ctx ends or the
 // interface has gone.
 func (l *Line) watch(ctx context.Context, group *errgroup.Group) error {
@@ -181,7 +186,7 @@ func (l *Line) Plug(o *Options) error {
 	} else {
 		o.Syslog = logs
 	}
-	o.Wire, o.HTTP, o.TFTP = l.open, web, tftp
+	o.Wire, o.BootWire, o.HTTP, o.TFTP = l.open, l.openBoot, web, tftp
 	o.ServerID, o.Own, o.BaseURL = l.own, l.link.Addresses, base(l.own)
 	o.Company = l.company
 	o.Dial = l.dialer()

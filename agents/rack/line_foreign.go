@@ -8,10 +8,11 @@ import (
 	"slices"
 
 	"github.com/rackreach/rackreach/discovery/foreign"
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // Hear listens for other DHCP servers before anything is said. It returns an error for every server that
-// may not be there.
+// may not be there: any, unless addresses are the site's business (rack.DHCPProxy).
 func (l *Line) Hear(ctx context.Context) error {
 	l.tell.say(Notice{Kind: NoticeService, Text: fmt.Sprintf("listening for other DHCP servers on interface %s for %s", l.link.Name, l.window)})
 	found, err := foreign.Look(ctx, l.link, l.window)
@@ -38,7 +39,21 @@ func (l *Line) judge(found []foreign.Server) error {
 		}
 		others = append(others, s)
 	}
+	if l.rack.DHCP.Mode == rack.DHCPProxy {
+		l.expect(others)
+		return errors.Join(errs...)
+	}
 	return errors.Join(append(errs, Foreign(others, l.link.Name, l.allow))...)
+}
+
+// expect tells of the site's own DHCP server, which gives the addresses.
+func (l *Line) expect(found []foreign.Server) {
+	if len(found) == 0 {
+		l.tell.say(Notice{Kind: NoticeTrouble, Text: fmt.Sprintf("no DHCP server of the site was heard on interface %s within %s: it may know only the devices of the rack; if there is none, no device gets an address: leave dhcp.mode: proxy out of the rack file", l.link.Name, l.window)})
+	}
+	for _, s := range found {
+		l.tell.say(Notice{Kind: NoticeService, Address: s.Address.String(), MAC: s.MAC, Text: fmt.Sprintf("a DHCP server of the site is on the segment of interface %s: %s: it gives the addresses, we name what to boot", l.link.Name, s)})
+	}
 }
 
 // Foreign says which DHCP servers must not be on the segment of an interface; nil:
@@ -81,9 +96,10 @@ func (l *Line) meet(s foreign.Server) {
 func (l *Line) company() (known, heard bool) { return l.siblings.Any(), l.joined.Load() }
 
 // overheard counts and tells what another server said while ours serves. One that
-// is allowed is counted only.
+// is allowed, or gives the addresses, is counted only.
 func (l *Line) overheard(s foreign.Server) {
-	allowed := slices.Contains(l.allow, s.Address.String()) || slices.Contains(l.allow, l.link.Name)
+	expected := l.rack.DHCP.Mode == rack.DHCPProxy && !l.owns(s.Address)
+	allowed := expected || slices.Contains(l.allow, s.Address.String()) || slices.Contains(l.allow, l.link.Name)
 	switch {
 	case l.isSibling(s.Address):
 		l.metrics.overheard("sibling")

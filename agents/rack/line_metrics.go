@@ -21,7 +21,7 @@ var _ prometheus.Collector = (*lineMetrics)(nil)
 func newLineMetrics(rack string) *lineMetrics {
 	m := &lineMetrics{
 		rack: rack,
-		foreign: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_dhcp_foreign_messages_total", Help: "DHCP messages of servers that are not ours, by whether an operator allowed that server, or it is the agent of another rack of the fleet."},
+		foreign: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_dhcp_foreign_messages_total", Help: "DHCP messages of servers that are not ours, by whether an operator allowed that server or dhcp.mode is proxy, or it is the agent of another rack of the fleet."},
 			[]string{"rack", "allowed"}),
 		adverts: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rackreach_router_advertisements_total", Help: "IPv6 router advertisements that say that there is no router, by whether a node asked and by outcome."},
 			[]string{"rack", "asked", "outcome"}),

@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	dhcprelay "github.com/rackreach/rackreach/discovery/relay"
 	"github.com/rackreach/rackreach/internal/adjacency"
+	"github.com/rackreach/rackreach/internal/deviceapi"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/snmp"
 	"github.com/rackreach/rackreach/internal/ssh"
@@ -20,6 +22,26 @@ const maxHeard = 4
 
 // maxTold bounds the reasons that are logged of one switch: each may be of its own words.
 const maxTold = 4
+
+// newAsker makes an executor that asks switches for their tables, and can nothing else. It
+// knows no host keys and pins none.
+func newAsker(o *Options) (*executor, error) {
+	s, err := newShell(o, nil, hostKeys(""))
+	if err != nil {
+		return nil, fmt.Errorf("set up the access to devices: %w", err)
+	}
+	if s.credentials == nil {
+		s.credentials = func(string) (string, string, error) { return "", "", errors.New("none are read") }
+	}
+	return &executor{rack: o.Rack, device: deviceapi.New(o.Dial), shell: s, snmp: snmp.New(o.Dial), ports: dhcprelay.NewPorts(o.Rack)}, nil
+}
+
+// simulated reports whether a device speaks the management API of a simulated one.
+func (s *shell) simulated(d *rack.Device) bool {
+	return slices.ContainsFunc(s.platforms[d.Platform].Steps, func(x rack.Step) bool {
+		return (x.Action == rack.PushConfig || x.Action == rack.VerifyDevice) && x.SSH == nil
+	})
+}
 
 // Neighbours implements actors.Scanner. A port at which several neighbours are
 // heard names them all.
@@ -39,7 +61,7 @@ func (x *executor) Neighbours(ctx context.Context, device string) ([]rack.Observ
 			p := x.ports.Port(device, n.Port)
 			ports[p.Name] = append(ports[p.Name], x.neighbour(p, n))
 		}
-	case x.shell.speaks(d) != nil:
+	case !x.shell.simulated(d):
 		return nil, nil // its platform does not say how its neighbours are asked for
 	default:
 		rows, err := x.device.Neighbours(ctx, d.Address)
@@ -131,7 +153,7 @@ func (x *executor) MACTable(ctx context.Context, device string) ([]rack.Observat
 		return nil, fmt.Errorf("%s is not a device of rack %s", device, x.rack.Name)
 	}
 	ask := x.shell.platforms[d.Platform].MACs
-	if ask == nil && x.shell.speaks(d) != nil {
+	if ask == nil && !x.shell.simulated(d) {
 		return nil, nil // its platform does not say how its table is asked for
 	}
 	if ask == nil {

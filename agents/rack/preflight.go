@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -144,24 +142,32 @@ func (p *preflight) link() *wire.Link {
 	return link
 }
 
-// ports looks whether the ports of the services are free.
+// ports looks whether the ports of the services are free, as Line opens them: at every
+// address, of one interface. Without an interface nothing can be said of them.
 func (p *preflight) ports(link *wire.Link) {
-	host := netip.IPv4Unspecified()
-	if link != nil {
-		if own, ok := link.In(p.o.Rack.Management); ok {
-			host = own
-			i, err := wire.Open(link.Name, wire.Options{Address: own})
-			p.port("udp", wire.ServerPort, "DHCP", err, i)
+	if link == nil {
+		return // said already
+	}
+	if own, ok := link.In(p.o.Rack.Management); ok {
+		i, err := wire.Open(link.Name, wire.Options{Address: own})
+		p.port("udp", wire.ServerPort, "DHCP", CheckProblem, err, i)
+		if p.o.Rack.DHCP.Mode == rack.DHCPProxy {
+			i, err := wire.Open(link.Name, wire.Options{Address: own, Port: wire.ProxyPort})
+			p.port("udp", wire.ProxyPort, "the boot server of DHCP", CheckProblem, err, i)
 		}
 	}
-	tftp, err := net.ListenPacket("udp4", netip.AddrPortFrom(host, 69).String())
-	p.port("udp", 69, "TFTP", err, tftp)
-	web, err := net.Listen("tcp4", netip.AddrPortFrom(host, 80).String())
-	p.port("tcp", 80, "HTTP", err, web)
+	tftp, err := wire.ListenPacket(link.Name, portTFTP)
+	p.port("udp", portTFTP, "TFTP", CheckProblem, err, tftp)
+	web, err := wire.Listen(link.Name, portHTTP)
+	p.port("tcp", portHTTP, "HTTP", CheckProblem, err, web)
+	// A rack is imaged without the logs of its devices all the same.
+	logs, err := wire.ListenPacket(link.Name, portSyslog)
+	p.port("udp", portSyslog, "the logs of devices", CheckNote, err, logs)
 }
 
-// port says whether a port could be opened, and gives it back.
-func (p *preflight) port(protocol string, port uint16, service string, err error, opened interface{ Close() error }) {
+// port says whether a port could be opened, and gives it back. taken is how much it
+// matters that it could not.
+func (p *preflight) port(protocol string, port uint16, service string, taken CheckResult, err error, opened interface{ Close() error }) {
 	name := fmt.Sprintf("port %s/%d", protocol, port)
 	if err == nil {
 		if err = opened.Close(); err == nil {
@@ -169,13 +175,17 @@ func (p *preflight) port(protocol string, port uint16, service string, err error
 			return
 		}
 	}
+	needs, next := "needs it", "stop it before rackreach is started"
+	if taken != CheckProblem {
+		needs, next = "want it", next+", or do without them"
+	}
 	switch holders := wire.Holders(protocol, port); {
 	case errors.As(err, new(*wire.TakenError)):
-		p.say(CheckProblem, name, "stop it before rackreach is started", "%s", err)
+		p.say(taken, name, next, "%s", err)
 	case len(holders) > 0:
-		p.say(CheckProblem, name, "stop it before rackreach is started", "%s needs it, and it is held by %s", service, strings.Join(holders, ", "))
+		p.say(taken, name, next, "%s %s, and it is held by %s", service, needs, strings.Join(holders, ", "))
 	default:
-		p.say(CheckProblem, name, "mend that before rackreach is started", "%s needs it, and it cannot be opened: %s", service, err)
+		p.say(taken, name, "mend that before rackreach is started", "%s %s, and it cannot be opened: %s", service, needs, err)
 	}
 }
 
@@ -244,14 +254,22 @@ func (p *preflight) foreign(ctx context.Context, link *wire.Link) {
 		p.say(CheckProblem, name, "see capabilities", "nothing can be heard: %s", err)
 		return
 	}
+	proxy := p.o.Rack.DHCP.Mode == rack.DHCPProxy
 	for _, s := range found {
+		if own, _ := link.In(p.o.Rack.Management); proxy && s.Address != own {
+			p.ok(name, "%s: it gives the addresses (dhcp.mode is proxy)", s)
+			continue
+		}
 		result := CheckProblem
 		if Foreign([]foreign.Server{s}, link.Name, p.o.Allow) == nil {
 			result = CheckNote
 		}
 		p.say(result, name, fmt.Sprintf("switch it off there, or --allow %s if it may stay", s.Address), "%s", s)
 	}
-	if len(found) == 0 {
+	switch {
+	case len(found) == 0 && proxy:
+		p.say(CheckNote, name, "see that the site's DHCP server is reached from here, or leave dhcp.mode: proxy out of the rack file", "none was heard within %s, and the rack file leaves addresses to one of the site; it may know only the devices of the rack", p.o.Hear)
+	case len(found) == 0:
 		p.ok(name, "none was heard within %s", p.o.Hear)
 	}
 }

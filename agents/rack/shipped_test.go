@@ -43,7 +43,7 @@ var unplayed = map[string]string{
 }
 
 // byTheirOwn: these need boot files and answers of their own.
-const byTheirOwn = "imaged, and broken at each step, in TestServersWithSystemsOfTheirMakers (cmd/rackreach)"
+const byTheirOwn = "imaged, and broken at each step but the ticket, in TestServersWithSystemsOfTheirMakers (cmd/rackreach)"
 
 // besides is what else the rack file says of a device of a platform, behind a comma, and
 // the images that this needs besides its own.
@@ -51,13 +51,6 @@ var besides = map[string]struct {
 	entry  string
 	images []simimage.Spec
 }{}
-
-// unbroken are steps that no fault of the simulated rack lets fail by themselves, each
-// with its reason. Every one fails in virtual time (rackreach platform test).
-var unbroken = map[string]string{
-	"power: cycle":              "a BMC that takes a boot device and dies before the next command is no fault of the simulated rack",
-	"wait: fetched:boot-loader": "firmware that gets its address and asks for no file is no fault of the simulated rack",
-}
 
 // wrongPassword is a fault of the rack file, not of a device.
 const wrongPassword sim.FaultKind = "wrong-password"
@@ -68,8 +61,12 @@ func broken(s *rack.Step, first bool) (phase rack.Phase, kind sim.FaultKind) {
 	switch {
 	case s.Action == rack.BMCLogin:
 		return rack.Discovery, wrongPassword
+	case s.Action == rack.BootPXE && s.OnRetry:
+		return rack.Installation, sim.FaultBMCDead
 	case s.Action == rack.BootPXE:
 		return rack.Discovery, sim.FaultError
+	case s.Action == rack.PowerCycle:
+		return s.Phase, sim.FaultBMCIdle
 	case s.Action == rack.PushConfig:
 		return rack.Configuration, sim.FaultError
 	case s.Action == rack.VerifyDevice:
@@ -79,6 +76,8 @@ func broken(s *rack.Step, first bool) (phase rack.Phase, kind sim.FaultKind) {
 		return rack.Discovery, sim.FaultNoDHCP
 	case s.Until == rack.DHCPPXE:
 		return rack.Discovery, sim.FaultHang
+	case s.Until == rack.FetchedBootLoader:
+		return rack.Installation, sim.FaultNoFile
 	case s.Until == rack.FetchedImage:
 		return rack.Installation, sim.FaultHang
 	case s.Until == rack.ReportedInstalled, s.Until == rack.DHCPNOS && slices.Contains(s.Unless, rack.DHCPONIE):
@@ -93,6 +92,7 @@ func broken(s *rack.Step, first bool) (phase rack.Phase, kind sim.FaultKind) {
 type shipped struct {
 	platform *platform.Definition
 	role     rack.Role
+	password string // of its devices; empty: secret
 	version  string // that its device is to show; empty: that of its image
 	// ends is asked of each event whether the agent ends there, once; another one goes on
 	// with its journal. Nil: it does not.
@@ -167,11 +167,12 @@ type outcome struct {
 	failed            map[string]string // by device: the step that failed for good
 	ready             []string
 	violations        []ordercheck.Violation
-	why               string // what failed, for the reader of a failed test
+	weak              map[string]int // by device: weaknesses of its BMC
+	why               string         // what failed, for the reader of a failed test
 }
 
-// run images a rack with faults. The steps that are to fail are not tried again, and
-// are given up soon.
+// run images a rack with faults. The steps that are to fail are given up soon, and not
+// tried again if it says true.
 func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[string]bool) (out outcome) {
 	t.Helper()
 	check := func(err error) {
@@ -180,11 +181,14 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			t.Fatal(err)
 		}
 	}
+	password := cmp.Or(s.password, "secret")
 	platforms := platform.Scaled(platform.All(), shippedSpeed, time.Minute)
 	p := platforms[s.platform.Name]
 	for i := range p.Steps {
-		if fails[p.Steps[i].Name] {
-			p.Steps[i].Retries = 0
+		if last, ok := fails[p.Steps[i].Name]; ok {
+			if last {
+				p.Steps[i].Retries = 0
+			}
 			p.Steps[i].Limit = 2 * time.Second
 			if servers > 1 { // the others need the time
 				p.Steps[i].Limit = 8 * time.Second
@@ -205,9 +209,10 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 	key := pem.EncodeToMemory(block)
 	var record bytes.Buffer
 	faults = slices.DeleteFunc(slices.Clone(faults), func(f sim.Fault) bool { return f.Kind == wrongPassword })
-	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: shippedSpeed, Seed: 1, User: "admin", Password: "secret", Record: &record, Faults: faults})
+	rig, err := sim.New(sim.Options{Rack: r, Platforms: platforms, Speed: shippedSpeed, Seed: 1, User: "admin", Password: password, Record: &record, Faults: faults})
 	check(err)
-	out.failed = map[string]string{}
+	told := map[uint64]bool{}
+	out.failed, out.weak = map[string]string{}, map[string]int{}
 	var mu sync.Mutex
 	// Who hangs in the middle of a transfer would be waited for at the end.
 	ended := make(chan struct{})
@@ -236,7 +241,7 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 			case reference == "env:ACCESS" && p.Provision != nil && p.Provision.Key:
 				return "admin", "", nil // what it was given at its first boot lets us in
 			}
-			return "admin", "secret", nil
+			return "admin", password, nil
 		},
 		Key:            func(string) ([]byte, error) { return key, nil },
 		DiscoveryLimit: discovery, ScanEvery: 250 * time.Millisecond, Power: power.Options{Poll: 20 * time.Millisecond, Gap: 20 * time.Millisecond},
@@ -256,6 +261,12 @@ func (s shipped) run(t *testing.T, servers int, faults []sim.Fault, fails map[st
 				over()
 			case rack.DeviceReady:
 				out.ready = append(out.ready, e.Device)
+			case rack.WeaknessFound:
+				if !told[e.Seq] { // another life tells of what is in the journal, too
+					out.weak[e.Device]++
+				}
+				told[e.Seq] = true
+				out.why += e.Device + ": " + e.Detail.Reason + "\n"
 			case rack.StepFailed:
 				out.why += fmt.Sprintf("%s %s: %s\n", e.Device, e.Detail.Step, e.Detail.Error)
 				if e.Detail.Final {
@@ -343,9 +354,9 @@ func TestShippedPlatforms(t *testing.T) {
 				if role != d.Roles[0] && i < len(d.Steps)-1 {
 					continue // the steps are the same, in whichever role
 				}
-				if f, want, ok := s.fault(t, i, s.device()); ok {
+				if f, want, fails := s.fault(t, i, s.device()); len(f) > 0 {
 					inTurn(fmt.Sprintf("%s/%s/%s", d.Name, role, step.Name), func(t *testing.T) {
-						o := s.run(t, 0, []sim.Fault{f}, map[string]bool{step.Name: true})
+						o := s.run(t, 0, f, fails)
 						if !o.halted || o.failed[s.device()] != want || slices.Contains(o.ready, s.device()) {
 							t.Errorf("%s: the rack is to halt with %s of %s: %+v", f, want, s.device(), o)
 						}
@@ -363,6 +374,20 @@ func TestAnotherVersion(t *testing.T) {
 	o := s.run(t, 0, nil, map[string]bool{"verify": true})
 	if !o.halted || o.failed["tor-1"] != "verify" || !strings.Contains(o.why, `does not show "2.7.2"`) {
 		t.Errorf("%+v", o)
+	}
+}
+
+// A BMC that lets us in by a login that everybody knows is told of, once, also when the agent
+// ends behind that and logs in anew; one that does not is not.
+func TestWeaknessesOfBMCs(t *testing.T) {
+	d, _ := platform.Default().Definition(platform.SimManagement)
+	for password, want := range map[string]int{"secret": 0, "admin": 1} {
+		s := shipped{platform: d, role: rack.ManagementSwitch, password: password,
+			ends: func(e rack.Event) bool { return e.Kind == rack.StepStarted && e.Detail.Step == "boot-device" }}
+		o := s.run(t, 0, nil, nil)
+		if !o.completed || o.weak["mgmt-1"] != want || want > 0 && !strings.Contains(o.why, "its BMC: the login that rackreach was given is one that everybody knows") {
+			t.Errorf("password %s: %+v", password, o)
+		}
 	}
 }
 
@@ -401,10 +426,19 @@ func (s shipped) servers(t *testing.T) {
 	want, fails := map[string]string{}, map[string]bool{}
 	n := 1
 	for i := range s.platform.Steps {
-		if f, step, ok := s.fault(t, i, fmt.Sprintf("server-%d", n)); ok {
-			faults, want[f.Device], fails[s.platform.Steps[i].Name] = append(faults, f), step, true
-			n++
+		f, step, soon := s.fault(t, i, fmt.Sprintf("server-%d", n))
+		if len(f) == 0 {
+			continue
 		}
+		want[f[0].Device] = step
+		faults = append(faults, f...)
+		for name, last := range soon {
+			if kept, ok := fails[name]; ok && !kept {
+				last = false // another one is to come to its retry
+			}
+			fails[name] = last
+		}
+		n++
 	}
 	o := s.run(t, n, faults, fails)
 	if !o.completed || o.halted || !slices.Contains(o.ready, fmt.Sprintf("server-%d", n)) || len(o.ready) != 3 || len(o.violations) > 0 {
@@ -417,24 +451,32 @@ func (s shipped) servers(t *testing.T) {
 	}
 }
 
-// fault lets a step of a device fail; want is what is said to have failed. ok is false
-// for a step that is passed over at first, and for one that needs nobody.
-func (s shipped) fault(t *testing.T, i int, device string) (f sim.Fault, want string, ok bool) {
+// fault lets a step of a device fail; want is what is said to have failed, and fails are
+// the steps as run takes them. There is none for a ticket, a decision of rackreach itself,
+// for a step of a reimaging, and for one that needs nobody. A step that only a retry comes
+// to is led to by firmware that fetches no boot file.
+func (s shipped) fault(t *testing.T, i int, device string) (list []sim.Fault, want string, fails map[string]bool) {
 	step := &s.platform.Steps[i]
-	if step.OnRetry || step.OnReimage || step.Action == rack.IssueTicket {
-		return f, "", false
+	if step.OnReimage || step.Action == rack.IssueTicket {
+		return nil, "", nil
 	}
 	first := step.Phase == rack.Discovery && step.Action == rack.Wait && !slices.ContainsFunc(s.platform.Steps[:i], func(b rack.Step) bool { return !b.OnReimage })
 	phase, kind := broken(step, first)
-	reason := unbroken[platform.Does(step)]
-	if (kind == "") != (reason != "") {
-		t.Errorf("platform %s: step %s (%s): give it a fault in broken, or a reason in unbroken, one of the two", s.platform.Name, step.Name, platform.Does(step))
-	}
 	if kind == "" {
-		return f, "", false
+		t.Errorf("platform %s: step %s (%s): give it a fault in broken", s.platform.Name, step.Name, platform.Does(step))
+		return nil, "", nil
 	}
 	if want = step.Name; first {
 		want = "first-contact"
 	}
-	return sim.Fault{Device: device, Phase: phase, Kind: kind}, want, true
+	list, fails = []sim.Fault{{Device: device, Phase: phase, Kind: kind}}, map[string]bool{step.Name: true}
+	if step.OnRetry {
+		list = append(list, sim.Fault{Device: device, Phase: rack.Installation, Kind: sim.FaultNoFile})
+		for _, x := range s.platform.Steps[i:] {
+			if x.Until == rack.FetchedBootLoader {
+				fails[x.Name] = false
+			}
+		}
+	}
+	return list, want, fails
 }

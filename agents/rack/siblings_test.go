@@ -15,6 +15,7 @@ import (
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/bus"
+	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
 )
 
@@ -100,7 +101,7 @@ func TestSiblingOnTheSegment(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var told []Notice
-			l := &Line{link: &wire.Link{Name: "rr9", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.1.254/24")}},
+			l := &Line{rack: &rack.Rack{}, link: &wire.Link{Name: "rr9", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.1.254/24")}},
 				tell: newTeller("r1", func(n Notice) { told = append(told, n) }), metrics: newLineMetrics("r1"), siblings: c.siblings}
 			err := l.judge([]foreign.Server{c.s})
 			if (err == nil) != (c.refused == "") || err != nil && !strings.Contains(err.Error(), c.refused) {

@@ -62,7 +62,9 @@ with 0 when it is told to stop, and goes on where it was when it is started agai
 
 --adopt takes over a rack whose agent is lost: its history comes from the
 coordinator, and devices that were not ready by then are left alone until an
-operator has said what to do with each.
+operator has said what to do with each. It is refused while the lost agent seems to
+be alive: it is connected, another machine has its address, or another DHCP server is
+heard on the interface of the plan. --force is the word of who knows that it is off.
 
 --bundle says where images come from; "depot" is the one of the coordinator. They are
 fetched once, checked, and kept in the state directory of the rack. A bundle that no
@@ -94,7 +96,7 @@ running. What it says is in simulated.log in the rack's state directory.`,
 	f.StringVar(&a.key, "tls-key", "", "file with its key")
 	f.StringVar(&a.ca, "ca", "", "file with the authority of the coordinator's certificate")
 	f.BoolVar(&a.adopt, "adopt", false, "take over the rack from an agent that is lost")
-	f.BoolVar(&a.force, "force", false, "with --adopt: although an agent of the rack seems to be alive")
+	f.BoolVar(&a.force, "force", false, "with --adopt: although an agent of the rack seems to be alive; nobody is looked for")
 	a.images.flags(f)
 	a.site.flags(f)
 	f.StringVar(&a.cache, "cache-size", "64GiB", "how much room images may take that come from elsewhere; those of the plan always stay")

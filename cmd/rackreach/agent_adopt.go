@@ -50,10 +50,10 @@ func (a *agent) adopted(ctx context.Context, home state.Home, d *door) (*rackage
 	return nil, errors.Join(away...)
 }
 
-// living names an agent that is at work on the rack's own wires.
-func (a *agent) living(ctx context.Context) (string, error) {
+// living says who is at work on the rack's own wires.
+func (a *agent) living(ctx context.Context, lost rackagent.Lost) (string, error) {
 	if !a.simulate {
-		return "", nil
+		return rackagent.Living(ctx, lost, a.site.allow, a.site.hear)
 	}
 	rack, err := sim.Look(ctx, a.socket)
 	if errors.Is(err, sim.ErrNobody) || err == nil && rack.Agent == 0 {
@@ -62,7 +62,7 @@ func (a *agent) living(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("another agent (process %d)", rack.Agent), nil
+	return fmt.Sprintf("another agent (process %d) is at work on it", rack.Agent), nil
 }
 
 // notTaken is why a rack was not taken over, and what to do.

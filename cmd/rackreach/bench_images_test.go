@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -31,8 +32,8 @@ import (
 //	IMAGES_ROUNDS  paired rounds, default 7
 //	IMAGES_MIB     what one measurement of HTTP carries, default 1024; one client alone
 //	               fetches four times that, since its CPU is few ticks of the clock
-//	IMAGES_HPA     path of in.tftpd of tftpd-hpa, which Debian does not install beside
-//	               atftpd (dpkg -x unpacks it); without it, it is left out
+//	IMAGES_HPA     path of in.tftpd of tftpd-hpa; default: apt-get download fetches the
+//	               package, since Debian does not install it beside atftpd; "none": without
 
 const (
 	imagesServer = "10.9.0.1"
@@ -54,6 +55,7 @@ type imagesBench struct {
 	*world
 	server, client *host
 	files          string // folder with image and ipxe.efi
+	hpa            string // in.tftpd of tftpd-hpa; empty: it is left out
 	mib            int
 	ticket         int // the next one that was not used
 	tickets        int
@@ -86,6 +88,7 @@ func TestImagesBench(t *testing.T) {
 	b.server, b.client = b.machine("s"), b.machine("c")
 	b.cable(b.server, imagesServer+"/24", b.client, imagesClient+"/24")
 	b.build(filepath.Join(b.dir, "bootserver"), "./testdata/bootserver")
+	b.hpa = b.tftpdHPA()
 	b.files = filepath.Join(b.dir, "files")
 	if err := os.Mkdir(b.files, 0o755); err != nil {
 		t.Fatal(err)
@@ -175,10 +178,8 @@ func (b *imagesBench) tftp(rounds int) (out float64) {
 		start func() *process
 	}
 	peers := []peer{{"ours", b.startOurs}, {"atftpd", b.startAtftpd}, {"dnsmasq", b.startDnsmasqTFTP}}
-	if os.Getenv("IMAGES_HPA") != "" {
+	if b.hpa != "" {
 		peers = append(peers, peer{"tftpd-hpa", b.startTftpdHPA})
-	} else {
-		fmt.Println("tftpd-hpa is left out: IMAGES_HPA does not name it")
 	}
 	for _, window := range []int{16, 1} {
 		all := map[string][]float64{}
@@ -327,8 +328,35 @@ func (b *imagesBench) startAtftpd() *process {
 	return b.tftpd(b.server.start("atftpd", "--daemon", "--no-fork", "--user", "root.root", "--port", "69", "--bind-address", imagesServer, b.files))
 }
 
+// tftpdHPA is where in.tftpd of tftpd-hpa is: unpacked, and not installed, so that no
+// service is begun.
+func (b *imagesBench) tftpdHPA() string {
+	b.t.Helper()
+	switch given := os.Getenv("IMAGES_HPA"); given {
+	case "":
+	case "none":
+		return ""
+	default:
+		return given
+	}
+	dir := b.t.TempDir()
+	fetch := exec.Command("apt-get", "-o", "APT::Sandbox::User=root", "download", "tftpd-hpa")
+	fetch.Dir = dir
+	if out, err := fetch.CombinedOutput(); err != nil {
+		b.t.Fatalf("apt-get download tftpd-hpa: %v: IMAGES_HPA names in.tftpd, or none to leave it out\n%s", err, out)
+	}
+	packs, err := filepath.Glob(filepath.Join(dir, "tftpd-hpa_*.deb"))
+	if err != nil || len(packs) != 1 {
+		b.t.Fatalf("%q, %v", packs, err)
+	}
+	if out, err := exec.Command("dpkg", "-x", packs[0], dir).CombinedOutput(); err != nil {
+		b.t.Fatalf("unpack %s: %v\n%s", packs[0], err, out)
+	}
+	return filepath.Join(dir, "usr", "sbin", "in.tftpd")
+}
+
 func (b *imagesBench) startTftpdHPA() *process {
-	return b.tftpd(b.server.start(os.Getenv("IMAGES_HPA"), "--foreground", "--user", "root", "--address", imagesServer+":69", "--secure", b.files))
+	return b.tftpd(b.server.start(b.hpa, "--foreground", "--user", "root", "--address", imagesServer+":69", "--secure", b.files))
 }
 
 func (b *imagesBench) startDnsmasqTFTP() *process {

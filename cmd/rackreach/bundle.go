@@ -30,7 +30,7 @@ the URL of a bundle's directory on a web server.`,
 		Args: args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBundleInit(), newBundleAdd(), newBundleBuild(), newBundleInspect(env), newBundleVerify(env),
+	cmd.AddCommand(newBundleInit(), newBundleAdd(env), newBundleBuild(), newBundleInspect(env), newBundleVerify(env),
 		newBundleKeygen(), newBundleSign(), newBundlePull(env), newBundlePush(env), newBundleGC(), newBundleInstaller())
 	return cmd
 }
@@ -66,7 +66,7 @@ type adding struct {
 	platforms                   []string
 }
 
-func newBundleAdd() *cobra.Command {
+func newBundleAdd(env func(string) (string, bool)) *cobra.Command {
 	var a adding
 	cmd := &cobra.Command{
 		Use:   "add DIR FILE...",
@@ -78,7 +78,7 @@ and checked each by itself. Of a directory every file is added, by its path in i
   rackreach bundle add images --release 2026.3 --kind nos-installer --name sonic onie-installer.bin
   rackreach bundle add images --release 2026.3 --kind boot-file --name esxi-8 esxi-iso/`,
 		Args: args(cobra.MinimumNArgs(2)),
-		RunE: func(cmd *cobra.Command, given []string) error { return a.run(cmd, given[0], given[1:]) },
+		RunE: func(cmd *cobra.Command, given []string) error { return a.run(cmd, env, given[0], given[1:]) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&a.release, "release", "", "name of the release, such as 2026.3; required")
@@ -110,7 +110,7 @@ func (a *adding) inputs(files []string) ([]bundle.Input, error) {
 	return out, nil
 }
 
-func (a *adding) run(cmd *cobra.Command, dir string, files []string) (err error) {
+func (a *adding) run(cmd *cobra.Command, env func(string) (string, bool), dir string, files []string) (err error) {
 	inputs, err := a.inputs(files)
 	if err != nil {
 		return err
@@ -140,12 +140,27 @@ func (a *adding) run(cmd *cobra.Command, dir string, files []string) (err error)
 	if err != nil {
 		return err
 	}
+	a.warn(cmd, env)
 	say := &printer{w: cmd.OutOrStdout()}
 	for _, x := range added {
 		say.line("%s", artifactLine(x))
 	}
 	say.line("release %s is %s now. Next: rackreach bundle sign %s --key FILE", b.Name, b.Ref.Digest, dir)
 	return say.err
+}
+
+// warn tells of platforms that are not known here: they may be on the machine that
+// images, or somebody slipped.
+func (a *adding) warn(cmd *cobra.Command, env func(string) (string, bool)) {
+	set, err := platformsOf(env)
+	if err != nil {
+		return // it has nothing to do with the bundle
+	}
+	for _, name := range a.platforms {
+		if _, known := set.Definition(name); !known {
+			cmd.PrintErrf("warning: no platform %s is known here: devices of no other get what was added. If that is a slip, add it again; rackreach platform list names those that are known, with --platforms your own\n", name)
+		}
+	}
 }
 
 func newBundleBuild() *cobra.Command {
@@ -254,7 +269,7 @@ have opened.`,
 			defer func() { err = errors.Join(err, l.Close()) }()
 			c, err := l.Collect(cmd.Context(), drop...)
 			if err != nil {
-				return err
+				return unfit(err)
 			}
 			return printLines(cmd.OutOrStdout(), []string{fmt.Sprintf("%d blobs removed, %s in all", c.Blobs, bundle.Bytes(c.Bytes))})
 		},

@@ -70,7 +70,7 @@ when the same is done again.`,
 			}
 			defer func() { err = errors.Join(err, b.Place.Close()) }()
 			if err := bundle.PullTo(cmd.Context(), b, given[1]); err != nil {
-				return err
+				return unfit(err)
 			}
 			return printLines(cmd.OutOrStdout(), []string{fmt.Sprintf("release %s, %s, is in %s. Next: rackreach bundle verify %s", b.Name, b.Ref.Digest, given[1], given[1])})
 		},

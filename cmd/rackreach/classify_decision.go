@@ -142,7 +142,7 @@ func (d *decision) print(p *printer, own string) {
 
 // sourced says where the strings of an embedded rule are from.
 func sourced(r appliedRule) string {
-	kind := map[string]string{"V": "captured", "S": "source code or the vendor's documents", "D": "other documents", "R": "standard"}[r.Mark]
+	kind := map[string]string{"V": "captured", "S": "source code or the vendor's documents", "D": "other documents", "R": "standard", "O": "our own"}[r.Mark]
 	return fmt.Sprintf("%s (%s)", r.Source, kind)
 }
 

@@ -73,7 +73,7 @@ run on it.`,
 	f.StringVar(&k.key, "tls-key", "", "file with its key")
 	f.StringVar(&k.agentCA, "agent-ca", "", "file with the authorities of the agents' certificates")
 	f.StringVar(&k.depot, "depot", "", "directory of the bundle that agents fetch images from (default: coordinator/depot in the state directory)")
-	cmd.AddCommand(newCoordinatorInit(env))
+	cmd.AddCommand(newCoordinatorInit(env), newCoordinatorRotate(env))
 	return cmd
 }
 

@@ -62,7 +62,7 @@ run the image and the configuration that they were given.
 
 A fault is DEVICE:PHASE:KIND[:COUNT]. Phases: discovery, installation,
 configuration. Kinds: error, hang, corrupt-image, no-dhcp, bmc-dead, bmc-idle,
-override-lost, override-ignored, silent, lie, panic.
+override-lost, override-ignored, silent, login-refused, no-boot-file, lie, panic.
 COUNT is how often it happens; without it, the device never recovers. A device
 that hangs while it may be writing is waited for and then given up, whatever the
 COUNT: it is never power-cycled on a guess.`,

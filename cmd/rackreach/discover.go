@@ -131,7 +131,7 @@ func (d *discover) run(ctx context.Context, out, notes io.Writer) (err error) {
 	lines := &noticeLines{out: out, json: d.output == "json"}
 	x, err := rackagent.NewDiscoverer(rackagent.DiscoverOptions{
 		Rack: r, Platforms: known, Allow: d.allow, Registry: registry, Tell: lines.tell, Hear: d.hear, Leases: leases, Rules: rules,
-		Credentials: credentials(d.env), ScanPause: d.scan,
+		Credentials: credentials(d.env), Key: keys(d.env), ScanPause: d.scan,
 	})
 	if err != nil {
 		err = fmt.Errorf("%w\nNothing was begun. See: rackreach preflight %s", err, d.file)

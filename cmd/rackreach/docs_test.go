@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -19,6 +22,19 @@ func TestTypedDocs(t *testing.T) {
 			t.Parallel()
 			typed(t, name)
 		})
+	}
+}
+
+// The platform that the page walks through has twenty lines.
+func TestAPlatformOfTwentyLines(t *testing.T) {
+	page, err := os.ReadFile("../../docs/platforms.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```yaml acme/acme-os.yaml\n")
+	block, _, ok := strings.Cut(block, "```\n")
+	if n := strings.Count(block, "\n"); !ok || n != 20 {
+		t.Errorf("it has %d lines", n)
 	}
 }
 
@@ -47,11 +63,20 @@ func typed(t *testing.T, name string) {
 	})
 }
 
-// shows runs a command, and compares what it prints, on both streams, with a file:
-// shows FILE COMMAND…. One that fails says why on the second stream. A line … in the
-// file stands for any lines.
+// shows runs a command, and compares its exit code with a number and what it prints, on
+// both streams, with a file: shows FILE CODE COMMAND…. One that fails says why on the second
+// stream. A line … in the file stands for any lines.
 func shows(ts *testscript.TestScript, _ bool, args []string) {
-	err := ts.Exec(args[1], args[2:]...)
+	err := ts.Exec(args[2], args[3:]...)
+	code := 0
+	if failed := (*exec.ExitError)(nil); errors.As(err, &failed) {
+		code = failed.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[1] {
+		ts.Fatalf("it ended with %d, the page says %s: $ echo $? below the command, and the number", code, args[1])
+	}
 	out, notes := ts.ReadFile("stdout"), ts.ReadFile("stderr")
 	if err == nil && notes != "" || err != nil && out+notes == "" {
 		ts.Fatalf("it ended with %v and said %q", err, notes)
@@ -76,11 +101,13 @@ func shows(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// scriptOf makes a script of the blocks of a page.
+// scriptOf makes a script of the blocks of a page. A command ends with 0, unless the page
+// shows another code: $ echo $? and a number.
 func scriptOf(t *testing.T, page string) (script string, commands int) {
 	t.Helper()
 	var run, files strings.Builder
-	kind, file := "", ""
+	kind, file, asked := "", "", false
+	var codes, typed []string
 	for line := range strings.Lines(page) {
 		info, fence := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "```")
 		switch {
@@ -96,17 +123,24 @@ func scriptOf(t *testing.T, page string) (script string, commands int) {
 			}
 		case kind != "console" && file != "":
 			files.WriteString(line)
+		case kind == "console" && line == "$ echo $?\n":
+			asked = true
+		case asked:
+			codes[commands-1], asked = strings.TrimSpace(line), false
 		case kind == "console" && strings.HasPrefix(line, "$ "):
 			commands++
 			command := strings.TrimSpace(line[2:])
 			if !strings.HasPrefix(command, "rackreach ") {
 				t.Fatalf("%q is no command of rackreach", command)
 			}
-			fmt.Fprintf(&run, "shows said-%d %s\n", commands, command)
+			codes, typed = append(codes, "0"), append(typed, command)
 			fmt.Fprintf(&files, "-- said-%d --\n", commands)
 		case kind == "console":
 			files.WriteString(line)
 		}
+	}
+	for i := range typed {
+		fmt.Fprintf(&run, "shows said-%d %s %s\n", i+1, codes[i], typed[i])
 	}
 	return run.String() + files.String(), commands
 }

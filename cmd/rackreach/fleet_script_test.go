@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	natsserver "github.com/nats-io/nats-server/v2/server"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/rackreach/rackreach/internal/api"
@@ -79,6 +80,19 @@ func serverURL(ts *testscript.TestScript, _ bool, args []string) {
 	t, err := pki.ParseToken(a.Msg.GetToken())
 	ts.Check(err)
 	ts.Setenv(args[0], t.URL)
+}
+
+// serveNATS serves a NATS server with JetStream until the script ends, and puts its URL
+// into a variable: serveNATS VARIABLE.
+func serveNATS(ts *testscript.TestScript, _ bool, args []string) {
+	s, err := natsserver.NewServer(&natsserver.Options{ServerName: "n1", Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, StoreDir: ts.MkAbs("nats"), NoSigs: true, NoLog: true})
+	ts.Check(err)
+	s.Start()
+	ts.Defer(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(scriptPatience) {
+		ts.Fatalf("the NATS server does not serve")
+	}
+	ts.Setenv(args[0], s.ClientURL())
 }
 
 // findCA puts the path of the authority's certificate of a coordinator into a

@@ -83,8 +83,12 @@ func onSimulation(s simulation, speed float64, stepMin time.Duration, user, pass
 		}}
 }
 
-// canBeSimulated refuses a rack with a step that no simulated device could complete.
+// canBeSimulated refuses a rack with a step that no simulated device could complete, and
+// one whose addresses are not ours to give.
 func canBeSimulated(r *rack.Rack, platforms map[string]rack.Platform) error {
+	if r.DHCP.Mode == rack.DHCPProxy {
+		return badInput(fmt.Errorf("rack %s leaves its addresses to the DHCP server of the site (dhcp.mode is proxy), and on a simulated rack there is none: image the rack itself, or simulate a copy of its file without dhcp.mode", r.Name))
+	}
 	for i := range r.Devices {
 		d := &r.Devices[i]
 		p := platforms[d.Platform]

@@ -201,11 +201,7 @@ func imagesOf(ctx context.Context, k *carrying, say func(format string, a ...any
 	if err != nil {
 		return nil, err
 	}
-	err = images.Prepare(ctx, k.plan.Plan, func(name string, size int64) {
-		what := "checking"
-		if cache != nil {
-			what = "fetching"
-		}
+	err = images.Prepare(ctx, k.plan.Plan, func(what bundle.Doing, name string, size int64) {
 		say("%s image %s, %s, of %s", what, name, bundle.Bytes(size), c.Place)
 	})
 	return images, err

@@ -85,7 +85,7 @@ type talking struct {
 func (w *onWire) talk(args ...string) *talking {
 	w.t.Helper()
 	c := &talking{t: w.t, cmd: w.command(args...), lines: make(chan string, 1000)}
-	c.cmd.Env = append(c.cmd.Env, "RACK_BMC=admin:secret", "RACK_SSH=root:secret")
+	c.cmd.Env = append(c.cmd.Env, "RACK_BMC=admin:"+nstest.Password, "RACK_SSH=root:"+nstest.Password)
 	c.cmd.Stderr = &c.said
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -190,8 +190,8 @@ func TestApplyInNamespaces(t *testing.T) {
 	run.kill()
 
 	// A rehearsal must not go on with it.
-	t.Setenv("RACK_BMC", "admin:secret")
-	t.Setenv("RACK_SSH", "root:secret")
+	t.Setenv("RACK_BMC", "admin:"+nstest.Password)
+	t.Setenv("RACK_SSH", "root:"+nstest.Password)
 	if out, code := w.try(append(slices.Clone(args), "--simulate")...); code != 2 || !strings.Contains(out, "rack r4 was begun on the real rack, and this asks for the other") {
 		t.Errorf("a simulation of it ended with %d and said\n%s", code, out)
 	}
@@ -229,7 +229,7 @@ func TestApplyInNamespaces(t *testing.T) {
 		t.Errorf("status ended with %d and says\n%s", code, out)
 	}
 	run.kill()
-	if text := run.said.String(); strings.Contains(text, "secret") {
+	if text := run.said.String(); shown([]byte(text), nstest.Password) != "" {
 		t.Errorf("it said a secret:\n%s", text)
 	}
 }
@@ -249,8 +249,8 @@ func TestApplyIsRefused(t *testing.T) {
 		}
 		return string(b)
 	}
-	logins := []string{"RACK_BMC=admin:secret", "RACK_SSH=root:secret"}
-	if out := run(args, "RACK_BMC=admin:secret"); !strings.Contains(out, "credentials of access of mgmt-1: the variable RACK_SSH is not set") {
+	logins := []string{"RACK_BMC=admin:" + nstest.Password, "RACK_SSH=root:" + nstest.Password}
+	if out := run(args, "RACK_BMC=admin:"+nstest.Password); !strings.Contains(out, "credentials of access of mgmt-1: the variable RACK_SSH is not set") {
 		t.Error(out)
 	}
 	without := append([]string{}, args[:4]...)

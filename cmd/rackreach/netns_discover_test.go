@@ -314,7 +314,7 @@ func TestDiscoverWhatElseThereIs(t *testing.T) {
 		}
 	})
 	w.agent.Address("rr0", "fe80::1/64")
-	t.Setenv("RACK_BMC", "admin:secret")
+	t.Setenv("RACK_BMC", "admin:"+nstest.Password)
 	n := w.start("discover", w.file, "--hear", "1s", "--scan-every", "10s")
 	n.await(rackagent.NoticeService, "DHCP of rack r4 is served")
 	// A host of a slot that its MAC names: its number is the GUID of the BMC, as SMBIOS writes it.

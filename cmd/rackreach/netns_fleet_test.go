@@ -43,7 +43,8 @@ type site struct {
 	names       []string // of the coordinator, besides
 	spec        string   // of the fleet, besides
 	racks       []*siteRack
-	file        string // of the fleet
+	file        string          // of the fleet
+	clocks      []time.Duration // how far those of the racks' hosts are ahead; empty: they are right
 }
 
 // siteRack is one rack of a site: the host of its agent, which is cabled to it.
@@ -84,6 +85,12 @@ func (s *site) found(n int, speed string) {
 	}
 	s.center.run(named...)
 	s.startCoordinator()
+	s.connected(n, speed)
+}
+
+// connected starts the racks and their agents, and writes the fleet file.
+func (s *site) connected(n int, speed string) {
+	s.t.Helper()
 	var fleet strings.Builder
 	fleet.WriteString("apiVersion: rackreach/v1\nkind: Fleet\nname: row-1\n" + s.spec + "racks:\n")
 	for i := 1; i <= n; i++ {
@@ -122,6 +129,9 @@ func (s *site) rack(n int, speed string) *siteRack {
 		s.t.Fatal(err)
 	}
 	r.host = s.host(r.name, fmt.Sprintf(nsRack, 10+n))
+	if n <= len(s.clocks) {
+		r.host.clock = s.clocks[n-1]
+	}
 	r.devices, r.record = r.plugged(r.host, speed)
 	r.agent = r.enrolled(r.host)
 	s.until(nsSoon, r.name+" is connected", func() bool { return r.seen().GetAgent().GetConnected() })

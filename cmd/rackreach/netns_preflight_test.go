@@ -4,10 +4,15 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
 	"strings"
 	"testing"
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
+	"github.com/rackreach/rackreach/internal/nstest"
 )
 
 // preflight runs it and returns its checks by name.
@@ -54,12 +59,12 @@ func TestPreflightInNamespaces(t *testing.T) {
 	w := newOnWire(t)
 	w.devices.Address("rr0", "192.168.104.100/24")
 	w.devices.BMC("192.168.104.100", [16]byte{0xba, 0xdd}, false)
-	checks, code := w.preflight("admin:secret")
+	checks, code := w.preflight("admin:" + nstest.Password)
 	if code != 0 {
 		t.Errorf("it ended with %d: %+v", code, checks)
 	}
 	for _, c := range []struct{ name, text string }{
-		{"capabilities", ""}, {"interface", "rr0 has a link, and the address 192.168.104.254"}, {"port udp/67", "free for DHCP"}, {"port udp/69", "free for TFTP"}, {"port tcp/80", "free for HTTP"},
+		{"capabilities", ""}, {"interface", "rr0 has a link, and the address 192.168.104.254"}, {"port udp/67", "free for DHCP"}, {"port udp/69", "free for TFTP"}, {"port tcp/80", "free for HTTP"}, {"port udp/514", "free for the logs of devices"},
 		{"state directory", "GiB left"}, {"other DHCP servers", "none was heard within 1s"}, {"management BMC", "let us in: GUID badd0000000000000000000000000000, maker 674"},
 	} {
 		w.is(checks, c.name, rackagent.CheckOK, c.text)
@@ -93,15 +98,60 @@ func TestPreflightNamesProblems(t *testing.T) {
 func TestPreflightNamesHolders(t *testing.T) {
 	w := newOnWire(t)
 	w.start("discover", w.file, "--hear", "1s").await(rackagent.NoticeService, "is served on")
-	checks, code := w.preflight("admin:secret")
+	checks, code := w.preflight("admin:" + nstest.Password)
 	w.is(checks, "port udp/67", rackagent.CheckProblem, "is served by rackreach (process ")
 	w.is(checks, "management BMC", rackagent.CheckNote, "no answer")
 	if code != exitError {
 		t.Errorf("it ended with %d", code)
 	}
 	w.devices.Up("rr0", false)
-	checks, _ = w.preflight("admin:secret")
+	checks, _ = w.preflight("admin:" + nstest.Password)
 	w.is(checks, "interface", rackagent.CheckProblem, "interface rr0 has no link")
+}
+
+// A program at another address of this machine is in the way, too: the agent opens its ports
+// at all of them. Without the logs of devices a rack is imaged all the same.
+func TestPreflightNamesHoldersElsewhere(t *testing.T) {
+	w := newOnWire(t)
+	w.devices.Address("rr0", "192.168.104.100/24")
+	w.devices.BMC("192.168.104.100", [16]byte{}, false)
+	checks, _ := w.preflight("admin:secret")
+	w.is(checks, "port tcp/80", rackagent.CheckOK, "free for HTTP")
+	var held []io.Closer
+	w.agent.Do(func() {
+		for _, port := range []string{"69", "514"} {
+			c, err := net.ListenPacket("udp4", "127.0.0.1:"+port)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			held = append(held, c)
+		}
+		l, err := net.Listen("tcp4", "127.0.0.1:80")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		held = append(held, l)
+	})
+	defer func() {
+		for _, c := range held {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	checks, code := w.preflight("admin:secret")
+	if code != exitError {
+		t.Errorf("it ended with %d", code)
+	}
+	self := fmt.Sprintf("(process %d)", os.Getpid())
+	w.is(checks, "port udp/67", rackagent.CheckOK, "free for DHCP")
+	w.is(checks, "port udp/69", rackagent.CheckProblem, "TFTP needs it, and it is held by ")
+	w.is(checks, "port udp/69", rackagent.CheckProblem, self)
+	w.is(checks, "port tcp/80", rackagent.CheckProblem, "HTTP needs it, and it is held by ")
+	w.is(checks, "port udp/514", rackagent.CheckNote, "the logs of devices want it, and it is held by ")
+	w.is(checks, "port udp/514", rackagent.CheckNote, self)
 }
 
 // Without rights it says which.

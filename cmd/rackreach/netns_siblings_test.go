@@ -37,8 +37,8 @@ func join(t *testing.T) *twoRacks {
 	t.Helper()
 	nstest.Needs(t, "busybox", "busybox")
 	nstest.Needs(t, "curl", "curl")
-	t.Setenv("RACK_BMC", "admin:secret")
-	t.Setenv("RACK_SSH", "root:secret")
+	t.Setenv("RACK_BMC", "admin:"+nstest.Password)
+	t.Setenv("RACK_SSH", "root:"+nstest.Password)
 	j := &twoRacks{site: newCenter(t), dir: t.TempDir(), racks: map[string]*joinedRack{}}
 	j.found(0, "")
 	if err := errors.Join(os.Mkdir(j.dir+"/platforms", 0o700), os.WriteFile(j.dir+"/platforms/bench.yaml", []byte(applyPlatform), 0o600), os.WriteFile(j.dir+"/nos", []byte("a network operating system\n"), 0o600)); err != nil {

@@ -182,7 +182,12 @@ type host struct {
 	address string
 	in      string // its namespace
 	home    state.Home
+	clock   time.Duration // how far its clock is ahead, for what buildSkewed built
 }
+
+// clockVariable says how many seconds the clock of such a process is ahead; less than 0:
+// behind.
+const clockVariable = "RACKREACH_TEST_CLOCK_AHEAD"
 
 // machine makes a machine without a cable.
 func (w *world) machine(name string) *host {
@@ -266,7 +271,7 @@ func (h *host) command(ctx context.Context, program string, args ...string) *exe
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "HOME="+string(h.home), "RACKREACH_STATE="+string(h.home))
+	cmd.Env = append(cmd.Env, "HOME="+string(h.home), "RACKREACH_STATE="+string(h.home), fmt.Sprintf("%s=%d", clockVariable, h.clock/time.Second))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }

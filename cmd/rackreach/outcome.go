@@ -75,7 +75,7 @@ func (s *imaging) outcome(advice adviser, runErr error) outcome {
 	for _, e := range events {
 		run.Apply(e)
 		switch e.Kind {
-		case rack.DeviceFinding:
+		case rack.DeviceFinding, rack.WeaknessFound:
 			findings[e.Device] = e.Detail.Reason
 		case rack.ReimageOrdered, rack.DeviceReplaced:
 			delete(findings, e.Device)

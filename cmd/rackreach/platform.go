@@ -344,8 +344,10 @@ func newPlatformTest(env func(string) (string, bool)) *cobra.Command {
 		Short: "Play a platform in virtual time: all goes well, and then every step fails once for good",
 		Long: `Play a platform in a small rack in virtual time, with the same decisions as on a real
 one. All goes well at first, and every device must become ready. Then each step fails
-for good, once with an error and once in silence: of a switch the rack must halt with
-that step named, a server must be isolated.
+for good, once with an error and once in silence, and a step that only a retry comes to
+after one that is retried: of a switch the rack must halt with that step named, a server
+must be isolated. Serving an image is a decision of rackreach itself, and a step of a
+reimaging is not come to: they are passed over.
 
 This says that the list of steps holds together. It does not say that the product does
 what the steps expect of it: only a run on the product does.`,

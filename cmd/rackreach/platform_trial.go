@@ -36,25 +36,37 @@ func tryPlatform(ctx context.Context, set *platform.Set, d *platform.Definition)
 		if problems := rack.Validate(r, o.Platforms); len(problems) > 0 {
 			return nil, fmt.Errorf("platform %s as a %s: %v", d.Name, role, problems[0].What)
 		}
-		well, err := try(ctx, o, role, simulate.Fault{})
+		fault := func(step string, kind simulate.FaultKind) simulate.Fault {
+			return simulate.Fault{Role: role, Step: step, Kind: kind, Scope: simulate.PerDevice, Probability: 1, Reason: trialReason}
+		}
+		well, err := try(ctx, o, role)
 		if err != nil {
 			return nil, err
 		}
-		never, err := try(ctx, o, role, simulate.Fault{Role: role, Step: simulate.FirstContact, Kind: simulate.Silent, Scope: simulate.PerDevice, Probability: 1, Reason: trialReason})
+		never, err := try(ctx, o, role, fault(simulate.FirstContact, simulate.Silent))
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, well, never)
 		for i := range d.Steps {
 			s := &d.Steps[i]
-			if s.Action == rack.IssueTicket || s.OnRetry || s.OnReimage || i == discovers(d.Steps) {
+			if s.Action == rack.IssueTicket || s.OnReimage || i == discovers(d.Steps) {
 				continue
+			}
+			var before []simulate.Fault // what a step that only a retry comes to is a retry of
+			if s.OnRetry {
+				first := leadsTo(d.Steps, i)
+				if first == "" {
+					out = append(out, trial{Role: role, Step: s.Name, Then: "no later step is retried from " + s.RetryFrom})
+					continue
+				}
+				before = []simulate.Fault{fault(first, simulate.Silent)}
 			}
 			for _, kind := range []simulate.FaultKind{simulate.Refused, simulate.Silent} {
 				if kind == simulate.Refused && s.Action == rack.Wait && len(s.Unless) == 0 {
 					continue
 				}
-				t, err := try(ctx, o, role, simulate.Fault{Role: role, Step: s.Name, Kind: kind, Scope: simulate.PerDevice, Probability: 1, Reason: trialReason})
+				t, err := try(ctx, o, role, append([]simulate.Fault{fault(s.Name, kind)}, before...)...)
 				if err != nil {
 					return nil, err
 				}
@@ -81,12 +93,26 @@ func discovers(steps []rack.Step) int {
 	return -1
 }
 
-// try plays one rack with one fault, and judges how it ended.
-func try(ctx context.Context, o simulate.Options, role rack.Role, f simulate.Fault) (trial, error) {
-	t := trial{Role: role, Step: f.Step, Kind: f.Kind}
-	if f.Step != "" {
-		o.Faults = simulate.Only(f)
+// leadsTo is a step whose failure leads to a step that only a retry comes to; empty: none
+// does.
+func leadsTo(steps []rack.Step, to int) string {
+	for i := to + 1; i < len(steps); i++ {
+		if s := &steps[i]; !s.OnRetry && !s.OnReimage && s.Retries > 0 && s.RetryFrom == steps[to].RetryFrom {
+			return s.Name
+		}
 	}
+	return ""
+}
+
+// try plays one rack with faults, and judges how it ended. The first one is what the
+// device is to fail of; the others lead to it.
+func try(ctx context.Context, o simulate.Options, role rack.Role, faults ...simulate.Fault) (trial, error) {
+	var f simulate.Fault
+	if len(faults) > 0 {
+		f = faults[0]
+		o.Faults = simulate.Only(faults...)
+	}
+	t := trial{Role: role, Step: f.Step, Kind: f.Kind}
 	r, err := simulate.Run(ctx, o)
 	if err != nil {
 		return t, err

@@ -38,7 +38,7 @@ func TestScripts(t *testing.T) {
 		// Every copy of it: bbolt leaves old pages in the file, and salvage reads them.
 		ts.Check(os.WriteFile(name, bytes.ReplaceAll(data, []byte(args[1]), hurt), 0o600))
 	}
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "hurt": hurt, "registry": serveRegistry, "simimages": simImages, "served": served, "until": until, "heldby": heldBy, "rackis": rackIs, "joined": joined, "asked": asked, "fromfile": fromFile, "serverurl": serverURL, "findca": findCA, "leftover": leftover, "endleftover": endLeftover, "certify": certify, "serving": serving, "says": says, "unpack": unpack, "holdsno": holdsNo}, Setup: func(e *testscript.Env) error {
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", Cmds: map[string]func(*testscript.TestScript, bool, []string){"damage": damage, "hurt": hurt, "registry": serveRegistry, "simimages": simImages, "served": served, "until": until, "heldby": heldBy, "rackis": rackIs, "joined": joined, "asked": asked, "fromfile": fromFile, "serveNATS": serveNATS, "serverurl": serverURL, "findca": findCA, "leftover": leftover, "endleftover": endLeftover, "certify": certify, "serving": serving, "says": says, "unpack": unpack, "holdsno": holdsNo, "unsaid": unsaid}, Setup: func(e *testscript.Env) error {
 		examples, err := filepath.Abs("../../examples")
 		if err != nil {
 			return err

@@ -15,8 +15,9 @@ import (
 	"github.com/rackreach/rackreach/internal/sim"
 )
 
-// What the BMCs of simulated racks accept.
-const simUser, simPassword = "admin", "simulated"
+// What the devices of simulated racks accept. The password stands nowhere else, so that a
+// test may look for it.
+const simUser, simPassword = "admin", "Tarn-Kolibri-73"
 
 // simulatedRack is a rack in a process of its own, as the flags ask for it.
 type simulatedRack struct {

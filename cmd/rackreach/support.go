@@ -113,17 +113,20 @@ func writeBundle(path string, b []byte) error {
 
 // tailOf is the end of a file, from the begin of a line on.
 func tailOf(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	info, err := f.Stat()
+	info, err := os.Stat(path) // opening a FIFO waits for somebody who writes
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is no file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	if info, err = f.Stat(); err != nil {
+		return nil, err
 	}
 	skip := max(info.Size()-most, 0)
 	b, err := io.ReadAll(io.NewSectionReader(f, skip, most))

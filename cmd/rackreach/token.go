@@ -135,8 +135,15 @@ its machine. --revoke refuses every certificate that the rack's agent has had.`,
 func newAudit(env func(string) (string, bool)) *cobra.Command {
 	var limit uint32
 	cmd := withCoordinator(env, &cobra.Command{
-		Use: "audit", Short: "Show what was ordered of a coordinator, and what was refused to whom",
-		Example: "  rackreach audit --limit 20", Args: args(cobra.NoArgs)},
+		Use:   "audit",
+		Short: "Show what was ordered of a coordinator, and what was refused to whom",
+		Long: `Show the audit trail of the coordinator that is asked: what was ordered of it, and what
+it refused to whom, the newest first. Each coordinator keeps a trail of its own. Where
+several share one log, ask each of them (--server, or a context for each), and put
+their lines together by time: behind one name or address you see one at a time.`,
+		Example: `  rackreach audit --limit 20
+  rackreach audit --server https://coordinator-2.example.net:7443`,
+		Args: args(cobra.NoArgs)},
 		func(ctx context.Context, cmd *cobra.Command, c *api.Client, _ []string) error {
 			a, err := c.Access.ListAudit(ctx, connect.NewRequest(&messages.ListAuditRequest{Limit: limit}))
 			if err != nil {
@@ -144,6 +151,13 @@ func newAudit(env func(string) (string, bool)) *cobra.Command {
 			}
 			tw := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			p := printer{w: tw}
+			whose := "at " + c.URL
+			if c.URL == "" {
+				whose = "on this machine"
+			}
+			if err := printLines(cmd.ErrOrStderr(), []string{"The trail of the coordinator " + whose + "; others of the same log keep their own."}); err != nil {
+				return err
+			}
 			p.line("TIME\tWHO\tROLE\tFROM\tCALL\tABOUT\tREFUSED")
 			for _, x := range a.Msg.GetEntries() {
 				p.line("%s\t%s\t%s\t%s\t%s\t%s\t%s", x.GetTime().AsTime().Local().Format(time.DateTime), x.GetWho(), x.GetRole(), x.GetFrom(), x.GetProcedure(), x.GetResource(), x.GetRefused())

@@ -40,7 +40,7 @@ var (
 	topKeys  = []string{"apiVersion", "kind", "rules", "architectures", "ouis"}
 	ruleKeys = []string{"name", "when", "read", "class", "stage", "vendor", "model", "arch", "source", "mark"}
 	ouiKeys  = []string{"vendor", "prefixes"}
-	marks    = []string{"V", "S", "D", "R"}
+	marks    = []string{"V", "S", "D", "R", "O"}
 	stages   = []rack.Stage{rack.StagePXE, rack.StageIPXE, rack.StageHTTPBoot, rack.StageONIE, rack.StageNOS, rack.StageOS, rack.StageBMC}
 )
 

@@ -39,7 +39,7 @@ func TestWhatARulesFileMayNotSay(t *testing.T) {
 		{"says nothing", oneRule("when: {60: x}"), "r:4: the rule says nothing of who it recognises; write: class:, stage: or vendor:, or a hole such as {model}"},
 		{"an unknown class", oneRule("when: {60: x}\nclass: swich"), `r:6: "swich" is not a class; write: one of ` + classes},
 		{"an unknown stage", oneRule("when: {60: x}\nstage: unknown"), `r:6: "unknown" is not a stage; write: one of ` + stageWords},
-		{"an unknown mark", oneRule("when: {60: x}\nvendor: X\nmark: E"), `r:7: "E" is not a mark; write: one of V, S, D, R`},
+		{"an unknown mark", oneRule("when: {60: x}\nvendor: X\nmark: E"), `r:7: "E" is not a mark; write: one of V, S, D, R, O`},
 		{"a vendor that a terminal would obey", oneRule("when: {60: x}\nvendor: \"\\x1b[2J\""), `r:6: "\x1b[2J" is not a vendor; write: 1 to 64 printable ASCII characters`},
 		{"55 alone decides no stage", oneRule("when: {55: {asks: [239]}}\nstage: nos"), "r:4: what a client asks for (option 55) tells neither its stage nor its model: others ask for the same; write: an option that the device says its name in, or only class: and vendor:"},
 		{"no option", oneRule("when: {vendor: x}\nvendor: X"), `r:5: "vendor": it is not an option; write: the number of an option, such as 60, or of a sub-option, such as "43/1", "124/9" or "125/42623/3"`},

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,12 +36,14 @@ var ErrDamaged = errors.New("the lease file is damaged")
 type disk struct {
 	path   string
 	lock   *flock.Flock
-	file   *file // nil once it is closed
+	file   *file // nil once it is closed, or not known which one it is
 	stored int   // leases in all records
 	least  int   // that it holds when it is written anew
 	fewer  int   // least, or more after that failed
 	sync   func(*os.File) error
+	place  func(dir string) error // makes a rename in a directory durable
 	buf    []byte
+	closed bool
 
 	commits, failed uint64
 	syncs           atomic.Uint64
@@ -62,7 +65,7 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("create the directory of the lease file: %w; give a state directory that can be written", err)
 	}
 	s := Memory(o)
-	s.disk = &disk{path: path, lock: flock.New(path + ".lock"), least: least, sync: o.Sync}
+	s.disk = &disk{path: path, lock: flock.New(path + ".lock"), least: least, sync: o.Sync, place: syncDir}
 	if o.Sync == nil {
 		s.disk.sync = datasync
 	}
@@ -166,8 +169,8 @@ func (d *disk) renew(records [][]byte) (err error) {
 	if d.file != nil {
 		_ = d.file.close(false) // nobody reads it any more
 	}
-	if err := syncDir(filepath.Dir(d.path)); err != nil {
-		d.file = nil // which file a power cut leaves is not known: nothing more is acknowledged
+	if err := d.place(filepath.Dir(d.path)); err != nil {
+		d.file = nil // which file a power cut leaves is not known: the next commit writes another
 		return err
 	}
 	d.file, d.fewer = f, d.least
@@ -207,23 +210,27 @@ func (s *Store) Stats() Stats {
 func (s *Store) Close() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if s.disk == nil || s.disk.file == nil {
+	if s.disk == nil || s.disk.closed {
 		return nil
 	}
-	f := s.disk.file
+	var err error
+	if s.disk.closed = true; s.disk.file != nil {
+		err = s.disk.file.close(true)
+	}
 	s.disk.file = nil
-	if err := errors.Join(f.close(true), s.disk.lock.Close()); err != nil {
+	if err := errors.Join(err, s.disk.lock.Close()); err != nil {
 		return fmt.Errorf("close %s: %w", s.disk.path, err)
 	}
 	return nil
 }
 
 // record is what the store has to commit. Most of what the file holds may be outdated
-// by then: the file is written anew, with everything that the store has.
+// by then: the file is written anew, with everything that the store has. So it is where
+// which file counts is not known.
 func (d *disk) record(s *Store) record {
 	r := record{leases: appendLeases(d.buf[:0], s.leaving), count: len(s.leaving), total: len(s.byAddr)}
 	d.buf = r.leases
-	if d.stored+r.count >= max(d.fewer, 2*r.total) {
+	if d.file == nil || d.stored+r.count >= max(d.fewer, 2*r.total) {
 		r.all = s.all()
 	}
 	return r
@@ -247,16 +254,20 @@ func appendLeases(b []byte, entries []*entry) []byte {
 
 // commit makes a record durable and returns how many leases the file holds then. When
 // the file cannot be written anew, which is no reason to give up, that is tried again
-// once it holds twice as much.
+// once it holds twice as much; where there is no file that can be gone on with, by the
+// next commit.
 func (d *disk) commit(r record) (stored int, err error) {
-	if d.file != nil && len(r.all) > 0 {
-		if d.renew(r.all) == nil {
+	if d.closed {
+		return 0, os.ErrClosed
+	}
+	if len(r.all) > 0 {
+		if err = d.renew(r.all); err == nil {
 			return r.total, nil
 		}
 		d.fewer = 2 * (d.stored + r.count)
 	}
 	if d.file == nil {
-		return 0, os.ErrClosed
+		return 0, cmp.Or(err, os.ErrClosed)
 	}
 	return d.stored + r.count, d.file.commit(r.leases)
 }

@@ -76,6 +76,76 @@ func broken(t *testing.T, s *Store) (mend func()) {
 	return func() { s.disk.file.f = f }
 }
 
+// A new file whose place in its directory is not durable is not gone on with: nothing is
+// acknowledged until another one is, which each commit tries.
+func TestGoesOnWithAnotherFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "leases")
+	s, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	p := small(10)
+	ask := func(i int) Lease {
+		t.Helper()
+		l := of(stranger(i), offered(t, s, stranger(i), p, none, now), now)
+		bound(t, s, l, now)
+		return l
+	}
+	renewals := func() {
+		for range 9 {
+			ask(0)
+			committed(t, s)
+		}
+		s.disk.least, s.disk.fewer = 1, 1 // most of it is outdated: the next commit writes it anew
+	}
+	renewals()
+	tries := 0
+	s.disk.place = func(string) error { tries++; return errors.New("the directory is broken") }
+	for n := range 3 {
+		ask(1)
+		if err := s.Commit(); err == nil || !strings.Contains(err.Error(), "the directory is broken") || !strings.Contains(err.Error(), "the next request tries again") || tries != n+1 {
+			t.Fatalf("commit %d, after %d tries: %v", n+1, tries, err)
+		}
+	}
+	if st := s.Stats(); st.Failed != 3 || st.Leases != 1 {
+		t.Errorf("%+v", st)
+	}
+	s.disk.place = syncDir
+	ask(1)
+	committed(t, s)
+	s.disk.least, s.disk.fewer = least, least
+	ask(2)
+	committed(t, s) // to the end of that file
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); st.Leases != 3 {
+		t.Errorf("%d leases are left", st.Leases)
+	}
+	renewals()
+	s.disk.place = func(string) error { return errors.New("the directory is broken") }
+	ask(3)
+	if err := s.Commit(); err == nil {
+		t.Error("it was acknowledged")
+	}
+	if err := s.Close(); err != nil { // gives the lock back
+		t.Fatal(err)
+	}
+	if err := s.Commit(); err != nil { // nothing to commit
+		t.Error(err)
+	}
+	if s, err = Open(path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // What could not be written never was: the store answers as before the batch, and
 // the next batch tries again.
 func TestFailedCommitChangesNothing(t *testing.T) {

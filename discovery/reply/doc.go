@@ -18,7 +18,7 @@
 // # Families
 //
 // One file for each kind of client: pxe.go, httpboot.go, ipxe.go, proxy.go, onie.go,
-// sonic.go, cumulus.go, eos.go, nxos.go, junos.go, esxi.go. Each says what it sends
+// sonic.go, cumulus.go, eos.go, nxos.go, junos.go. Each says what it sends
 // and whose source code or document says so (protocol facts §2).
 //
 // A Builder is used by one goroutine.

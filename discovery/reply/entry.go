@@ -42,7 +42,7 @@ type Entry struct {
 
 	NextServer netip.Addr // the TFTP server; invalid: the server identifier
 	BootFile   string     // TFTP path of the boot program of PXE firmware
-	BootURL    string     // URL of the boot program of UEFI HTTP boot, http or https
+	BootURL    string     // URL of the boot program of UEFI HTTP boot, http or https; ESXi's mboot.efi
 	ScriptURL  string     // whole URL of what iPXE runs, http, https or tftp
 
 	BootPending  bool   // what its firmware is to boot is decided in a moment; it is to ask again
@@ -50,7 +50,6 @@ type Entry struct {
 	ProvisionURL string // of what a network operating system runs or reads at its first boot
 	// ProvisionOption carries ProvisionURL; 0: as the client's vendor is known to want it.
 	ProvisionOption uint8
-	ImageURL        string // of the image that Junos installs before that
 }
 
 // Servers are those of one kind, the first that is to be asked first. Those behind an

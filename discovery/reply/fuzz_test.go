@@ -50,7 +50,7 @@ func (d *dice) entry() Entry {
 	const u = "http://10.0.0.9:80/x"
 	e := Entry{Device: d.text("", "tor-1"), End: d.text("", "data"), Address: d.addr(), ServerID: d.addr(), Router: d.addr(), DNS: Servers{d.addr(), d.addr()}, NTP: Servers{d.addr()}, Syslog: d.addr(),
 		NextServer: d.addr(), Hostname: d.text("", "tor-1"), BootFile: d.text("", "t/boot"), BootURL: d.text("", u, "https://h/b"), ScriptURL: d.text("", u), InstallerURL: d.text("", u),
-		ProvisionURL: d.text("", u, "tftp://h/p.json", "/p", ":"), ImageURL: d.text("", u, "i"), ProvisionOption: [...]uint8{0, 67, 239, 240}[d.roll(4)], Lease: time.Duration(d.roll(256)) << d.roll(60)}
+		ProvisionURL: d.text("", u, "tftp://h/p.json", "/p", ":"), ProvisionOption: [...]uint8{0, 67, 239, 240}[d.roll(4)], Lease: time.Duration(d.roll(256)) << d.roll(60)}
 	if d.roll(2) == 1 {
 		e.Prefix = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(d.roll(256)), 0, 0}), d.roll(33))
 	}

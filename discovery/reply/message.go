@@ -87,7 +87,7 @@ func library(e *Entry, c *Client, m *Message) (*dhcpv4.DHCPv4, []dhcpv4.Option) 
 	case m.Kind == dhcpv4.MessageTypeNak:
 		list = append(list, dhcpv4.OptMessage(m.Why))
 	case m.Proxy:
-		b := e.proxied(c, e.boots(c, m.ServerID))
+		b := e.proxied(c, e.boots(c, m.ServerID), m.ServerID)
 		list = append(list, b.options...)
 		b.header(p)
 	default:

@@ -75,7 +75,7 @@ func (p *prover) judgeQuiet(e rack.Event) *Violation {
 	switch e.Kind {
 	case rack.Observed, rack.ComponentAmbiguous, // what is seen is journalled whatever the state of the rack,
 		rack.LinkOpen, rack.LinkClosed, // with what it proves about links
-		rack.NeighbourSeen, rack.DeviceSaid, rack.RecoveryMade, rack.HardwareFound, rack.LightOn, rack.LightOff, rack.OrderAnswered,
+		rack.NeighbourSeen, rack.DeviceSaid, rack.RecoveryMade, rack.HardwareFound, rack.WeaknessFound, rack.LightOn, rack.LightOff, rack.OrderAnswered,
 		rack.DeviceFailed, // a failure that was under way
 		rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceBound, rack.DeviceReplaced, rack.RackResumed:
 		return nil

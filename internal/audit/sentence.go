@@ -79,7 +79,7 @@ func deviceSentence(e rack.Event) string {
 		return "failed: " + d.Error
 	case rack.DeviceCrashed:
 		return "crashed, driven again from the journal: " + d.Error
-	case rack.DeviceFinding:
+	case rack.DeviceFinding, rack.WeaknessFound:
 		return "finding: " + d.Reason
 	}
 	return ""

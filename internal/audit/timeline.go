@@ -95,7 +95,7 @@ func milestone(k rack.Kind) bool {
 	switch k {
 	case rack.RackStarted, rack.RackResumed, rack.RackDraining, rack.RackHalted, rack.RackCompleted, rack.ComponentAmbiguous,
 		rack.LinkClosed, rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceBound, rack.DeviceReplaced,
-		rack.DeviceCrashed, rack.DeviceFailed, rack.DeviceFinding, rack.StepFailed, rack.RecoveryMade, rack.LightOn, rack.LightOff, rack.PhaseCompleted, rack.DeviceReady:
+		rack.DeviceCrashed, rack.DeviceFailed, rack.DeviceFinding, rack.WeaknessFound, rack.StepFailed, rack.RecoveryMade, rack.LightOn, rack.LightOff, rack.PhaseCompleted, rack.DeviceReady:
 		return true
 	}
 	return false

@@ -28,13 +28,13 @@ func (l *Layout) Pull(ctx context.Context, b *Bundle) error {
 
 // PullTo copies a release to a directory, which is made where there is none, or to a
 // tar, which is replaced; a path that ends in .tar is one. What broke off on its way
-// into a tar waits in TAR.part.
+// into a tar waits in TAR.part. Error: *Unfit where TAR is a directory.
 func PullTo(ctx context.Context, b *Bundle, to string) error {
 	if !strings.HasSuffix(to, ".tar") {
 		return pullDir(ctx, b, to)
 	}
 	if i, err := os.Stat(to); err == nil && i.IsDir() {
-		return fmt.Errorf("%s is a directory: give another name to a tar", to)
+		return unfitf("%s is a directory, and what ends in .tar is made a tar: give another name", to)
 	}
 	if _, here := b.Place.(Local); here {
 		return WriteTar(ctx, to, []*Bundle{b})

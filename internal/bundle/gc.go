@@ -16,7 +16,7 @@ type Collected struct {
 
 // Collect removes what no manifest refers to, and the beginnings of pulls that broke
 // off; before, it drops the given releases. When a manifest cannot be read nothing is
-// removed: it cannot be told what it refers to. Error: ErrNoRelease, wrapped.
+// removed: it cannot be told what it refers to. Error: ErrNoRelease, in an *Unfit.
 func (l *Layout) Collect(ctx context.Context, drop ...string) (out Collected, err error) {
 	refs, err := l.Refs(ctx)
 	if err != nil {
@@ -25,7 +25,7 @@ func (l *Layout) Collect(ctx context.Context, drop ...string) (out Collected, er
 	for _, name := range drop {
 		before := len(refs)
 		if refs = slices.DeleteFunc(refs, func(r Ref) bool { return r.Tag == name && name != "" }); len(refs) == before {
-			return out, fmt.Errorf("%s: %w as %s", l.dir, ErrNoRelease, name)
+			return out, &Unfit{fmt.Errorf("%s: %w as %s, and nothing was removed: %s", l.dir, ErrNoRelease, cut(name), thereIs(refs))}
 		}
 	}
 	if refs, err = l.current(ctx, refs); err != nil {
@@ -55,6 +55,20 @@ func (l *Layout) Collect(ctx context.Context, drop ...string) (out Collected, er
 	n, err := l.store.Clear()
 	out.Bytes += n
 	return out, err
+}
+
+// thereIs names the releases that can be dropped.
+func thereIs(refs []Ref) string {
+	var names []string
+	for _, r := range refs {
+		if r.Tag != "" {
+			names = append(names, r.Tag)
+		}
+	}
+	if len(names) == 0 {
+		return "there is none"
+	}
+	return "give one that is there, " + some(names)
 }
 
 // reachable is what manifests refer to, themselves included.

@@ -2,7 +2,6 @@ package bundle
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -104,9 +103,6 @@ func Choose(ctx context.Context, p Place, name string, plan *rack.Plan) (*Bundle
 	return nil, fmt.Errorf("%s: none of its %d releases fits the plan; the newest: %w", p, len(names), errs[0])
 }
 
-// pinned is who pins blobs in a cache.
-const pinned = "plan"
-
 // Needs lists the artifacts that a plan takes: its images, and what else its platforms
 // boot from and fill in, by name.
 func (r *Release) Needs(plan *rack.Plan) (out []Artifact) {
@@ -122,71 +118,6 @@ func (r *Release) Needs(plan *rack.Plan) (out []Artifact) {
 		}
 	}
 	return out
-}
-
-// Prepare makes sure that what a plan needs can be served: it is pulled into the cache,
-// where it stays until the next plan; or read once and checked where it is. Indexes of
-// frames go with their disk images. say is told of each artifact before it is begun.
-// Afterwards the cache's directory is itself a bundle of what the plan needs, signatures
-// and all: OpenLocal opens it when the place cannot be reached.
-func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(name string, size int64)) error {
-	if err := x.b.Fits(plan); err != nil {
-		return err
-	}
-	artifacts := x.b.Needs(plan)
-	var words manifests
-	if x.cache != nil {
-		var err error
-		if words, err = x.words(ctx); err != nil {
-			return err
-		}
-		blobs := words.digests()
-		for _, a := range artifacts {
-			for _, b := range a.blobs() {
-				blobs = append(blobs, b.Digest)
-			}
-		}
-		x.cache.Pin(pinned, blobs)
-	}
-	for _, a := range artifacts {
-		if x.has(a) {
-			continue
-		}
-		say(a.Name, a.Size)
-		for _, b := range a.blobs() {
-			if err := x.prepare(ctx, b); err != nil {
-				return fmt.Errorf("image %s of %s: %w", a.Name, x.b.Place, err)
-			}
-		}
-	}
-	if x.cache == nil {
-		return nil
-	}
-	return words.keep(ctx, x.cache)
-}
-
-func (x *Images) prepare(ctx context.Context, b Blob) error {
-	if x.cache != nil {
-		return x.cache.Pull(ctx, b.Digest, b.Size, x.b.Place)
-	}
-	err := x.b.checkBlob(ctx, b)
-	if errors.Is(err, blob.ErrMismatch) {
-		err = fmt.Errorf("%w: it was altered or is damaged. Next: do not use it; rackreach bundle pull it again from where it came", err)
-	}
-	return err
-}
-
-// has reports whether all of an artifact is in the cache.
-func (x *Images) has(a Artifact) bool {
-	if x.cache == nil {
-		return false
-	}
-	for _, b := range a.blobs() {
-		if n, err := x.cache.Size(b.Digest); err != nil || n != b.Size {
-			return false
-		}
-	}
-	return true
 }
 
 // Release is what the images are of.

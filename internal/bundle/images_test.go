@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,7 +31,7 @@ func planOf(t *testing.T, b *Bundle, platform string, names ...string) *rack.Pla
 	return p
 }
 
-func quiet(string, int64) {}
+func quiet(Doing, string, int64) {}
 
 // What a plan needs is served where it is, as files.
 func TestImagesInPlace(t *testing.T) {
@@ -42,7 +43,7 @@ func TestImagesInPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told []string
-	if err := images.Prepare(t.Context(), plan, func(n string, _ int64) { told = append(told, n) }); err != nil || len(told) != 2 {
+	if err := images.Prepare(t.Context(), plan, func(_ Doing, n string, _ int64) { told = append(told, n) }); err != nil || len(told) != 2 {
 		t.Errorf("%v, told of %v", err, told)
 	}
 	f, i, err := images.Open("sonic")
@@ -134,6 +135,83 @@ func TestImagesThroughTheCache(t *testing.T) {
 	var full *blob.Full
 	if err := cache.Pull(t.Context(), blob.Of(make([]byte, 200)), 200, p); !errors.As(err, &full) {
 		t.Errorf("what is planned made room: %v", err)
+	}
+}
+
+// A cache is not believed either: what has changed in it since it came, with its size or
+// without, is fetched anew, and that is said; the rest is only read.
+func TestImagesFromAnAlteredCache(t *testing.T) {
+	l := newLayout(t)
+	b := release(t, l, "1")
+	asked := map[string]int{}
+	d := depot.New(depot.Options{Dir: l.dir, Who: func(*http.Request) string { return "r1" }})
+	url, client := site(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		asked[filepath.Base(q.URL.Path)]++
+		d.ServeHTTP(w, q)
+	}))
+	p, err := OpenWeb(t.Context(), url, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := Find(t.Context(), p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, dir := planOf(t, b, "alpha", "debian-13", "sonic"), t.TempDir()
+	prepare := func() (told []string) {
+		t.Helper()
+		cache, err := blob.OpenStore(t.Context(), dir, blob.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cache.Close()
+		images, err := NewImages(far, cache)
+		if err == nil {
+			err = images.Prepare(t.Context(), plan, func(what Doing, n string, _ int64) { told = append(told, string(what)+" "+n) })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return told
+	}
+	if told, want := prepare(), []string{"fetching debian-13", "fetching sonic"}; !slices.Equal(told, want) {
+		t.Errorf("first: %q", told)
+	}
+	disk, _ := b.Artifact("debian-13")
+	nos, _ := b.Artifact("sonic")
+	const anew = "the cache holds altered or damaged bytes: fetching anew "
+	for name, tt := range map[string]struct {
+		blob   blob.Digest
+		change func([]byte) []byte
+		told   []string
+	}{
+		"a byte of an image":     {disk.Digest, func(b []byte) []byte { b[len(b)/2] ^= 1; return b }, []string{"checking debian-13", anew + "debian-13", "checking sonic"}},
+		"a byte of an index":     {disk.Disk.Frames, func(b []byte) []byte { b[len(b)/2] ^= 1; return b }, []string{"checking debian-13", anew + "debian-13", "checking sonic"}},
+		"the end of a NOS":       {nos.Digest, func(b []byte) []byte { return b[:len(b)-1] }, []string{"checking debian-13", "checking sonic", anew + "sonic"}},
+		"one more byte":          {nos.Digest, func(b []byte) []byte { return append(b, 0) }, []string{"checking debian-13", "checking sonic", anew + "sonic"}},
+		"a byte of the manifest": {far.Ref.Digest, func(b []byte) []byte { b[len(b)/2] ^= 1; return b }, []string{"checking debian-13", "checking sonic"}},
+		"nothing":                {nos.Digest, func(b []byte) []byte { return b }, []string{"checking debian-13", "checking sonic"}},
+	} {
+		file := filepath.Join(dir, "blobs", "sha256", tt.blob.Hex())
+		was, err := os.ReadFile(file)
+		if err == nil {
+			err = errors.Join(os.Chmod(file, 0o600), os.WriteFile(file, tt.change(bytes.Clone(was)), 0o600))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(asked)
+		if told := prepare(); !slices.Equal(told, tt.told) {
+			t.Errorf("%s: %q", name, told)
+		}
+		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, was) {
+			t.Errorf("%s: it is still there, %v", name, err)
+		}
+		for _, a := range []blob.Digest{disk.Digest, disk.Disk.Frames, nos.Digest} {
+			if fetched := asked[a.Hex()] > 0; fetched != (a == tt.blob && name != "nothing") {
+				t.Errorf("%s: %s was fetched: %v", name, a.Short(), fetched)
+			}
+		}
 	}
 }
 

@@ -33,17 +33,12 @@ func (r manifests) digests() (out []blob.Digest) {
 	return out
 }
 
-// keep makes the directory of a store a layout of the release. The index comes last, and
-// stands for the one before until then.
-func (r manifests) keep(ctx context.Context, s *blob.Store) error {
+// keep makes the directory of a store, which has the files, a layout of the release. The
+// index comes last, and stands for the one before until then.
+func (r manifests) keep(s *blob.Store) error {
 	index, err := encodeIndex(r.refs)
 	if err != nil {
 		return err
-	}
-	for _, f := range r.files {
-		if err := s.Pull(ctx, f.Digest, f.Size, f.from); err != nil {
-			return fmt.Errorf("keep what the release says of itself: %w", err)
-		}
 	}
 	for _, f := range []struct {
 		name string

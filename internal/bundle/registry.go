@@ -222,7 +222,7 @@ func (p *remotePlace) explain(err error) error {
 
 // Push copies a release with its signatures to a registry, HOST/NAME or HOST/NAME:TAG,
 // where TAG must be the release. What is there already is not sent. The tag comes last:
-// a release that is there is whole.
+// a release that is there is whole. Error: *Unfit where TO cannot be that.
 func Push(ctx context.Context, b *Bundle, to string, a Access) (string, error) {
 	if a.Client == nil {
 		a.Client = newClient()
@@ -236,7 +236,7 @@ func Push(ctx context.Context, b *Bundle, to string, a Access) (string, error) {
 	}
 	defer p.Close()
 	if t := p.ref.Reference; t != "" && t != b.Name {
-		return "", fmt.Errorf("%s: the release is called %s, and its tag must be so too: write %s/%s:%s", to, b.Name, p.ref.Registry, p.ref.Repository, b.Name)
+		return "", unfitf("%s: the release is called %s, and its tag must be so too: write %s/%s:%s", to, b.Name, p.ref.Registry, p.ref.Repository, b.Name)
 	}
 	files, _, err := closure(ctx, []*Bundle{b})
 	if err != nil {

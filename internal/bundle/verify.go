@@ -48,8 +48,12 @@ func (b *Bundle) CheckBlobs(ctx context.Context) (damaged []Damage, err error) {
 // errIndex says that an index of frames is not the one of its image.
 var errIndex = errors.New("its index of frames does not fit it")
 
-func (b *Bundle) checkBlob(ctx context.Context, x Blob) (err error) {
-	f := newStream(ctx, b.Place, x)
+func (b *Bundle) checkBlob(ctx context.Context, x Blob) error { return checkBlob(ctx, b.Place, x) }
+
+// checkBlob reads a blob, and holds that it is what its digest says. Errors:
+// blob.ErrMismatch, wrapped; those of the place.
+func checkBlob(ctx context.Context, from blob.Source, x Blob) (err error) {
+	f := newStream(ctx, from, x)
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := newChecker(x)
 	if _, err := io.Copy(sum, io.LimitReader(f, x.Size+1)); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"connectrpc.com/connect"
 
@@ -35,6 +37,9 @@ func (d *Door) Adopt(ctx context.Context, q *connect.Request[messages.AdoptReque
 	}
 	if connected && !q.Msg.GetForce() {
 		return connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("the agent of rack %s lives: it is connected at this moment (epoch %d, journal %s): stop it, or write --force if it must be replaced", name, head.Epoch, head.Journal))
+	}
+	if q.Msg.GetLook() {
+		return d.lost(ctx, name, head, stream)
 	}
 	head, err = d.o.Log.Claim(ctx, name, q.Msg.GetJournal(), head)
 	if errors.Is(err, ErrFenced) {
@@ -68,6 +73,49 @@ func (d *Door) Adopt(ctx context.Context, q *connect.Request[messages.AdoptReque
 		}
 		m = &messages.AdoptResponse{Epoch: head.Epoch, LastSeq: head.Seq}
 	}
+}
+
+// lost says what would be taken over.
+func (d *Door) lost(ctx context.Context, name string, head Head, stream *connect.ServerStream[messages.AdoptResponse]) error {
+	plan, err := d.o.Plan(ctx, name)
+	if err != nil {
+		return connect.NewError(connect.CodeUnavailable, err)
+	}
+	m := &messages.AdoptResponse{Epoch: head.Epoch, Plan: plan, LastSeq: head.Seq}
+	if d.o.Siblings != nil {
+		m.Siblings, _ = d.o.Siblings(name, 0)
+		all, _ := d.o.Siblings("", 0) // no rack is called so: nobody is left out
+		for _, id := range all {
+			if !slices.Contains(m.Siblings, id) {
+				m.ServerIds = append(m.ServerIds, id)
+			}
+		}
+	}
+	return stream.Send(m)
+}
+
+// Lost is what is known of an agent that is lost.
+type Lost struct {
+	Plan     []byte       // what its run carries out, as JSON; empty: it was never begun
+	Servers  []netip.Addr // from where it answered DHCP, as it said
+	Siblings []netip.Addr // from where the agents of other racks do
+}
+
+// Look asks what Adopt would take over. Nothing is claimed.
+func Look(ctx context.Context, client messagesconnect.BusServiceClient, rackName, journal string) (lost *Lost, err error) {
+	stream, err := client.Adopt(ctx, connect.NewRequest(&messages.AdoptRequest{Rack: rackName, Journal: journal, Look: true}))
+	if err != nil {
+		return nil, fmt.Errorf("look at rack %s: %w", rackName, err)
+	}
+	defer func() { err = errors.Join(err, stream.Close()) }()
+	if !stream.Receive() {
+		if err := stream.Err(); err != nil {
+			return nil, fmt.Errorf("look at rack %s: %w", rackName, err)
+		}
+		return nil, fmt.Errorf("look at rack %s: the coordinator says nothing: try again", rackName)
+	}
+	m := stream.Msg()
+	return &Lost{Plan: m.GetPlan(), Servers: ServerIDs(m.GetServerIds(), MaxServerIDs), Siblings: ServerIDs(m.GetSiblings(), MaxSiblings)}, nil
 }
 
 // Adopt makes the caller, with a journal of that name, the agent of a rack whose

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -79,5 +80,42 @@ func TestAdoptionsThatAreNotWhole(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 		})
+	}
+}
+
+// TestLookClaimsNothing: who only looks is told what is known of the lost agent, and
+// changes nothing; not even that while the agent lives.
+func TestLookClaimsNothing(t *testing.T) {
+	log, j := newRecord(), newOwn()
+	c := newCoordinator(t, log)
+	c.door.o.Siblings = func(rack string, _ uint64) ([]string, uint64) {
+		if rack == "r1" {
+			return []string{"192.168.2.254"}, 1
+		}
+		return []string{"192.168.1.254", "192.168.2.254"}, 1
+	}
+	j.add(3)
+	a := newAgent(t, c.server.URL, j, nil)
+	until(t, "all is up", func() bool { return log.seq("r1") == 3 })
+	client, err := Dial(c.server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := Look(t.Context(), client, "r1", "j2"); err == nil || !strings.Contains(err.Error(), "lives") {
+		t.Errorf("a living agent: %v", err)
+	}
+	a.stop()
+	<-a.done
+	until(t, "it is away", func() bool { l := c.line("r1"); return l == nil || l.left() })
+	lost, err := Look(t.Context(), client, "r1", "j2")
+	if err != nil || string(lost.Plan) != "plan" || fmt.Sprint(lost.Servers, lost.Siblings) != "[192.168.1.254] [192.168.2.254]" {
+		t.Errorf("%+v %v", lost, err)
+	}
+	if head, err := log.Head(t.Context(), "r1"); err != nil || head.Epoch != 1 || c.kicks != 0 {
+		t.Errorf("%+v %v: somebody was deposed", head, err)
+	}
+	if _, err := Look(t.Context(), client, "r9", "j2"); err == nil || !strings.Contains(err.Error(), "without --adopt") {
+		t.Errorf("no such rack: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/rackreach/rackreach/messages"
 	"github.com/rackreach/rackreach/messages/messagesconnect"
@@ -72,6 +73,9 @@ type DoorOptions struct {
 	// when it is known still. Version 0: who they are is not known yet. nil: that is
 	// never said.
 	Siblings func(rack string, known uint64) (ids []string, version uint64)
+	// LastHeard is when the agent of a rack that writes in an epoch was heard of last;
+	// zero: that is not known. It may be nil.
+	LastHeard func(rack string, epoch uint64) time.Time
 	// Ended is closed when the coordinator ends.
 	Ended <-chan struct{}
 
@@ -245,13 +249,22 @@ func (c *connection) other(h Head) error {
 	if own := max(c.hello.GetEpoch(), c.epoch); h.Epoch < own || h.Journal == c.hello.GetJournal() {
 		return connect.NewError(connect.CodeUnavailable, fmt.Errorf("rack %s is in epoch %d in the log, and its agent in epoch %d: the log is behind at this moment, or came out of a backup", c.rack, h.Epoch, own))
 	}
-	return superseded(c.rack, h)
+	var heard time.Time
+	if c.d.o.LastHeard != nil {
+		heard = c.d.o.LastHeard(c.rack, h.Epoch)
+	}
+	return superseded(c.rack, h, heard)
 }
 
-// superseded is the error for an agent that does not own its rack.
-func superseded(rack string, h Head) error {
+// superseded is the error for an agent that does not own its rack. heard is when the
+// one that does was heard of last; zero: that is not known.
+func superseded(rack string, h Head, heard time.Time) error {
+	by := &messages.Superseded{Epoch: h.Epoch, Journal: h.Journal}
+	if !heard.IsZero() {
+		by.LastHeard = timestamppb.New(heard)
+	}
 	return final(fmt.Errorf("rack %s belongs to another agent (epoch %d, journal %s): if that one is lost, start this one with --adopt", rack, h.Epoch, h.Journal),
-		&messages.Superseded{Epoch: h.Epoch, Journal: h.Journal})
+		by)
 }
 
 // diverged is the error for an agent whose journal is not what the log holds.

@@ -257,7 +257,7 @@ func TestWhoIsRevokedWhileItConnects(t *testing.T) {
 			defer a.mu.Unlock()
 			return connect.CodeOf(a.state.Err) == connect.CodeUnauthenticated
 		})
-		if l := c.line("r1"); !l.gone {
+		if l := c.line("r1"); !l.left() {
 			t.Error("it is still attached")
 		}
 		a.stop()

@@ -146,6 +146,7 @@ func (l *line) Kicked() <-chan struct{}        { return l.kicked }
 func (l *line) Why() error                     { return l.why }
 func (l *line) Heard(*messages.Heartbeat)      { l.mu.Lock(); l.beats++; l.mu.Unlock() }
 func (l *line) Detach()                        { l.mu.Lock(); l.gone = true; l.mu.Unlock() }
+func (l *line) left() bool                     { l.mu.Lock(); defer l.mu.Unlock(); return l.gone }
 func (l *line) kick(why error)                 { l.once.Do(func() { l.why = why; close(l.kicked) }) }
 
 // coordinator is a Door on a socket.
@@ -171,7 +172,7 @@ func newCoordinator(t testing.TB, log *record) *coordinator {
 		Attach: c.attach,
 		Connected: func(_ context.Context, rack string) (bool, error) {
 			l := c.line(rack)
-			return l != nil && !l.gone, nil
+			return l != nil && !l.left(), nil
 		},
 		Plan:  func(context.Context, string) ([]byte, error) { return []byte("plan"), nil },
 		Wants: func(context.Context, string, string) (bool, error) { return c.wants, nil },

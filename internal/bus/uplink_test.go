@@ -3,6 +3,7 @@ package bus
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 )
@@ -16,7 +17,7 @@ func TestWhatEndsAnUplink(t *testing.T) {
 		t.Errorf("diverged: %v", err)
 	}
 	var other *Superseded
-	if err := judged(superseded("r1", Head{Epoch: 3})); !errors.As(err, &fatal) || !errors.As(err, &other) || other.By.GetEpoch() != 3 {
+	if err := judged(superseded("r1", Head{Epoch: 3}, time.Time{})); !errors.As(err, &fatal) || !errors.As(err, &other) || other.By.GetEpoch() != 3 {
 		t.Errorf("superseded: %v", err)
 	}
 	if err := judged(connect.NewError(connect.CodeFailedPrecondition, errors.New("412"))); errors.As(err, &fatal) {

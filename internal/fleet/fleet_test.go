@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -16,6 +17,10 @@ func TestNext(t *testing.T) {
 	idle := func(n string) State { return State{Rack: n, Status: rack.Idle, Connected: true} }
 	in := func(n string, s rack.Status) State { return State{Rack: n, Status: s, Connected: true, Ordered: true} }
 	away := func(n string) State { return State{Rack: n, Status: rack.Idle} }
+	first := time.Unix(1, 0)
+	haltedAt := func(n string, at time.Time) State {
+		return State{Rack: n, Status: rack.Halted, Ended: at, Ordered: true}
+	}
 	kept := func(n string) State { return State{Rack: n, Status: rack.Idle, Ordered: true} }
 	for _, x := range []struct {
 		name   string
@@ -29,12 +34,19 @@ func TestNext(t *testing.T) {
 		{"one ended", Spec{AtOnce: 2}, []State{in("a", rack.Completed), in("b", rack.Imaging), idle("c"), idle("d")}, "c", false},
 		{"one drains", Spec{AtOnce: 1}, []State{in("a", rack.Draining), idle("b")}, "", false},
 		{"an order that was not carried out yet", Spec{AtOnce: 1}, []State{kept("a"), idle("b")}, "", false},
+		{"on record, and not ordered yet", Spec{AtOnce: 1}, []State{{Rack: "a", Status: rack.Idle, Begun: true}, idle("b")}, "", false},
+		{"on record, and not ordered twice", Spec{}, []State{{Rack: "a", Status: rack.Idle, Begun: true, Connected: true}, idle("b")}, "b", false},
 		{"an agent that is away keeps its place", Spec{AtOnce: 1}, []State{away("a"), idle("b"), idle("c")}, "b", false},
 		{"as many halted as may", Spec{HaltAfter: 2}, []State{in("a", rack.Halted), idle("b")}, "b", false},
 		{"too many halted", Spec{HaltAfter: 1}, []State{in("a", rack.Halted), idle("b")}, "", true},
 		{"halted, and no limit", Spec{}, []State{in("a", rack.Halted), idle("b")}, "b", false},
 		{"one was refused", Spec{AtOnce: 1}, []State{{Rack: "a", Status: rack.Idle, Ordered: true, Refused: true, Connected: true}, idle("b")}, "b", false},
 		{"a refusal counts as halted", Spec{HaltAfter: 1}, []State{{Rack: "a", Status: rack.Idle, Refused: true, Connected: true}, idle("b")}, "", true},
+		{"halted, and forgiven", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": first}}, []State{haltedAt("a", first), idle("b")}, "b", false},
+		{"halted anew", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": first}}, []State{haltedAt("a", first.Add(1)), idle("b")}, "", true},
+		{"recovered, and another one halted", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": first}}, []State{in("a", rack.Completed), haltedAt("b", first), idle("c")}, "", true},
+		{"a refusal, and forgiven", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": {}}}, []State{{Rack: "a", Status: rack.Idle, Refused: true, Connected: true}, idle("b")}, "b", false},
+		{"a refusal that was forgiven, and halted since", Spec{HaltAfter: 1, Forgiven: map[string]time.Time{"a": {}}}, []State{haltedAt("a", first), idle("b")}, "", true},
 		{"nothing is left", Spec{AtOnce: 1}, []State{in("a", rack.Completed)}, "", false},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -46,61 +58,111 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// TestAFleetEnds: whatever happens, never more than AtOnce are imaged, and unless
-// it is halted every rack is begun once, the first of those that can before others.
+func TestUnordered(t *testing.T) {
+	got := Unordered([]State{{Rack: "a", Status: rack.Idle, Begun: true}, {Rack: "b", Status: rack.Idle, Begun: true, Ordered: true}, {Rack: "c", Status: rack.Imaging, Begun: true},
+		{Rack: "d", Status: rack.Idle, Begun: true, Refused: true}, {Rack: "e", Status: rack.Idle}, {Rack: "f", Status: rack.Idle, Ordered: true}, {Rack: "g", Status: rack.Idle, Begun: true}})
+	if strings.Join(got, " ") != "a g" {
+		t.Errorf("%q", got)
+	}
+}
+
+// inCourse is a fleet that is carried out, and what must hold of it at any time.
+type inCourse struct {
+	t      *rapid.T
+	spec   Spec
+	states []State
+	began  map[string]int
+	clock  int64
+}
+
+// next puts on record whose turn it is, and resumes a fleet that halts.
+func (f *inCourse) next() {
+	begin, halt := Next(f.spec, f.states)
+	if halt != "" {
+		if len(begin) > 0 {
+			f.t.Fatalf("%v are begun, and the fleet is halted: %s", begin, halt)
+		}
+		f.spec.Forgiven = Stopped(f.states)
+		if begin, halt = Next(f.spec, f.states); halt != "" {
+			f.t.Fatalf("halted again at once: %s", halt)
+		}
+	}
+	for i, s := range f.states {
+		if can := s.Connected && s.Status == rack.Idle && f.began[s.Rack] == 0; can && !slices.Contains(begin, s.Rack) {
+			for _, later := range f.states[i+1:] {
+				if slices.Contains(begin, later.Rack) {
+					f.t.Fatalf("%s is begun before %s, which can be", later.Rack, s.Rack)
+				}
+			}
+		}
+	}
+	if !slices.IsSortedFunc(begin, func(a, b string) int { return slices.Index(f.spec.Racks, a) - slices.Index(f.spec.Racks, b) }) {
+		f.t.Fatalf("%v are begun, of %v", begin, f.spec.Racks)
+	}
+	for _, name := range begin {
+		if f.began[name]++; f.began[name] > 1 {
+			f.t.Fatalf("%s is begun again", name)
+		}
+		f.states[slices.Index(f.spec.Racks, name)].Begun = true
+	}
+	busy := 0
+	for _, s := range f.states {
+		if f.began[s.Rack] > 0 && !s.Refused && s.Status != rack.Completed && s.Status != rack.Halted {
+			busy++
+		}
+		if s.Status != rack.Idle && f.began[s.Rack] == 0 {
+			f.t.Fatalf("%s was never begun and is %s", s.Rack, s.Status)
+		}
+	}
+	if f.spec.AtOnce > 0 && busy > f.spec.AtOnce {
+		f.t.Fatalf("%d racks at once, %d may be", busy, f.spec.AtOnce)
+	}
+}
+
+// goesOn lets something happen to a rack, as fate has it.
+func (f *inCourse) goesOn(s *State, end rack.Status, refused bool) {
+	switch {
+	case !s.Connected:
+		s.Connected = true
+	case slices.Contains(Unordered(f.states), s.Rack):
+		s.Ordered = true
+	case s.Status == rack.Idle && s.Ordered && !s.Refused:
+		if s.Refused = refused; !refused {
+			s.Status = rack.Imaging
+		}
+	case s.Status == rack.Imaging:
+		f.clock++
+		s.Status, s.Ended = end, time.Unix(f.clock, 0)
+	case s.Status == rack.Halted: // somebody has mended it, beside the fleet
+		s.Status = rack.Completed
+	}
+}
+
+// TestAFleetEnds: whatever happens, never more than AtOnce are imaged; every rack is
+// begun once, also when the fleet is halted in between, and the first of those that can
+// be before others.
 func TestAFleetEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 12).Draw(t, "racks")
-		spec := Spec{AtOnce: rapid.IntRange(0, 4).Draw(t, "at once"), HaltAfter: rapid.IntRange(0, 3).Draw(t, "halt after")}
-		var states []State
+		f := &inCourse{t: t, began: map[string]int{}, spec: Spec{AtOnce: rapid.IntRange(0, 4).Draw(t, "at once"), HaltAfter: rapid.IntRange(0, 3).Draw(t, "halt after")}}
 		for i := range n {
-			spec.Racks = append(spec.Racks, fmt.Sprint("r", i))
-			states = append(states, State{Rack: fmt.Sprint("r", i), Status: rack.Idle, Connected: rapid.Bool().Draw(t, "connected")})
+			name := fmt.Sprint("r", (i*7)%13) // not in the order of their names
+			f.spec.Racks = append(f.spec.Racks, name)
+			f.states = append(f.states, State{Rack: name, Status: rack.Idle, Connected: rapid.Bool().Draw(t, "connected")})
 		}
-		began, halted := map[string]int{}, false
-		for range 200 {
-			begin, halt := Next(spec, states)
-			if halt != "" {
-				halted = true
-				break
-			}
-			for _, name := range begin {
-				began[name]++
-				states[slices.Index(spec.Racks, name)].Ordered = true
-			}
-			busy := 0
-			for _, s := range states {
-				if s.busy() {
-					busy++
-				}
-			}
-			if spec.AtOnce > 0 && busy > spec.AtOnce {
-				t.Fatalf("%d racks at once, %d may be", busy, spec.AtOnce)
-			}
-			i := rapid.IntRange(0, n-1).Draw(t, "which")
-			switch s := &states[i]; {
-			case !s.Connected:
-				s.Connected = true
-			case s.Status == rack.Idle && s.Ordered:
-				s.Status = rack.Imaging
-			case s.Status == rack.Imaging:
-				s.Status = rapid.SampledFrom([]rack.Status{rack.Completed, rack.Completed, rack.Halted}).Draw(t, "end")
+		for range rapid.IntRange(0, 100).Draw(t, "steps") {
+			f.next()
+			f.goesOn(&f.states[rapid.IntRange(0, n-1).Draw(t, "which")], rapid.SampledFrom([]rack.Status{rack.Completed, rack.Completed, rack.Halted}).Draw(t, "end"), rapid.Bool().Draw(t, "refused"))
+		}
+		for range 5 * n { // from here on all goes well
+			for i := range f.states {
+				f.next()
+				f.goesOn(&f.states[i], rack.Completed, false)
 			}
 		}
-		for i, s := range states {
-			if began[s.Rack] > 1 {
-				t.Fatalf("%s was begun %d times", s.Rack, began[s.Rack])
-			}
-			if s.Status != rack.Idle && began[s.Rack] == 0 {
-				t.Fatalf("%s was never begun and is %s", s.Rack, s.Status)
-			}
-			_ = i
-		}
-		if begin, _ := Next(spec, states); !halted && len(begin) > 0 && spec.AtOnce == 0 {
-			for _, name := range begin {
-				if began[name] > 0 {
-					t.Fatalf("%s is begun again", name)
-				}
+		for _, name := range f.spec.Racks {
+			if f.began[name] != 1 {
+				t.Fatalf("%s was begun %d times", name, f.began[name])
 			}
 		}
 	})

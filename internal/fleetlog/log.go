@@ -176,6 +176,9 @@ func isPassing(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders)
 }
 
+// Alone reports whether no other coordinator can be on this log: it is embedded.
+func (l *Log) Alone() bool { return l.server != nil }
+
 // where is the log, for people.
 func (l *Log) where() string {
 	if l.o.URL != "" {

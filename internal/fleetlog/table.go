@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -172,7 +173,20 @@ func (t *Table) Watch(ctx context.Context, fn func(key string, value []byte, rev
 // WatchKeys is Watch of the keys that a pattern says: "*" stands for what is between
 // two dots, ">" for all that follows. told is called once, when what was there has
 // been told.
-func (t *Table) WatchKeys(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64) error, told func()) (err error) {
+func (t *Table) WatchKeys(ctx context.Context, pattern string, fn func(key string, value []byte, revision uint64) error, told func()) error {
+	return t.WatchEntries(ctx, pattern, func(e TableEntry) error { return fn(e.Key, e.Value, e.Revision) }, told)
+}
+
+// TableEntry is a key as it was written or deleted.
+type TableEntry struct {
+	Key      string
+	Value    []byte // nil: it was deleted
+	Revision uint64
+	Time     time.Time // when, by the clock of the server that leads the table
+}
+
+// WatchEntries is WatchKeys that says also when.
+func (t *Table) WatchEntries(ctx context.Context, pattern string, fn func(e TableEntry) error, told func()) (err error) {
 	w, err := t.kv.Watch(ctx, pattern)
 	if err != nil {
 		return t.wrap("watch", "the keys", err)
@@ -196,7 +210,7 @@ func (t *Table) WatchKeys(ctx context.Context, pattern string, fn func(key strin
 					return t.wrap("read", e.Key(), err)
 				}
 			}
-			if err := fn(e.Key(), value, e.Revision()); err != nil {
+			if err := fn(TableEntry{e.Key(), value, e.Revision(), e.Created()}); err != nil {
 				return err
 			}
 		case <-ctx.Done():

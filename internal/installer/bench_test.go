@@ -35,6 +35,9 @@ const (
 	filesSize = 1 << 30 // files of this machine's Go, over and over: zstd has much to do
 )
 
+// goalInstaller is the goal: of the limit, at least (issue of images).
+const goalInstaller = 0.9
+
 // How often all is measured; the medians count.
 const (
 	noiseRounds = 5
@@ -45,7 +48,8 @@ const (
 // loopback, and beside it, in turns, what limits it: the network alone, zstd alone, the
 // disk alone. The disk counts as an installation uses it, written and read back, since
 // that is what is promised; what it takes without reading back is shown too, and so is
-// the ratio to that. The result is the median of the rounds.
+// the ratio to that. The result is the median of the rounds, of that image with which it
+// is worse.
 //
 // Everything shares the processors of one machine here, the agent's too: on a rack, agent
 // and machine have their own. What each takes of them, in seconds for a GB of raw bytes,
@@ -54,8 +58,12 @@ const (
 func TestInstallerBench(t *testing.T) {
 	files := benchRounds(t, "files", newBenchImage(t, filesSize, goFiles), filesRounds)
 	noise := benchRounds(t, "noise", newBenchImage(t, noiseSize, noiseAndZeros), noiseRounds)
-	fmt.Printf("with an image of files, %.2f of the limit\n", files)
-	fmt.Printf("RESULT installer_ratio_limit %.2f\n", noise)
+	fmt.Printf("of the limit: with an image of files %.2f, of noise %.2f\n", files, noise)
+	worse := min(files, noise)
+	if worse < goalInstaller {
+		fmt.Println("MISSED: the goal of installer_ratio_limit")
+	}
+	fmt.Printf("RESULT installer_ratio_limit %.2f\n", worse)
 }
 
 // benchRounds measures with one image, and returns the median of the ratios to the limit.
@@ -68,7 +76,7 @@ func benchRounds(t *testing.T, what string, b *benchImage, rounds int) float64 {
 		all := b.install(t)
 		ratios = append(ratios, all.rate/min(net.rate, decode.rate, disk.rate))
 		written = append(written, all.rate/min(net.rate, decode.rate, once.rate))
-		fmt.Printf("%s: network %v, zstd %v, disk %v (written only: %v), installation %v: %.2f of its limit (%.2f)\n", what, net, decode, disk, once, all, ratios[len(ratios)-1], written[len(written)-1])
+		fmt.Printf("%s: network %v, zstd %v, disk %v (written only: %v), installation %v: %.2f of its limit (%.2f); processors busy: %.2f, with zstd alone %.2f\n", what, net, decode, disk, once, all, ratios[len(ratios)-1], written[len(written)-1], all.busy(), decode.busy())
 	}
 	if err := os.RemoveAll(b.dir); err != nil {
 		t.Error(err)
@@ -186,6 +194,10 @@ type measured struct {
 }
 
 func (m measured) String() string { return fmt.Sprintf("%.0f MB/s (%.2f CPU s/GB)", m.rate, m.cpu) }
+
+// busy is how many processors it had. zstd alone takes all that there are, which on a
+// machine that others share is less than their number.
+func (m measured) busy() float64 { return m.rate / 1e3 * m.cpu }
 
 // rate measures something that takes all frames.
 func (b *benchImage) rate(t *testing.T, f func() error) measured {

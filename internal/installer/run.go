@@ -31,6 +31,8 @@ type Options struct {
 	Alive     func()       // called whenever bytes got further; nil: nobody counts
 	Memory    int64        // bytes for frames in flight; 0: DefaultMemory
 	Patience  time.Duration
+
+	over func(medium) medium // lies over the disk; nil: nothing
 }
 
 // Outcome is how a job ended.
@@ -128,7 +130,7 @@ func (o *Options) onDisk(ctx context.Context, j *job.Job, src *source, out *Outc
 	if err != nil {
 		return err
 	}
-	t, err := openTarget(disk.Path)
+	t, err := openOver(disk.Path, o.over)
 	if err != nil {
 		return err
 	}

@@ -264,12 +264,13 @@ func TestAnotherSystemOnAHalfWrittenDisk(t *testing.T) {
 	}
 }
 
-// The power goes at each write to the start of the disk: the same run goes on.
-func TestPowerCutAtTheEnd(t *testing.T) {
+// Files that cannot be written fail the job, and the disk says that it is not done; the
+// same run goes on.
+func TestFilesFail(t *testing.T) {
 	a, disk := newAgent(t, image(1)), blank(t, diskSize)
 	o := a.options(disk)
 	a.job.Install.Files = []job.File{{Partition: 1, Path: "/etc/hostname", Content: "server-01"}}
-	o.Files = func(context.Context, string, []job.File) error { return errors.New("the power goes") }
+	o.Files = func(context.Context, string, []job.File) error { return errors.New("no such partition") }
 	if out, err := Run(t.Context(), o); err != nil || out.State != job.Failed {
 		t.Fatalf("%+v, %v", out, err)
 	}

@@ -14,11 +14,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// medium is what a target reads and writes. Flush waits until what was written before is
+// kept, power or not.
+type medium interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Seeker
+	io.Closer
+	Stat() (os.FileInfo, error)
+	Fd() uintptr
+	Flush() error
+}
+
+// diskFile is an open disk. Its flush is fdatasync, which for a disk is that of its cache.
+type diskFile struct{ *os.File }
+
+func (f diskFile) Flush() error { return unix.Fdatasync(int(f.Fd())) }
+
 // target is a disk, or a file that stands for one, that is opened for writing. Its
 // methods may be used by many goroutines; all offsets and lengths are bytes.
 type target struct {
 	path   string
-	f      *os.File
+	f      medium
+	over   func(medium) medium // nil: nothing lies over the medium
 	size   int64
 	align  int64 // of what is written directly
 	block  int   // logical block
@@ -30,8 +48,11 @@ type target struct {
 
 // openTarget opens a disk exclusively: one that somebody uses (a file system, an array,
 // a volume group) is refused by the kernel.
-func openTarget(path string) (*target, error) {
-	t := &target{path: path, align: page, block: 512}
+func openTarget(path string) (*target, error) { return openOver(path, nil) }
+
+// openOver is openTarget with something that lies over the medium.
+func openOver(path string, over func(medium) medium) (*target, error) {
+	t := &target{path: path, over: over, align: page, block: 512}
 	if err := t.open(); err != nil {
 		return nil, err
 	}
@@ -54,7 +75,9 @@ func (t *target) open() error {
 	if err != nil {
 		return fmt.Errorf("open the disk: %w", err)
 	}
-	t.f = f
+	if t.f = (diskFile{f}); t.over != nil {
+		t.f = t.over(t.f)
+	}
 	return nil
 }
 
@@ -128,10 +151,9 @@ func (t *target) buffered() bool {
 	return err == nil
 }
 
-// sync waits until what was written is on the medium: fdatasync, which for a disk is
-// the flush of its cache.
+// sync waits until what was written is on the medium.
 func (t *target) sync() error {
-	if err := unix.Fdatasync(int(t.f.Fd())); err != nil {
+	if err := t.f.Flush(); err != nil {
 		return fmt.Errorf("flush the disk: %w", err)
 	}
 	return nil

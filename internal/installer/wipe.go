@@ -9,14 +9,16 @@ import (
 // span is a range of a disk, in bytes: [from, to).
 type span struct{ from, to int64 }
 
-// wiped lists what is zeroed before an image is written: both ends of the disk and of
-// each old partition, where file systems, arrays and volume managers keep what they
-// are found by. start is that of the disk; the receipt is left out.
+// wiped lists what is zeroed before an image is written: both ends of each old partition
+// and of the disk, where file systems, arrays and volume managers keep what they are found
+// by. start is that of the disk; the receipt is left out. The start of the disk is last: a
+// wipe that the power ends is begun anew from the old table, which stands there.
 func wiped(start []byte, size int64, block int) []span {
-	all := []span{{0, lookEnd}, {size - lookEnd, size}}
+	var all []span
 	for _, p := range oldPartitions(start, size, block) {
-		all = append(all, span{p.from, min(p.from+head, p.to)}, span{max(p.to-head, p.from), p.to})
+		all = append(all, span{max(p.from, lookEnd), min(p.from+head, p.to)}, span{max(p.to-head, p.from, lookEnd), p.to})
 	}
+	all = append(all, span{size - lookEnd, size}, span{0, lookEnd})
 	var out []span
 	receipt := span{tailAt(size), tailAt(size) + receiptSize}
 	for _, s := range all {
@@ -65,7 +67,8 @@ func mbrPartitions(start []byte) (out []span) {
 	return out
 }
 
-// wipe zeroes all that, and waits until it is on the medium.
+// wipe zeroes all that, and waits until it is on the medium: before the old table goes,
+// and at the end.
 func (t *target) wipe() error {
 	start := make([]byte, head)
 	if err := readFull(t, start, 0); err != nil {
@@ -73,6 +76,11 @@ func (t *target) wipe() error {
 	}
 	zeros := aligned(head)
 	for _, s := range wiped(start, t.size, t.block) {
+		if s.from == 0 {
+			if err := t.sync(); err != nil {
+				return err
+			}
+		}
 		for at := s.from; at < s.to; {
 			n := min(int64(len(zeros)), s.to-at)
 			write := t.writeAligned

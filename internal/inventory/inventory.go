@@ -134,7 +134,7 @@ func (d *Device) enter(e rack.Event) {
 	case rack.TicketIssued, rack.DeviceReady:
 		set(&d.Image, e.Detail.Image)
 		set(&d.Digest, e.Detail.Digest)
-	case rack.DeviceFinding:
+	case rack.DeviceFinding, rack.WeaknessFound:
 		add(&d.Findings, e.Detail.Reason)
 	}
 }

@@ -13,8 +13,12 @@ import (
 	"github.com/bougou/go-ipmi/pkg/types"
 )
 
+// Password is what its BMCs and the systems behind them are logged in to with: a word that
+// stands nowhere else, so that a test may look for it.
+const Password = "Basalt-Wiesel19"
+
 // BMC starts a BMC on the host, at an address that it has: a real RMCP+ server that
-// lets admin in with the password secret. tells: it says its GUID to whoever asks.
+// lets admin in with the password Password. tells: it says its GUID to whoever asks.
 func (h *Host) BMC(address string, guid [16]byte, tells bool) {
 	h.t.Helper()
 	b := bmc.New(bmc.DeviceInfo{DeviceID: 32, DeviceRevision: 1, FirmwareMajor: 2, IPMIVersion: 0x20, ManufacturerID: 674, ProductID: 256, AdditionalDeviceSupport: 0xbf}, guid, mock.New())
@@ -22,7 +26,7 @@ func (h *Host) BMC(address string, guid [16]byte, tells bool) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	u.SetPassword([]byte("secret"))
+	u.SetPassword([]byte(Password))
 	u.Enabled = true
 	u.ChannelAccess[1] = bmc.UserChannelAccess{MaxPrivilege: bmc.PrivilegeLevelAdministrator, Enabled: true}
 	r := handlers.NewRegistry()

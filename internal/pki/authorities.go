@@ -26,8 +26,8 @@ const lookEvery = time.Second
 // seen within a second.
 //
 // To rotate: Add a new one; wait until every agent has renewed, so that it trusts
-// both (two thirds of AgentLife); let the new one Sign; wait until every agent
-// has renewed again (AgentLife); Drop the old one. Nobody is restarted.
+// both (SignAfter); let the new one Sign; wait until every agent has renewed again
+// (DropAfter); Drop the old one. Nobody is restarted.
 type Authorities struct {
 	dir  string
 	log  *slog.Logger
@@ -50,9 +50,22 @@ type authoritySet struct {
 // AuthorityInfo is what there is to know of an authority.
 type AuthorityInfo struct {
 	Fingerprint string
+	Made        time.Time
 	Expires     time.Time
 	Signs       bool
+	SignsSince  time.Time // zero: it does not
 }
+
+// Waits of a rotation.
+const (
+	// SignAfter is when every agent that is not cut off has renewed once: it knows what was
+	// trusted by then.
+	SignAfter = AgentLife * 2 / 3
+	// DropAfter is when nothing that was signed before is alive.
+	DropAfter = AgentLife
+	// MaxAuthorities is how many a directory may hold.
+	MaxAuthorities = maxCAs
+)
 
 // InitAuthorities makes the first authority of a directory. It refuses a
 // directory that has one that signs.
@@ -190,7 +203,11 @@ func (a *Authorities) List() []AuthorityInfo {
 	set := a.load()
 	var out []AuthorityInfo
 	for i, c := range set.trusted {
-		out = append(out, AuthorityInfo{Fingerprint(c), c.NotAfter, i == 0})
+		x := AuthorityInfo{Fingerprint: Fingerprint(c), Made: c.NotBefore.Add(backdated), Expires: c.NotAfter, Signs: i == 0}
+		if info, err := os.Stat(filepath.Join(a.dir, "signer")); x.Signs && err == nil {
+			x.SignsSince = info.ModTime()
+		}
+		out = append(out, x)
 	}
 	slices.SortStableFunc(out[1:], func(x, y AuthorityInfo) int { return cmp.Compare(x.Fingerprint, y.Fingerprint) })
 	return out
@@ -241,8 +258,12 @@ func (a *Authorities) Drop(fingerprint string) error {
 	if fingerprint == a.set.Load().signer.Fingerprint() {
 		return fmt.Errorf("drop the authority %.16s: it signs: let another one sign first", fingerprint)
 	}
-	// Its certificate goes first: without it, it is not trusted.
-	if err := os.Remove(filepath.Join(dir, "ca.crt")); err != nil {
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("drop the authority %.16s: %w", fingerprint, err)
+	}
+	// Its certificate goes first: without it, it is not trusted. It is gone already when
+	// somebody was interrupted.
+	if err := os.Remove(filepath.Join(dir, "ca.crt")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("drop the authority %.16s: %w", fingerprint, err)
 	}
 	err := durable.SyncDir(dir)

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,5 +110,33 @@ func TestNothingOutlivesItsAuthority(t *testing.T) {
 	}
 	if c.NotBefore.After(now.Add(-time.Hour)) {
 		t.Errorf("a clock an hour behind refuses it: %v", c.NotBefore)
+	}
+}
+
+// TestDropGoesOn: a drop that was interrupted behind its first step is done again.
+func TestDropGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	if err := InitAuthorities(dir); err != nil {
+		t.Fatal(err)
+	}
+	a, err := OpenAuthorities(dir, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := a.Add()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, next, "ca.crt")); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Drop(next); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, next)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its key is still there: %v", err)
+	}
+	if err := a.Drop(next); err == nil {
+		t.Error("what is not there was dropped")
 	}
 }

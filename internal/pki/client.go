@@ -54,30 +54,32 @@ func pinned(host, pin string) *tls.Config {
 // the moment. crypto/tls takes a fixed pool only, so its own check is switched
 // off and made here, wholly: chain, time, name, and what the certificate is for.
 func clientTLS(host string, roots func(chain []*x509.Certificate) (*x509.CertPool, error)) *tls.Config {
-	return &tls.Config{
-		MinVersion:         tls.VersionTLS13,
-		NextProtos:         []string{"h2", "http/1.1"},
-		ServerName:         host,
-		InsecureSkipVerify: true,
-		VerifyConnection: func(s tls.ConnectionState) error {
-			if len(s.PeerCertificates) == 0 {
-				return fmt.Errorf("%w: it shows no certificate", ErrUntrusted)
-			}
-			pool, err := roots(s.PeerCertificates)
-			if err != nil {
-				return err
-			}
-			between := x509.NewCertPool()
-			for _, c := range s.PeerCertificates[1:] {
-				between.AddCert(c)
-			}
-			_, err = s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: pool, Intermediates: between, DNSName: host, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrUntrusted, err)
-			}
+	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}, ServerName: host, InsecureSkipVerify: true}
+	config.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return fmt.Errorf("%w: it shows no certificate", ErrUntrusted)
+		}
+		pool, err := roots(s.PeerCertificates)
+		if err != nil {
+			return err
+		}
+		o := x509.VerifyOptions{Roots: pool, Intermediates: x509.NewCertPool(), DNSName: host, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+		if config.Time != nil {
+			o.CurrentTime = config.Time()
+		}
+		for _, c := range s.PeerCertificates[1:] {
+			o.Intermediates.AddCert(c)
+		}
+		leaf := s.PeerCertificates[0]
+		if _, err = leaf.Verify(o); err == nil {
 			return nil
-		},
+		}
+		if late := byClock(leaf, o, err); late != nil {
+			err = late
+		}
+		return fmt.Errorf("%w: %w", ErrUntrusted, err)
 	}
+	return config
 }
 
 func poolOf(certs []*x509.Certificate) *x509.CertPool {

@@ -56,6 +56,11 @@ func Enroll(ctx context.Context, text, dir string) (*Identity, error) {
 	switch {
 	case connect.CodeOf(err) == connect.CodeUnauthenticated:
 		return nil, fmt.Errorf("enroll the agent of %s at %s: %w", t.Rack, t.URL, err)
+	case ofTime(err):
+		if clocks := apart(ctx, t.URL, pinned(host, t.Fingerprint), err); clocks != "" {
+			err = fmt.Errorf("%w: %s", err, clocks)
+		}
+		return nil, fmt.Errorf("enroll the agent of %s at %s: %w. The token is good for the same state directory until it expires", t.Rack, t.URL, err)
 	case isAway(err):
 		return nil, fmt.Errorf("enroll the agent of %s: %w at %s: %w: try again with the same token and the same state directory", t.Rack, ErrAway, t.URL, err)
 	case err != nil:

@@ -3,6 +3,7 @@ package pki
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -24,14 +25,22 @@ func (s *identityState) explain(ctx context.Context, url string, config func(hos
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	if at := s.certificate.Leaf.NotAfter; time.Now().After(at) {
+	host, bad := hostOf(url)
+	at := s.certificate.Leaf.NotAfter
+	expired := time.Now().After(at)
+	var refused error
+	if bad == nil && !expired {
+		refused = probe(ctx, url, config(host))
+	}
+	if bad == nil && (expired || ofTime(err) || ofTime(refused)) {
+		if clocks := apart(ctx, url, config(host), errors.Join(err, refused)); clocks != "" {
+			return fmt.Errorf("%w: %s", err, clocks)
+		}
+	}
+	if expired {
 		return fmt.Errorf("%w: %w: that of rack %s, at %s: %s", err, ErrExpired, s.rack, at.Format(time.RFC3339), again)
 	}
-	host, bad := hostOf(url)
-	if bad != nil {
-		return err
-	}
-	if refused := probe(ctx, url, config(host)); refused != nil && strings.Contains(refused.Error(), "remote error: tls:") {
+	if refused != nil && strings.Contains(refused.Error(), "remote error: tls:") {
 		return fmt.Errorf("%w: the coordinator refuses the certificate of rack %s (%w): if it was revoked, %s", err, s.rack, refused, again)
 	}
 	return err

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ type coordinator struct {
 	enrollments *Enrollments
 	view        *View
 	revoked     chan string
+	ahead       atomic.Int64 // nanoseconds by which its clock is wrong
 }
 
 type lives struct{ server, agent time.Duration }
@@ -83,7 +85,7 @@ func (c *coordinator) serve(t testing.TB, config *tls.Config, life time.Duration
 		}
 		_, _ = io.WriteString(w, rack+" "+r.Proto)
 	})
-	server := &http.Server{Handler: WithConnection(mux), TLSConfig: config, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
+	server := &http.Server{Handler: c.late(WithConnection(mux)), TLSConfig: config, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	done := make(chan error, 1)
 	go func() { done <- server.ServeTLS(l, "", "") }()
 	t.Cleanup(func() { _ = server.Close(); <-done })

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -24,6 +25,7 @@ const (
 )
 
 var (
+	revertValue  = regexp.MustCompile(`\{\{ *\.Revert(After|Clock) *\}\}`)
 	templateName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$`)
 	fileMode     = regexp.MustCompile(`^0[0-7]{3}$`)
 	mediaType    = regexp.MustCompile(`^[a-z]+/[a-z0-9.+-]+$`) // RFC 9110 §8.3.1, without parameters
@@ -36,15 +38,16 @@ func (r *reader) exchange(n *yaml.Node, at, kind string, s *rack.Step) *rack.Exc
 	if m == nil {
 		return x
 	}
+	x.RevertAfter = r.duration(m["revertAfter"], "revertAfter of "+at)
+	timed := func(text string) string { return withRevert(text, x.RevertAfter) }
 	if f, ok := m["files"]; ok {
 		for _, one := range r.List(f, "files", "files: [{to: /etc/acme.conf, template: acme.conf}]", maxFilesSent) {
-			x.Files = append(x.Files, r.sent(one, at))
+			x.Files = append(x.Files, r.sent(one, at, timed))
 		}
 	}
-	x.Run = r.templates(m["run"], "run", "run: [a command]")
-	x.Expect = r.templates(m["expect"], "expect", "expect: [a text that the device must show]")
-	x.Confirm = r.templates(m["confirm"], "confirm", "confirm: [a command]")
-	x.RevertAfter = r.duration(m["revertAfter"], "revertAfter of "+at)
+	x.Run = r.templates(m["run"], "run", "run: [a command]", timed)
+	x.Expect = r.templates(m["expect"], "expect", "expect: [a text that the device must show]", timed)
+	x.Confirm = r.templates(m["confirm"], "confirm", "confirm: [a command]", timed)
 	switch {
 	case len(x.Run) == 0:
 		r.Say(n.Line, "run: and a list of commands", "%s says nothing to the device", at)
@@ -62,10 +65,28 @@ func (r *reader) exchange(n *yaml.Node, at, kind string, s *rack.Step) *rack.Exc
 		r.Say(n.Line, "expect at the step that verifies", "%s expects something of a configuration that is not whole yet", at)
 	case (len(x.Confirm) > 0) != (x.RevertAfter > 0):
 		r.Say(n.Line, "revertAfter and confirm, both or neither", "%s has one of revertAfter and confirm", at)
+	case x.RevertAfter%time.Second != 0:
+		r.Say(m["revertAfter"].Line, "whole seconds", "%s has a revertAfter of %s", at, x.RevertAfter)
 	case x.RevertAfter > 0 && x.RevertAfter < 30*time.Second:
 		r.Say(m["revertAfter"].Line, "30s or more", "%s leaves no time to confirm", at)
 	}
 	return x
+}
+
+// withRevert puts the time of revertAfter into a template: .RevertAfter in whole seconds,
+// .RevertClock as hh:mm:ss. It is known when the file is read, and is the device's own: a
+// run at another speed does not change it. Without one the template stays as it is.
+func withRevert(text string, after time.Duration) string {
+	if after <= 0 {
+		return text
+	}
+	n := int(after.Seconds())
+	return revertValue.ReplaceAllStringFunc(text, func(value string) string {
+		if strings.Contains(value, "Clock") {
+			return fmt.Sprintf("%02d:%02d:%02d", n/3600, n/60%60, n%60)
+		}
+		return strconv.Itoa(n)
+	})
 }
 
 // showsReceipt reports whether one of the texts is the receipt, whatever the rack file
@@ -75,7 +96,7 @@ func showsReceipt(texts []string) bool {
 }
 
 // sent reads a file that is put on the device.
-func (r *reader) sent(n *yaml.Node, at string) (f rack.ExchangeFile) {
+func (r *reader) sent(n *yaml.Node, at string, timed func(string) string) (f rack.ExchangeFile) {
 	m := r.Mapping(n, "a file of "+at, "to", "template", "mode")
 	if m == nil {
 		return f
@@ -104,7 +125,8 @@ func (r *reader) sent(n *yaml.Node, at string) (f rack.ExchangeFile) {
 		r.Say(n.Line, "template: and the name of a file beside this one", "a file of %s has no template", at)
 		return f
 	}
-	f.Name, f.Template = r.template(x, config.Check)
+	f.Name, f.Template = r.template(x, func(name, text string) error { return config.Check(name, timed(text)) })
+	f.Template = timed(f.Template)
 	return f
 }
 
@@ -119,7 +141,7 @@ func unplain(c rune) bool {
 }
 
 // templates reads a list of short templates.
-func (r *reader) templates(n *yaml.Node, what, fix string) (out []string) {
+func (r *reader) templates(n *yaml.Node, what, fix string, timed func(string) string) (out []string) {
 	if n == nil {
 		return nil
 	}
@@ -132,6 +154,11 @@ func (r *reader) templates(n *yaml.Node, what, fix string) (out []string) {
 			r.Say(x.Line, "at most "+strconv.Itoa(maxCommand)+" bytes of plain text", "an item of %s is too long, or no plain text", what)
 			continue
 		}
+		if revertValue.MatchString(s) && timed(s) == s {
+			r.Say(x.Line, "revertAfter: and a time", "%s names the time after which the device takes its configuration back, and there is none", what)
+			continue
+		}
+		s = timed(s)
 		if err := config.Check(what, s); err != nil {
 			r.Say(x.Line, "a template that can be filled in: docs/platforms.md lists its values", "%s: %s", what, why(err))
 		}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/strictyaml"
@@ -125,6 +126,45 @@ func TestOwnPlatformTakesThePlaceOfOurs(t *testing.T) {
 	}
 }
 
+// A management switch that a configuration may cut off for good is refused; so is a
+// platform that it is taken from by like.
+func TestAManagementSwitchComesBack(t *testing.T) {
+	const head = "apiVersion: rackreach/v1\nkind: Platform\nname: acme-os\nlike: linux-switch\ndescription: Acme\nsteps:\n  configuration:\n"
+	const verify = `    - {name: verify, verify: {ssh: {run: [show], expect: ["{{.Receipt}}"]}}, limit: 2m}` + "\n"
+	_, err := Load(folder(t, map[string]string{"acme.yaml": head + "    - {name: push, configure: {ssh: {run: [reload-everything]}}, limit: 5m}\n" + verify}))
+	if err == nil || !strings.Contains(err.Error(), "acme.yaml:8: step push configures the switch that everything is reached through, with no way back") {
+		t.Error(err)
+	}
+	if _, err := Load(folder(t, map[string]string{"acme.yaml": head + "    - {name: push, configure: {ssh: {run: [\"apply {{.RevertAfter}}\"], revertAfter: 2m, confirm: [keep]}}, limit: 5m}\n" + verify})); err != nil {
+		t.Error(err)
+	}
+}
+
+// The time after which a device takes its configuration back is written once.
+func TestRevertAfterIsWrittenOnce(t *testing.T) {
+	for _, d := range Default().Definitions() {
+		for _, s := range d.Steps {
+			if s.SSH == nil || s.SSH.RevertAfter == 0 {
+				continue
+			}
+			text, err := embedded.ReadFile("files/" + d.Name + ".yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !revertValue.Match(text) {
+				t.Errorf("platform %s: no command of step %s has {{.RevertAfter}} or {{.RevertClock}}", d.Name, s.Name)
+			}
+		}
+	}
+	const text = "apply {{.RevertAfter}} {{ .RevertClock }} {{.Receipt}}"
+	if got := withRevert(text, 3723*time.Second); got != "apply 3723 01:02:03 {{.Receipt}}" {
+		t.Error(got)
+	}
+	if got := withRevert(text, 0); got != text {
+		t.Error(got)
+	}
+}
+
 func TestProblemsOfFiles(t *testing.T) {
 	const head = "apiVersion: rackreach/v1\nkind: Platform\nname: x\n"
 	step := func(s string) string { return head + "like: sim-tor\nsteps:\n  configuration:\n    - " + s + "\n" }
@@ -183,6 +223,8 @@ func TestProblemsOfFiles(t *testing.T) {
 		{step(`{name: a, verify: {ssh: {run: ["echo {{.Receipt}}"], expect: ["{{.Receipt}}"]}}, limit: 1m}`), "7", "step a has the device repeat a receipt that it is given"},
 		{step(`{name: a, verify: {ssh: {run: [x], expect: ["{{if .Syslog}}{{.Receipt}}{{end}}"]}}, limit: 1m}`), "7", "step a does not ask for the receipt"},
 		{step(`{name: a, configure: {ssh: {run: [x], confirm: [y], revertAfter: 2m}}, limit: 2m}`), "7", "step a has a limit of 2m0s, and the device takes its configuration back after 2m0s"},
+		{step(`{name: a, configure: {ssh: {run: ["x {{.RevertAfter}}"]}}, limit: 2m}`), "7", "names the time after which the device takes its configuration back, and there is none"},
+		{step(`{name: a, configure: {ssh: {run: [x], confirm: [y], revertAfter: 40.5s}}, limit: 2m}`), "7", "step a has a revertAfter of 40.5s"},
 		{step(`{name: a, configure: {ssh: {run: [x], confirm: [y]}}, limit: 2m}`), "7", "step a has one of revertAfter and confirm"},
 		{step(`{name: a, configure: {ssh: {files: [{to: ../x, template: nope}], run: [x]}}, limit: 2m}`), "7", `"../x" is no path on a device`},
 		{step(`{name: a, configure: {ssh: {files: [{to: /x, template: ../nope}], run: [x]}}, limit: 2m}`), "7", `"../nope" is not the name of a template`},

@@ -35,6 +35,7 @@ func (r *reader) sound() {
 	r.order()
 	r.provisioned()
 	r.onWire()
+	r.comesBack()
 	for _, role := range d.Roles {
 		if role == rack.Server {
 			r.gated()
@@ -66,6 +67,19 @@ func (r *reader) simulated() {
 func (r *reader) onWire() {
 	if s := r.d.OnWire(); s != nil && r.d.Status == Simulated {
 		r.Say(r.at(*s), "a step that a simulated device can complete: evidence of DHCP, a report, or tcp", "step %s waits for %s, and a simulated rack stands on loopback, where there is neither ARP nor syslog", s.Name, s.Wanted())
+	}
+}
+
+// comesBack holds that the switch through which everything else is reached takes back by
+// itself what cuts us off.
+func (r *reader) comesBack() {
+	if !slices.Contains(r.d.Roles, rack.ManagementSwitch) {
+		return
+	}
+	for _, s := range r.d.Steps {
+		if s.Action == rack.PushConfig && s.SSH != nil && s.SSH.RevertAfter == 0 {
+			r.Say(r.at(s), "revertAfter: and a time, a command that has the switch take its configuration back after it, and confirm:", "step %s configures the switch that everything is reached through, with no way back", s.Name)
+		}
 	}
 }
 

@@ -104,7 +104,7 @@ func (r *reader) request(n *yaml.Node, at string) *rack.WebRequest {
 		r.Say(n.Line, "type and template, both or neither", "%s has one of type and template", at)
 	}
 	x.Status = r.statuses(m["status"])
-	x.Expect = r.templates(m["expect"], "expect", "expect: [a text that the answer must show]")
+	x.Expect = r.templates(m["expect"], "expect", "expect: [a text that the answer must show]", func(text string) string { return text })
 	x.Login = r.truth(m["login"], "login of "+at)
 	if v, ok := m["certificate"]; ok {
 		x.Unchecked = oneOf(r, v, "what is believed of a certificate", []certificate{pinned, unchecked}) == unchecked

@@ -100,6 +100,15 @@ func (c *Client) setBoot(ctx context.Context, t Target, b Boot) error {
 				return s.c.SetSystemBootOptionsParamFor(ctx, &want)
 			})
 		})
+		var no *refusal
+		if errors.As(err, &no) {
+			told := t.explain(ctx, asked, err)
+			var e *Error
+			if errors.As(told, &e) {
+				e.Next = q.advice(OverrideRefused, e.Next)
+			}
+			return told
+		}
 		if err != nil {
 			return err
 		}
@@ -107,7 +116,6 @@ func (c *Client) setBoot(ctx context.Context, t Target, b Boot) error {
 		err = s.ask(ctx, types.CommandGetSystemBootOptions, func() error {
 			return s.c.GetSystemBootOptionsParamFor(ctx, &got)
 		})
-		var no *refusal
 		if errors.As(err, &no) && !no.busy() {
 			return nil
 		}
@@ -116,7 +124,7 @@ func (c *Client) setBoot(ctx context.Context, t Target, b Boot) error {
 		}
 		return &Error{Device: t.Device, Address: t.addrPort(), Asked: asked, Kind: ErrOverride,
 			Answer: fmt.Sprintf("it accepted that, but reads back boot flags % x instead of % x", got.Pack(), want.Pack()),
-			Next:   q.advice("set its boot order to network first by hand, or update its firmware")}
+			Next:   q.advice(OverrideLost, "set its boot order to network first by hand, or update its firmware")}
 	})
 }
 

@@ -40,12 +40,22 @@ func (i Info) Maker() string {
 // Quirk is what one kind of BMC does unlike the standard: a row of the table.
 type Quirk struct {
 	Makers    []uint32
-	Products  []uint16 // empty: all of the makers
-	What      string   // it does, for people
-	Reference string   // where that was reported
-	Advice    string   // what to do when it shows; empty: what the failure says anyway
-	Quirks             // what rackreach does about it
+	What      string  // it does, for people
+	Reference string  // where that was reported
+	Advice    string  // what to do when it shows; empty: what the failure says anyway
+	Shows     Showing // as which failure; OverrideLost where there is no other
+	Quirks            // what rackreach does about it
 }
+
+// Showing is the failure that a quirk shows itself by.
+type Showing int
+
+// The failures.
+const (
+	OverrideLost    Showing = iota // a boot override is accepted and reads back otherwise
+	OverrideRefused                // it is refused
+	NoAnswer                       // to anything: who it is cannot be asked, and the failure advises the same to everybody
+)
 
 // Quirks is what is done for one BMC: the sum of the rows that fit it.
 type Quirks struct {
@@ -56,7 +66,7 @@ type Quirks struct {
 	// LateOn: power-on is refused with D5h, not in this state, shortly after off.
 	LateOn LateOn
 
-	hints []string
+	hints map[Showing][]string
 }
 
 // LateOn is how often power-on is tried, every so many pauses between two looks at the
@@ -75,8 +85,8 @@ var quirkTable = []Quirk{
 		Reference: "bmclib#459", Advice: "set its boot mode to UEFI in its setup, then retry",
 	},
 	{
-		Makers: []uint32{makerSupermicro, makerSupermicro2}, What: "network boot by UEFI is ignored on X11 boards when a disk holds a system",
-		Reference: "bmclib#209", Advice: "put network before disk in its boot order",
+		Makers: []uint32{makerSupermicro, makerSupermicro2}, What: "network boot by UEFI is ignored when a disk holds a system (reported of X11 boards)",
+		Reference: "bmclib#209", Advice: "if it is an X11 board, put network before disk in its boot order",
 	},
 	{
 		Makers: []uint32{makerDell}, What: "power-on is refused for a while after power-off (iDRAC10)",
@@ -88,11 +98,11 @@ var quirkTable = []Quirk{
 	},
 	{
 		Makers: []uint32{makerHP, makerHPE}, What: "a boot override is refused while the host is in POST (iLO)",
-		Reference: "Launchpad ironic 2136275", Advice: "wait until its host is past POST, or off, and retry",
+		Reference: "Launchpad ironic 2136275", Advice: "wait until its host is past POST, or off, and retry", Shows: OverrideRefused,
 	},
 	{
 		Makers: []uint32{makerFujitsu}, What: "IPMI over LAN is off when it is delivered (iRMC S6 2.00)",
-		Reference: "ironic release notes, irmc", Advice: "switch IPMI over LAN on in its web pages",
+		Reference: "ironic release notes, irmc", Advice: "switch IPMI over LAN on in its web pages", Shows: NoAnswer,
 	},
 	{
 		Makers: []uint32{makerOpenIPMI}, What: "ipmi_sim keeps the device of boot flags, and none of their bits",
@@ -106,7 +116,7 @@ func QuirkTable() []Quirk { return slices.Clone(quirkTable) }
 // quirksOf adds up the rows that fit a BMC.
 func quirksOf(is identity) (sum Quirks) {
 	for _, row := range quirkTable {
-		if !slices.Contains(row.Makers, is.maker) || len(row.Products) > 0 && !slices.Contains(row.Products, is.product) {
+		if !slices.Contains(row.Makers, is.maker) {
 			continue
 		}
 		if row.EFIDisk != 0 {
@@ -117,7 +127,10 @@ func quirksOf(is identity) (sum Quirks) {
 			sum.LateOn = row.LateOn
 		}
 		if row.Advice != "" {
-			sum.hints = append(sum.hints, row.Advice+" ("+row.Reference+")")
+			if sum.hints == nil {
+				sum.hints = map[Showing][]string{}
+			}
+			sum.hints[row.Shows] = append(sum.hints[row.Shows], row.Advice+" ("+row.Reference+")")
 		}
 	}
 	return sum
@@ -132,10 +145,11 @@ func (s *session) quirks(ctx context.Context) Quirks {
 	return quirksOf(is)
 }
 
-// advice is what to do next when a boot override did not take.
-func (q Quirks) advice(usual string) string {
-	if len(q.hints) == 0 {
+// advice is what to do next after a failure: what the table says of such a BMC, else the
+// usual.
+func (q Quirks) advice(after Showing, usual string) string {
+	if len(q.hints[after]) == 0 {
 		return usual
 	}
-	return strings.Join(q.hints, "; or ")
+	return strings.Join(q.hints[after], "; or ")
 }

@@ -35,12 +35,23 @@ func TestQuirkTableIsComplete(t *testing.T) {
 
 func TestQuirks(t *testing.T) {
 	for _, maker := range []uint32{makerSupermicro, makerSupermicro2} {
-		if q := quirksOf(identity{maker: maker}); q.EFIDisk != 0x24 || !strings.Contains(q.advice("x"), "bmclib#459") {
+		if q := quirksOf(identity{maker: maker}); q.EFIDisk != 0x24 || !strings.Contains(q.advice(OverrideLost, "x"), "bmclib#459") {
 			t.Errorf("Supermicro %d: %+v", maker, q)
 		}
 	}
-	if q := quirksOf(identity{maker: 1}); q.EFIDisk != 0 || q.advice("usual") != "usual" {
+	if q := quirksOf(identity{maker: 1}); q.EFIDisk != 0 || q.advice(OverrideLost, "usual") != "usual" {
 		t.Errorf("unknown maker: %+v", q)
+	}
+	// Who answers over IPMI is not told to switch it on.
+	for _, after := range []Showing{OverrideLost, OverrideRefused} {
+		if q := quirksOf(identity{maker: makerFujitsu}); q.advice(after, "usual") != "usual" {
+			t.Errorf("Fujitsu: %+v", q)
+		}
+	}
+	for _, maker := range []uint32{makerHP, makerHPE} {
+		if q := quirksOf(identity{maker: maker}); q.advice(OverrideLost, "usual") != "usual" || !strings.Contains(q.advice(OverrideRefused, "usual"), "past POST") {
+			t.Errorf("HPE %d: %+v", maker, q)
+		}
 	}
 }
 
@@ -67,6 +78,20 @@ func TestBootFlags(t *testing.T) {
 			t.Errorf("%s: % x, want % x", tt.boot, got, tt.bytes)
 		}
 	}
+}
+
+// What the table says of a refusal is told where an override is refused.
+func TestAdviceAfterARefusal(t *testing.T) {
+	inMemory(t, func(t *testing.T, f *fakeBMC, _ *memory, c *Client) {
+		f.with(func() {
+			f.bmc.Info.ManufacturerID = makerHPE
+			f.code[types.CommandSetSystemBootOptions.Key()] = types.CodeNodeBusy
+		})
+		var e *Error
+		if err := c.BootPXE(t.Context(), f.target); !errors.As(err, &e) || !errors.Is(err, ErrBusy) || !strings.Contains(e.Next, "past POST") {
+			t.Error(err)
+		}
+	})
 }
 
 // A Dell that refuses power-on just after off is asked again.

@@ -22,6 +22,7 @@ const (
 	DeviceSaid         Kind = "device-said"         // Agent: a line of the device's own log; nothing is decided by it
 	RecoveryMade       Kind = "recovery-made"       // Agent: a device did not do what it should, and was made to; nothing is decided by it
 	HardwareFound      Kind = "hardware-found"      // Agent: what a machine has, or what its BMC is, when it changes; nothing is decided by it
+	WeaknessFound      Kind = "weakness-found"      // Agent: what somebody ought to mend of a device's BMC; nothing is decided by it
 	LightOn            Kind = "light-on"            // Agent: the identify light of a device is to shine, by order or because the device failed
 	LightOff           Kind = "light-off"           // Agent: it is to be put out
 	OrderAnswered      Kind = "order-answered"      // Agent: an order that a coordinator gave and that changed nothing

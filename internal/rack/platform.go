@@ -76,7 +76,8 @@ const (
 type Evidence string
 
 // Evidence that steps wait for. DHCP evidence counts when the address was
-// acknowledged, not when it was asked for.
+// acknowledged, not when it was asked for; beside a DHCP server of the site, whose
+// acknowledgements are not heard, when the address of the slot was asked for.
 const (
 	NoEvidence Evidence = ""
 	DHCPBMC    Evidence = "dhcp:bmc"

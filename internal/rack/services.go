@@ -22,14 +22,6 @@ type Services struct {
 	Bandwidth Bandwidth `json:",omitzero"`
 }
 
-// DHCP is what our DHCP service is to the networks of a rack.
-type DHCP struct {
-	// Authoritative lets it refuse a client that it has no record of, and that asks to
-	// go on with an address (RFC 2131 section 4.3.2): only where no other DHCP server is
-	// on the segment, or it would drive that one's clients away.
-	Authoritative bool `json:",omitzero"`
-}
-
 // Router is the router of a network; invalid: it has none.
 func (r *Rack) Router(n Network) netip.Addr {
 	if n == Data {

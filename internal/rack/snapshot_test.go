@@ -53,7 +53,7 @@ func sameFromSnapshot(t *rapid.T, r *rack.Rack, events []rack.Event, cut int) {
 }
 
 var kinds = []rack.Kind{rack.RackStarted, rack.Observed, rack.ComponentAmbiguous, rack.LinkOpen, rack.LinkClosed, rack.RackResumed, rack.RackDraining, rack.RackHalted,
-	rack.RackCompleted, rack.NeighbourSeen, rack.OrderAnswered, rack.RecoveryMade, rack.HardwareFound, rack.LightOn, rack.LightOff, rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceBound, rack.DeviceReplaced,
+	rack.RackCompleted, rack.NeighbourSeen, rack.OrderAnswered, rack.RecoveryMade, rack.HardwareFound, rack.WeaknessFound, rack.LightOn, rack.LightOff, rack.DeviceRetried, rack.DeviceSkipped, rack.ReimageOrdered, rack.DeviceBound, rack.DeviceReplaced,
 	rack.LinkReady, rack.DeviceCrashed, rack.DeviceFailed, rack.DeviceFinding, rack.DeviceDiscovered, rack.PhaseStarted, rack.PhaseCompleted, rack.StepStarted,
 	rack.StepCompleted, rack.StepFailed, rack.StepWaiting, rack.TicketIssued, rack.DeviceHeld, rack.DeviceReleased, rack.DeviceReady, "unheard-of"}
 

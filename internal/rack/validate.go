@@ -55,6 +55,7 @@ func Validate(r *Rack, platforms map[string]Platform) []Problem {
 	c.router(Management)
 	c.router(Data)
 	c.services()
+	c.dhcp()
 	c.domain()
 	c.bandwidth()
 	c.vlans()

@@ -78,6 +78,15 @@ func TestValidate(t *testing.T) {
 		want   []string
 	}{
 		{"nothing", func(*rack.Rack) {}, nil},
+		{"a proxy", func(r *rack.Rack) { r.DHCP.Mode = rack.DHCPProxy }, nil},
+		{"a proxy with addresses of its own", func(r *rack.Rack) {
+			r.DHCP = rack.DHCP{Mode: rack.DHCPProxy, Authoritative: true}
+			r.DataPool = rack.Pool{First: netip.MustParseAddr("10.0.2.200"), Last: netip.MustParseAddr("10.0.2.210")}
+		}, []string{
+			"dhcp.authoritative: a proxy refuses nobody: addresses are the other server's; write: leave it out",
+			"networks.data.pool: a proxy gives no addresses of a pool; write: leave it out, and let the site's DHCP server have the pool"}},
+		{"a mode of DHCP", func(r *rack.Rack) { r.DHCP.Mode = "relay" }, []string{
+			"dhcp.mode: relay is not a mode of DHCP; write: proxy, where the site's own DHCP server gives the addresses, or addresses, where ours does"}},
 		{"two cables: agent and device", func(r *rack.Rack) { r.Devices[4].Management = validPort("mgmt-1:48") }, []string{
 			"devices[4].management: two cables on port mgmt-1:48: the agent's cable and the management end of server-1; write: " + free}},
 		{"two cables: data ends", func(r *rack.Rack) { r.Devices[5].Data[1] = validPort("tor-2:1") }, []string{
@@ -303,4 +312,38 @@ func TestValidateHasNoHoles(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestValidateProxy: only firmware takes what it boots from a server that gives it no
+// address.
+func TestValidateProxy(t *testing.T) {
+	ticket := []rack.Step{{Action: rack.IssueTicket}}
+	for _, tt := range []struct {
+		name string
+		p    rack.Platform
+		want string // of the problem, its begin; empty: none
+	}{
+		{"PXE", rack.Platform{Match: rack.Match{Stages: []rack.Stage{rack.StageBMC, rack.StagePXE}}, Steps: ticket}, ""},
+		{"not installed", rack.Platform{Match: rack.Match{Stages: []rack.Stage{rack.StageNOS}}}, ""},
+		{"ONIE", rack.Platform{Match: rack.Match{Stages: []rack.Stage{rack.StageONIE, rack.StageNOS}}, Steps: ticket}, "devices[1].platform: platform for-tor-switch does not boot by PXE"},
+		{"ONIE behind PXE", rack.Platform{Match: rack.Match{Stages: []rack.Stage{rack.StagePXE, rack.StageONIE}}, Steps: append([]rack.Step{{Until: rack.DHCPONIE}}, ticket...)}, "devices[1].platform: platform for-tor-switch does not boot by PXE"},
+		{"zero-touch provisioning", rack.Platform{Provision: &rack.Provision{}}, "devices[1].platform: platform for-tor-switch is provisioned at its first boot"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := validRack()
+			r.Devices, r.Links = slices.Delete(r.Devices, 2, 3), nil // one switch of the platform
+			r.Devices[3].Data, r.Devices[4].Data = r.Devices[3].Data[:1], r.Devices[4].Data[:1]
+			known := validTable()
+			tt.p.Name, tt.p.Roles = "for-tor-switch", []rack.Role{rack.ToRSwitch}
+			known[tt.p.Name] = tt.p
+			if got := rack.Validate(r, known); len(got) != 0 {
+				t.Fatalf("without a proxy: %v", got)
+			}
+			r.DHCP.Mode = rack.DHCPProxy
+			got := rack.Validate(r, known)
+			if tt.want == "" && len(got) != 0 || tt.want != "" && (len(got) != 1 || !strings.HasPrefix(written(got[0]), tt.want)) {
+				t.Errorf("%v", got)
+			}
+		})
+	}
 }

@@ -52,7 +52,10 @@ func (r *reader) rack(root *yaml.Node) *file {
 		r.services(n, f)
 	}
 	if n, ok := m["dhcp"]; ok {
-		if d := r.mapping(n, f.top, "dhcp.", "dhcp", "authoritative"); d != nil {
+		if d := r.mapping(n, f.top, "dhcp.", "dhcp", "mode", "authoritative"); d != nil {
+			if f.rack.DHCP.Mode = rack.DHCPMode(r.text(d, f.top, "dhcp.", "mode")); f.rack.DHCP.Mode == "addresses" {
+				f.rack.DHCP.Mode = rack.DHCPAddresses
+			}
 			f.rack.DHCP.Authoritative = r.boolean(d, f.top, "dhcp.", "authoritative")
 		}
 	}

@@ -68,6 +68,8 @@ func TestServicesThatCannotBe(t *testing.T) {
 		{"unknown", "services: {smtp: 10.0.0.1}", `r:9: unknown key "smtp" in services; write: one of dns, ntp, syslog, domain, bandwidth`},
 		{"no services", "services: 7", "r:9: services is not a set of keys and values; write: keys and values: dns, ntp, syslog, domain, bandwidth"},
 		{"authoritative", "dhcp: {authoritative: 1}", "r:9: dhcp.authoritative is neither true nor false; write: true or false"},
+		{"mode", "dhcp: {mode: relay}", "r:9: relay is not a mode of DHCP; write: proxy, where the site's own DHCP server gives the addresses, or addresses, where ours does"},
+		{"mode and another key", "dhcp: {modes: proxy}", `r:9: unknown key "modes" in dhcp; write: one of mode, authoritative`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := strings.Replace(whole, "devices:", c.line+"\ndevices:", 1)
@@ -80,5 +82,13 @@ func TestServicesThatCannotBe(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}
 		})
+	}
+}
+
+// TestDHCPMode: a file that says what holds anyhow is no other plan.
+func TestDHCPMode(t *testing.T) {
+	r, err := Parse("r", []byte(strings.Replace(whole, "devices:", "dhcp: {mode: addresses}\ndevices:", 1)), opened(""), table())
+	if err != nil || r.DHCP != (rack.DHCP{}) {
+		t.Errorf("%+v, %v", r.DHCP, err)
 	}
 }

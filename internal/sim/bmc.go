@@ -76,9 +76,13 @@ func (s *Sim) newController(d *device) (*controller, error) {
 	b := bmc.New(bmc.DeviceInfo{DeviceID: 32, DeviceRevision: 1, FirmwareMajor: 2, FirmwareMinor: 0x15, IPMIVersion: 0x02, // 2.0: the digits are swapped (§20.1)
 
 		ManufacturerID: 674, ProductID: 256, AdditionalDeviceSupport: 0xbf}, d.guid, c)
+	password := s.password
+	if s.faults.has(d.spec.Name, FaultLogin) {
+		password = "not ours"
+	}
 	user, err := b.Users.Add(2, s.user)
 	if err == nil {
-		user.SetPassword([]byte(s.password))
+		user.SetPassword([]byte(password))
 		user.Enabled = true
 		user.ChannelAccess[1] = bmc.UserChannelAccess{MaxPrivilege: bmc.PrivilegeLevelAdministrator, Enabled: true}
 	} else {

@@ -126,7 +126,7 @@ func (c *controller) chassisControl(q []byte) ([]byte, types.CompletionCode) {
 		c.record(kindBMCPower, action, "refused")
 		return nil, types.CodeNodeBusy
 	}
-	if c.takes(FaultBMCIdle) {
+	if phase := c.dev.phase(); phase != rack.Configuration && c.dev.take(phase, FaultBMCIdle) {
 		c.record(kindBMCPower, action, "ignored")
 		return nil, types.CodeOK
 	}

@@ -47,7 +47,7 @@ func (h *host) bootHTTP(ctx context.Context) bool {
 		case errors.Is(err, errNoAnswer):
 			nic = (nic + 1) % len(d.nics)
 			continue
-		case err == nil && s.fabric.hold(l.address, e):
+		case err == nil && s.fabric.hold(l.address, e) && !d.fetchesNothing():
 			d.enter(rack.Installation)
 			return h.installESXi(ctx, e, l.file)
 		}

@@ -25,11 +25,13 @@ const (
 	FaultLost         FaultKind = "override-lost"    // its BMC accepts where to boot from and does not keep it
 	FaultIgnored      FaultKind = "override-ignored" // its BMC keeps where to boot from, and the host boots from its disk
 	FaultSilent       FaultKind = "silent"           // its firmware takes no address that it is offered, until its power is cycled
+	FaultLogin        FaultKind = "login-refused"    // its BMC refuses our login, for good
+	FaultNoFile       FaultKind = "no-boot-file"     // its firmware gets its address and fetches no boot file
 	FaultLie          FaultKind = "lie"              // what it shows of itself is that of another job
 	FaultPanic        FaultKind = "panic"            // of the device's actor; nothing that a simulated device does
 )
 
-var faultKinds = []FaultKind{FaultError, FaultHang, FaultCorruptImage, FaultNoDHCP, FaultBMCDead, FaultBMCIdle, FaultLost, FaultIgnored, FaultSilent, FaultLie, FaultPanic}
+var faultKinds = []FaultKind{FaultError, FaultHang, FaultCorruptImage, FaultNoDHCP, FaultBMCDead, FaultBMCIdle, FaultLost, FaultIgnored, FaultSilent, FaultLogin, FaultNoFile, FaultLie, FaultPanic}
 
 // maxFaultCount bounds COUNT.
 const maxFaultCount = 1000
@@ -100,6 +102,9 @@ func (f Fault) possible() error {
 		return fmt.Errorf("fault %s: a device shows what it is when its configuration is verified: write %s:configuration:lie", f, f.Device)
 	case f.Kind == FaultNoDHCP && f.Phase == rack.Configuration:
 		return fmt.Errorf("fault %s: no DHCP is needed during configuration: write %s:discovery:no-dhcp or %s:installation:no-dhcp", f, f.Device, f.Device)
+	case f.Kind == FaultNoFile && f.Phase != rack.Installation:
+		return fmt.Errorf("fault %s: a boot file is named once the device may be installed: write %s:installation:%s", f, f.Device, f.Kind)
+	case f.Kind == FaultBMCIdle && f.Phase == rack.Installation: // a retry cycles its power
 	case f.ofBoot() && f.Phase != rack.Discovery:
 		return fmt.Errorf("fault %s: a device is powered on and booted from the network for its discovery: write %s:discovery:%s", f, f.Device, f.Kind)
 	}
@@ -108,7 +113,7 @@ func (f Fault) possible() error {
 
 // ofBoot reports whether a kind is of a host's way from its BMC to its first address.
 func (f Fault) ofBoot() bool {
-	return slices.Contains([]FaultKind{FaultBMCIdle, FaultLost, FaultIgnored, FaultSilent}, f.Kind)
+	return slices.Contains([]FaultKind{FaultBMCIdle, FaultLost, FaultIgnored, FaultSilent, FaultLogin}, f.Kind)
 }
 
 // CheckFaults checks that every fault can happen in a rack: its device exists
@@ -124,7 +129,7 @@ func CheckFaults(faults []Fault, r *rack.Rack) error {
 		if err := f.possible(); err != nil {
 			errs = append(errs, err)
 		}
-		if (f.Kind == FaultBMCDead || f.ofBoot()) && d.BMC == nil {
+		if (f.Kind == FaultBMCDead || f.Kind == FaultNoFile || f.ofBoot()) && d.BMC == nil {
 			errs = append(errs, fmt.Errorf("fault %s: %s has no BMC in the rack file: write %s:%s:error, or name a device with a BMC", f, f.Device, f.Device, f.Phase))
 		}
 	}
@@ -167,6 +172,12 @@ func newFaults(list []Fault, rec *record) *faults {
 		f.list = append(f.list, &activeFault{Fault: x, left: left})
 	}
 	return f
+}
+
+// has reports whether a device has a fault of a kind, whatever the phase, and uses up
+// nothing.
+func (f *faults) has(device string, kind FaultKind) bool {
+	return slices.ContainsFunc(f.list, func(x *activeFault) bool { return x.Device == device && x.Kind == kind })
 }
 
 // take uses up one occurrence of a fault; endless says that it never recovers.

@@ -10,7 +10,7 @@ import (
 )
 
 func TestParseFault(t *testing.T) {
-	for _, good := range []string{"tor-1:installation:error", "server-02:installation:error:2", "mgmt-1:discovery:bmc-dead", "a:configuration:panic", "x:discovery:no-dhcp:1000"} {
+	for _, good := range []string{"tor-1:installation:error", "server-02:installation:error:2", "mgmt-1:discovery:bmc-dead", "a:configuration:panic", "x:discovery:no-dhcp:1000", "x:installation:no-boot-file", "x:installation:bmc-idle"} {
 		f, err := ParseFault(good)
 		if err != nil || f.String() != good {
 			t.Errorf("%s: %v %v", good, f, err)
@@ -25,6 +25,8 @@ func TestParseFault(t *testing.T) {
 		"tor-1:installation:fire":       "write one of error, hang",
 		"tor-1:discovery:corrupt-image": "write tor-1:installation:corrupt-image",
 		"tor-1:configuration:no-dhcp":   "write tor-1:discovery:no-dhcp",
+		"x:discovery:no-boot-file":      "write x:installation:no-boot-file",
+		"x:configuration:bmc-idle":      "write x:discovery:bmc-idle",
 		"tor-1:installation:error:0":    "write a number from 1",
 		"tor-1:installation:error:x":    "write a number from 1",
 		"tor-1:installation:error:9999": "write a number from 1",

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -33,20 +34,34 @@ var cumulusSwitch = &conduct{
 		return true, err
 	},
 	run: func(h *shell, command string, c io.ReadWriter) (bool, error) {
+		if m := nvueApplying.FindStringSubmatch(command); m != nil {
+			name, ports, err := nvueSets(h.host.readDisk().files["/tmp/rackreach-nvue.sh"], h.host.dev.sim.sockets(h.host.dev.spec.Name))
+			if err != nil {
+				return true, err
+			}
+			body, err := h.configOf(ports)
+			if err != nil {
+				return true, err
+			}
+			h.host.rename(name)
+			if err := h.put("nvue", body); err != nil {
+				return true, err
+			}
+			return true, h.take("nvue", m[1])
+		}
 		switch command {
+		case "sudo cmp -s /tmp/rackreach-receipt /etc/rackreach-receipt || sudo nv config apply --confirm-yes":
+			x := h.host.readDisk()
+			if kept, ok := x.files["/etc/rackreach-receipt"]; !h.confirmed() && !(ok && bytes.Equal(kept, x.files["/tmp/rackreach-receipt"])) {
+				return true, errors.New("Error: nothing to confirm")
+			}
+			return true, nil
 		case "sudo bash /tmp/rackreach-nvue.sh":
 			_, ok := h.host.readDisk().files["/tmp/rackreach-nvue.sh"]
 			if !ok {
 				return true, errors.New("bash: no such file")
 			}
 			return true, nil
-		case "sudo nv config apply -y":
-			name, ports, err := nvueSets(h.host.readDisk().files["/tmp/rackreach-nvue.sh"], h.host.dev.sim.sockets(h.host.dev.spec.Name))
-			if err != nil {
-				return true, err
-			}
-			h.host.rename(name)
-			return true, h.inForce(ports)
 		case "sudo nv config save", "sudo onie-select -i -f":
 			return true, nil
 		case "sudo systemd-run --on-active=3 systemctl reboot":
@@ -59,6 +74,9 @@ var cumulusSwitch = &conduct{
 		return linuxCommand(h, command, c)
 	},
 }
+
+// nvueApplying is how NVUE applies what it was told, until it is confirmed in time.
+var nvueApplying = regexp.MustCompile(`^sudo nv config apply -y --confirm (\d+)s$`)
 
 // eachPort is a port in the loop over all ports, which are called swpN.
 const eachPort = `"${port##*/}"`

@@ -72,9 +72,21 @@ func (d *device) declines() bool {
 	return (d.bmc == nil || d.onie) && d.phase() == rack.Discovery && d.take(rack.Discovery, FaultError)
 }
 
+// fetchesNothing takes the fault of a device that was told what to boot and does not.
+func (d *device) fetchesNothing() bool {
+	hit := d.take(rack.Installation, FaultNoFile)
+	if hit {
+		d.enter(rack.Installation)
+	}
+	return hit
+}
+
 // runBootFile fetches the boot script and runs the installer that it names. ran
 // is false when firmware can only try again.
 func (h *host) runBootFile(ctx context.Context, e *end, l *lease) (ran, installed bool) {
+	if h.dev.fetchesNothing() {
+		return false, false
+	}
 	script, err := h.dev.sim.fetchTFTP(ctx, e, l.server, tftpPath(l.file))
 	if err != nil {
 		return false, false

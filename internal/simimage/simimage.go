@@ -89,6 +89,7 @@ func Specs() []Spec {
 		{Name: "sim-hypervisor-small", Size: SmallServerSize},
 		{Name: "sim-linux/linux", Size: SmallSwitchSize},
 		{Name: "sim-linux/initrd.gz", Size: SmallServerSize},
+		{Name: "sim-linux/initrd-large.gz", Size: SwitchSize},
 		{Name: ESXiFolder + "boot.cfg", Size: len(bootCfg), Text: bootCfg},
 		{Name: ESXiFolder + "efi/boot/bootx64.efi", Size: SmallSwitchSize},
 		{Name: ESXiFolder + "efi/boot/crypto64.efi", Size: SmallSwitchSize},

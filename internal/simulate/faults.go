@@ -63,8 +63,14 @@ func None() Faults { return Faults{Name: "none"} }
 // Realistic is the table of faulttable.go.
 func Realistic() Faults { return Faults{Name: "realistic", list: realistic()} }
 
-// Only lets one thing go wrong.
-func Only(f Fault) Faults { return Faults{Name: "only " + f.Step, list: []Fault{f}, strict: true} }
+// Only lets nothing go wrong but these.
+func Only(list ...Fault) Faults {
+	var steps []string
+	for _, f := range list {
+		steps = append(steps, f.Step)
+	}
+	return Faults{Name: "only " + strings.Join(steps, ", "), list: list, strict: true}
+}
 
 // List is a copy of the faults.
 func (f Faults) List() []Fault { return slices.Clone(f.list) }

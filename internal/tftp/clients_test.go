@@ -19,7 +19,8 @@ import (
 )
 
 // clients are TFTP clients that nobody here wrote. PORT, NAME and FILE stand for what
-// is fetched, from where, and where to.
+// is fetched, from where, and where to. curl asks for a third of its patience while it
+// connects as time-out (option timeout): 6 s where it is not told.
 var clients = []struct {
 	name, program, pack string
 	args                []string
@@ -28,7 +29,7 @@ var clients = []struct {
 	{"atftp", "atftp", "atftp", []string{"--get", "-r", "NAME", "-l", "FILE", "127.0.0.1", "PORT"}},
 	{"atftp, options", "atftp", "atftp", []string{"--option", "tsize", "--option", "blksize 1428", "--get", "-r", "NAME", "-l", "FILE", "127.0.0.1", "PORT"}},
 	{"atftp, windows", "atftp", "atftp", []string{"--option", "blksize 1428", "--option", "windowsize 16", "--get", "-r", "NAME", "-l", "FILE", "127.0.0.1", "PORT"}},
-	{"curl", "curl", "curl", []string{"-sS", "--tftp-blksize", "1428", "-o", "FILE", "tftp://127.0.0.1:PORT/NAME"}},
+	{"curl", "curl", "curl", []string{"-sS", "--connect-timeout", "5", "--tftp-blksize", "1428", "-o", "FILE", "tftp://127.0.0.1:PORT/NAME"}},
 	{"curl, plain", "curl", "curl", []string{"-sS", "--tftp-no-options", "-o", "FILE", "tftp://127.0.0.1:PORT/NAME"}},
 	{"busybox", "busybox", "busybox", []string{"tftp", "-g", "-b", "1428", "-r", "NAME", "-l", "FILE", "127.0.0.1", "PORT"}},
 }
@@ -57,7 +58,7 @@ func fetch(t *testing.T, program string, args []string, port int, name string) [
 }
 
 // TestClients: every client gets every file byte by byte, over a good path and over one
-// that loses, doubles and delays packets.
+// that loses, doubles and delays packets, those of the handshake too.
 func TestClients(t *testing.T) {
 	b := newShelf(t, nil)
 	files := map[string]int{"empty": 0, "one": 1, "block": 512, "small": 10_000, "loader": 300_001}
@@ -66,7 +67,8 @@ func TestClients(t *testing.T) {
 	}
 	good := int(b.at.Port())
 	for i, c := range clients {
-		bad := badPath(t, b.at, uint64(i))
+		ill := path{seed: uint64(i), first: anything, once: c.program == "atftp"}
+		bad := badPath(t, b.at, ill)
 		if _, err := exec.LookPath(c.program); err != nil {
 			t.Fatalf("%s is not installed: apt-get install %s", c.program, c.pack)
 		}
@@ -82,14 +84,20 @@ func TestClients(t *testing.T) {
 		})
 		t.Run(c.name+", over a bad path", func(t *testing.T) {
 			t.Parallel()
-			file := "loader"
-			if c.name == "curl" {
-				file = "small" // it asks for a time-out of 6 s, and gets it
-			}
-			if got := fetch(t, c.program, c.args, bad, file); !bytes.Equal(got, b.files[file]) {
-				t.Errorf("%d bytes, not the %d of the file", len(got), files[file])
+			if got := fetch(t, c.program, c.args, bad, "loader"); !bytes.Equal(got, b.files["loader"]) {
+				t.Errorf("%d bytes, not the %d of the file", len(got), files["loader"])
 			}
 		})
+		for what, first := range map[string]int{"lost": comesNot, "twice": comesTwice, "late": comesLate} {
+			ill.first = first
+			bad := badPath(t, b.at, ill)
+			t.Run(c.name+", whose handshake is "+what, func(t *testing.T) {
+				t.Parallel()
+				if got := fetch(t, c.program, c.args, bad, "small"); !bytes.Equal(got, b.files["small"]) {
+					t.Errorf("%d bytes, not the %d of the file", len(got), files["small"])
+				}
+			})
+		}
 	}
 }
 
@@ -122,9 +130,25 @@ func TestClientsRefused(t *testing.T) {
 	}
 }
 
-// badPath relays between clients and a server, and returns the port that clients ask. Of
-// every 100 packets 3 are lost, 3 come twice and 3 come behind the next.
-func badPath(t *testing.T, server netip.AddrPort, seed uint64) int {
+// path is how badly a path carries packets. Of every 100, 3 are lost, 3 come twice and 3
+// come behind the next.
+type path struct {
+	seed  uint64
+	first int  // what becomes of the first one each way, the handshake
+	once  bool // an answer to options comes once at most: atftp 0.8 ends when it gets a second one
+}
+
+// Of the numbers up to 100, the first of those for which a packet fares so.
+const (
+	anything   = -1 // whatever is drawn
+	comesNot   = 0
+	comesTwice = 3
+	comesLate  = 6
+	comesWell  = 9
+)
+
+// badPath relays between clients and a server, and returns the port that clients ask.
+func badPath(t *testing.T, server netip.AddrPort, ill path) int {
 	t.Helper()
 	open := func() *net.UDPConn {
 		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
@@ -166,8 +190,8 @@ func badPath(t *testing.T, server netip.AddrPort, seed uint64) int {
 				requests := make(chan []byte, 100)
 				known[client] = requests
 				at := &peer{addr: server}
-				all.Go(func() { carry(far, near, func() netip.AddrPort { return client }, at, seed+2*n) })
-				all.Go(func() { carry(near, far, at.get, nil, seed+2*n+1) })
+				all.Go(func() { carry(far, near, func() netip.AddrPort { return client }, at, ill.way(2*n)) })
+				all.Go(func() { carry(near, far, at.get, nil, ill.way(2*n+1)) })
 				all.Go(func() {
 					for r := range requests {
 						_, _ = far.WriteToUDPAddrPort(r, server)
@@ -190,15 +214,19 @@ func (p *peer) get() netip.AddrPort { p.mu.Lock(); defer p.mu.Unlock(); return p
 
 func (p *peer) set(a netip.AddrPort) { p.mu.Lock(); defer p.mu.Unlock(); p.addr = a }
 
-// handshake reports whether a packet is the answer to options, or its acknowledgement:
-// atftp 0.8 ends when such an answer comes twice.
-func handshake(p []byte) bool {
-	return len(p) > 3 && (p[1] == opOAck || p[1] == opAck && p[2] == 0 && p[3] == 0)
-}
+// answersOptions reports whether a packet is the answer to options.
+func answersOptions(p []byte) bool { return len(p) > 1 && p[1] == opOAck }
+
+// repeatsOptions reports whether a packet is the acknowledgement of that answer: without
+// it, a server gives the answer again.
+func repeatsOptions(p []byte) bool { return len(p) > 3 && p[1] == opAck && p[2] == 0 && p[3] == 0 }
+
+// way is one way of a path.
+func (p path) way(n uint64) path { p.seed += n; return p }
 
 // carry carries packets one way until a socket is closed, badly.
-func carry(from, to *net.UDPConn, at func() netip.AddrPort, learn *peer, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, 7))
+func carry(from, to *net.UDPConn, at func() netip.AddrPort, learn *peer, ill path) {
+	r := rand.New(rand.NewPCG(ill.seed, 7))
 	var held []byte
 	p := make([]byte, 1<<16)
 	for {
@@ -210,13 +238,19 @@ func carry(from, to *net.UDPConn, at func() netip.AddrPort, learn *peer, seed ui
 			learn.set(a)
 		}
 		times := 1
-		switch x := r.IntN(100); {
-		case handshake(p[:n]):
-		case x < 3:
+		x := r.IntN(100)
+		if ill.first != anything {
+			x, ill.first = ill.first, anything
+		}
+		if ill.once && (repeatsOptions(p[:n]) || x >= comesTwice && answersOptions(p[:n])) {
+			x = comesWell
+		}
+		switch {
+		case x < comesTwice:
 			times = 0
-		case x < 6:
+		case x < comesLate:
 			times = 2
-		case x < 9 && held == nil:
+		case x < comesWell && held == nil:
 			held = bytes.Clone(p[:n])
 			continue
 		}

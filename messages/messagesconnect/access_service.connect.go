@@ -64,7 +64,8 @@ type AccessServiceClient interface {
 	// RevokeAgent refuses every certificate that a rack's agent has had so far,
 	// and every enrollment token of it that was not used.
 	RevokeAgent(context.Context, *connect.Request[messages.RevokeAgentRequest]) (*connect.Response[messages.RevokeAgentResponse], error)
-	// ListAudit is what was ordered, and what was refused to whom, newest first.
+	// ListAudit is what was ordered of this coordinator, and what it refused to whom, newest
+	// first. Others of the same log keep trails of their own.
 	ListAudit(context.Context, *connect.Request[messages.ListAuditRequest]) (*connect.Response[messages.ListAuditResponse], error)
 }
 
@@ -172,7 +173,8 @@ type AccessServiceHandler interface {
 	// RevokeAgent refuses every certificate that a rack's agent has had so far,
 	// and every enrollment token of it that was not used.
 	RevokeAgent(context.Context, *connect.Request[messages.RevokeAgentRequest]) (*connect.Response[messages.RevokeAgentResponse], error)
-	// ListAudit is what was ordered, and what was refused to whom, newest first.
+	// ListAudit is what was ordered of this coordinator, and what it refused to whom, newest
+	// first. Others of the same log keep trails of their own.
 	ListAudit(context.Context, *connect.Request[messages.ListAuditRequest]) (*connect.Response[messages.ListAuditResponse], error)
 }
 

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// ownedByCaller refuses nothing: there are no owners.
+func ownedByCaller(string) error { return nil }
