@@ -30,7 +30,7 @@ func onieRound(t *testing.T, installer string, served ...string) (lines []string
 	}
 	const urls = `case " $SERVED " in *" $url "*) printf '%s' "$INSTALLER" >"$to" ;; *) exit 1 ;; esac` + "\n"
 	for name, text := range map[string]string{
-		"udhcpc": `interface=eth0 ip=10.0.0.9 mask=24 siaddr=10.0.0.1 serverid=10.0.0.1 tftp=10.0.0.3 bootfile=file-67 boot_file=file logsrv=10.0.0.254 opt72=0a000005 opt150=0a000004 ` +
+		"udhcpc": `interface=eth0 ip=10.0.0.9 mask=24 siaddr=10.0.0.1 serverid=10.0.0.1 tftp=10.0.0.3 bootfile=file-67 boot_file=file opt7=0a0000fe0a0000ff opt72=0a000005 opt150=0a000004 ` +
 			`opt125=0000a67f09010768747470733a61 opt114=687474703a2f2f752f62 sh "$ROOT/onie-udhcpc.sh" bound`,
 		"wget":    "to=$3; for url; do :; done; echo \"wget $url\" >>\"$LOG\"\n" + urls,
 		"tftp":    "to=$3; url=tftp://$6/$5; echo \"tftp $url\" >>\"$LOG\"\n" + urls,
@@ -81,7 +81,7 @@ func onieRound(t *testing.T, installer string, served ...string) (lines []string
 // TestJudgeONIE: in which order ONIE looks for an installer, and what it says of it.
 func TestJudgeONIE(t *testing.T) {
 	names := []string{"onie-installer-x86_64-lab_tor8-r0", "onie-installer-x86_64-lab_tor8", "onie-installer-lab_tor8", "onie-installer-x86_64-lab", "onie-installer-x86_64", "onie-installer"}
-	want := []string{"syslogd -R 10.0.0.254 -L", "wget https:a", "wget http://u/b", "nc onie-server 80"}
+	want := []string{"syslogd -R 10.0.0.254", "wget https:a", "wget http://u/b", "nc onie-server 80"}
 	for _, host := range []string{"10.0.0.5", "10.0.0.1", "10.0.0.4", "10.0.0.3"} {
 		want = append(want, "nc "+host+" 80")
 		for _, n := range names {

@@ -4,7 +4,7 @@ case $1 in
 bound | renew)
 	ip addr replace "$ip/$mask" dev "$interface"
 	{
-		echo "siaddr='$siaddr' serverid='$serverid' boot_file='$boot_file' logsrv='${logsrv:-$opt7}'"
+		echo "siaddr='$siaddr' serverid='$serverid' boot_file='$boot_file' opt7='$opt7'"
 		echo "opt114='$opt114' opt125='$opt125'"
 		echo "tftp='$tftp' bootfile='$bootfile' opt72='$opt72' opt150='$opt150'"
 	} >/run/lease

@@ -80,8 +80,9 @@ round() {
 	. /run/lease
 	ask -O 43 -O serverid -O tftp -O bootfile -O 72 -O 114 -O 125 || return
 	. /run/lease
-	if [ -n "$logsrv" ] && ! pidof syslogd >/dev/null; then
-		syslogd -R "${logsrv%% *}" -L
+	to=$(addresses "$opt7")
+	if [ -n "$to" ] && ! pidof syslogd >/dev/null; then
+		syslogd -R "${to%% *}"
 	fi
 	url=$(first_of "$opt125")
 	[ -n "$url" ] && try "$url"
