@@ -97,7 +97,7 @@ func (s *sightings) heard(rack string, epoch uint64) time.Time {
 
 // keep writes what is to be written until ctx ends.
 func (s *sightings) keep(ctx context.Context) error {
-	for {
+	for failed := false; ; {
 		select {
 		case <-s.more:
 		case <-ctx.Done():
@@ -113,17 +113,17 @@ func (s *sightings) keep(ctx context.Context) error {
 			if err == nil || ctx.Err() != nil {
 				continue
 			}
-			if pause == sightPause {
+			if !failed { // one word of a log that is away is enough
 				s.log.Warn("what agents say could not be kept; other coordinators are told later", "rack", rack, "error", err)
 			}
-			pause = sightAgain
+			pause, failed = sightAgain, true
 			s.mu.Lock()
 			if _, newer := s.dirty[rack]; !newer {
 				s.dirty[rack] = x
 			}
 			s.mu.Unlock()
 		}
-		if pause == sightAgain {
+		if failed = pause == sightAgain; failed {
 			select {
 			case s.more <- struct{}{}:
 			default:
@@ -176,12 +176,14 @@ func (s *sightings) present(ctx context.Context) error {
 	}
 	ticker := time.NewTicker(presentEvery)
 	defer ticker.Stop()
-	for {
+	for failed := false; ; {
 		select {
 		case <-ticker.C:
-			if err := s.sayPresent(ctx); err != nil && ctx.Err() == nil {
+			err := s.sayPresent(ctx)
+			if err != nil && ctx.Err() == nil && !failed {
 				s.log.Warn("the other coordinators could not be told that this one lives; it is tried again", "error", err)
 			}
+			failed = err != nil
 			for _, id := range s.lost() {
 				_ = s.table.Delete(ctx, coordinatorKey+id) // else the next time
 			}
