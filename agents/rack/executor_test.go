@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/rackreach/rackreach/internal/deviceapi"
+	"github.com/rackreach/rackreach/internal/platform"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -28,8 +29,8 @@ func TestNeighboursOfASwitch(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	r := &rack.Rack{Name: "r1", Devices: []rack.Device{{Name: "tor-1", Role: rack.ToRSwitch, Address: netip.MustParseAddr("192.168.100.2")}}}
-	x := &executor{shell: &shell{}, rack: r, device: deviceapi.New(func(ctx context.Context, network, _ string) (net.Conn, error) {
+	r := &rack.Rack{Name: "r1", Devices: []rack.Device{{Name: "tor-1", Role: rack.ToRSwitch, Platform: "sim-tor", Address: netip.MustParseAddr("192.168.100.2")}}}
+	x := &executor{shell: &shell{platforms: platform.All()}, rack: r, device: deviceapi.New(func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, network, s.Listener.Addr().String())
 	})}
