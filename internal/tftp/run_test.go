@@ -28,7 +28,12 @@ func newFakeSocket() *fakeSocket {
 	return &fakeSocket{sent: make(chan sentPacket, 1000), answers: make(chan []byte, 10), deadline: make(chan time.Time, 10)}
 }
 
+// receive waits for an answer until the newest deadline. One that was set before
+// counts from the beginning, as a socket's does: the one before it has passed.
 func (f *fakeSocket) receive(p []byte) (int, error) {
+	for len(f.deadline) > 0 {
+		f.due = <-f.deadline
+	}
 	for {
 		wait := time.NewTimer(time.Until(f.due))
 		select {
