@@ -244,6 +244,7 @@ func TestWhoIsRevokedWhileItConnects(t *testing.T) {
 	} {
 		c := newCoordinator(t, newRecord())
 		c.door.o.KeepaliveEvery = x.every
+		c.wants = true // a plan is sent, perhaps after the end
 		var calls atomic.Int64
 		c.door.o.Rack = func(context.Context) (string, error) {
 			if calls.Add(1) > int64(x.good) {
@@ -251,7 +252,7 @@ func TestWhoIsRevokedWhileItConnects(t *testing.T) {
 			}
 			return "r1", nil
 		}
-		a := newAgent(t, c.server.URL, newOwn(), func(o *UplinkOptions) { o.BackoffMin, o.BackoffMax = time.Hour, time.Hour })
+		a := newAgent(t, c.server.URL, newOwn(), func(o *UplinkOptions) { o.BackoffMin, o.BackoffMax, o.HeartbeatEvery = time.Hour, time.Hour, time.Minute })
 		until(t, "it is refused", func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()

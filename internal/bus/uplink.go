@@ -248,8 +248,7 @@ func (u *Uplink) connect(ctx context.Context) (err error) {
 	h := u.o.Hello()
 	h.Rack, h.Journal, h.Epoch, h.LastSeq = u.o.Rack, u.o.Name, u.o.Epoch, u.o.Journal.Last()
 	if err := stream.Send(&messages.ConnectRequest{Message: &messages.ConnectRequest_Hello{Hello: h}}); err != nil {
-		_, err = stream.Receive() // says why
-		return judged(err)
+		return judged(said(stream, err))
 	}
 	m, err := stream.Receive()
 	if err != nil {
@@ -264,7 +263,7 @@ func (u *Uplink) connect(ctx context.Context) (err error) {
 	}
 	if w.GetSendPlan() && u.o.Plan != nil {
 		if err := stream.Send(&messages.ConnectRequest{Message: &messages.ConnectRequest_Plan{Plan: u.o.Plan()}}); err != nil {
-			return err
+			return judged(said(stream, err))
 		}
 	}
 	silence.Reset(silenceOf * u.o.HeartbeatEvery)
@@ -280,6 +279,17 @@ func (u *Uplink) connect(ctx context.Context) (err error) {
 	}
 	if e := <-received; e != nil && !errors.Is(e, context.Canceled) && connect.CodeOf(e) != connect.CodeCanceled {
 		err = judged(e)
+	}
+	return err
+}
+
+// said is why the coordinator has ended a stream, where sending found that it has. What
+// it said before it ended it, it says again at the next connection.
+func said(stream *clientStream, err error) error {
+	for errors.Is(err, io.EOF) {
+		if _, why := stream.Receive(); why != nil {
+			return why
+		}
 	}
 	return err
 }
