@@ -177,7 +177,7 @@ func serve(c agentConfig) error {
 	services, err := boot.New(boot.Options{
 		HTTP: web, TFTP: files, BaseURL: "http://" + agentIP, Images: images, Native: native,
 		Report:  func(context.Context, boot.Report) error { return nil },
-		Fetched: func(_ boot.Ticket, e rack.Evidence) { fmt.Println("fetched", e) },
+		Fetched: func(_ boot.Ticket, e rack.Evidence, _ rack.Source) { fmt.Println("fetched", e) },
 		Count:   func(s boot.Served) { fmt.Println("served", s.What, s.Protocol, s.Outcome, s.Bytes) },
 		Loaders: loaders,
 		Log:     slog.New(slog.NewTextHandler(os.Stdout, nil)),

@@ -79,7 +79,7 @@ func serveInstaller(c installing) error {
 			done.Store(true)
 			return nil
 		},
-		Fetched: func(_ boot.Ticket, e rack.Evidence) { fmt.Println("fetched", e) },
+		Fetched: func(_ boot.Ticket, e rack.Evidence, _ rack.Source) { fmt.Println("fetched", e) },
 		Count:   func(x boot.Served) { fmt.Println("served", x.What, x.Protocol, x.Outcome, x.Bytes) },
 		Loaders: loaders, Bandwidth: boot.Bandwidth{Rack: c.Bandwidth},
 		Log: slog.New(slog.NewTextHandler(os.Stdout, nil)),

@@ -367,12 +367,8 @@ func (a *Agent) report(ctx context.Context, r boot.Report) error {
 }
 
 // fetched publishes that a device was sent the whole of something.
-func (a *Agent) fetched(t boot.Ticket, what rack.Evidence) {
-	source := rack.FromHTTP
-	if what == rack.FetchedBootLoader {
-		source = rack.FromTFTP
-	}
-	a.publish(rack.Observation{Source: source, Device: t.Device, Proves: what})
+func (a *Agent) fetched(t boot.Ticket, what rack.Evidence, by rack.Source) {
+	a.publish(rack.Observation{Source: by, Device: t.Device, Proves: what})
 }
 
 // publish puts an observation of a known device on the event stream.

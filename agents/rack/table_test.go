@@ -55,7 +55,7 @@ func TestTableFollowsTheTickets(t *testing.T) {
 		t.Fatal(err)
 	}
 	services, err := boot.New(boot.Options{HTTP: web, TFTP: tftp, BaseURL: "http://" + web.Addr().String(), Images: images, Loaders: loaders,
-		Report: func(context.Context, boot.Report) error { return nil }, Fetched: func(boot.Ticket, rack.Evidence) {}})
+		Report: func(context.Context, boot.Report) error { return nil }, Fetched: func(boot.Ticket, rack.Evidence, rack.Source) {}})
 	if err != nil {
 		t.Fatal(err)
 	}

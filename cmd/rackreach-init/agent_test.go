@@ -107,7 +107,7 @@ func (r *rig) serve(t *testing.T, images boot.Images, at string) (stop func()) {
 			r.reports = append(r.reports, x)
 			return nil
 		},
-		Fetched: func(_ boot.Ticket, e rack.Evidence) {
+		Fetched: func(_ boot.Ticket, e rack.Evidence, _ rack.Source) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.fetched = append(r.fetched, e)

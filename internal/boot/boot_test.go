@@ -64,6 +64,7 @@ type bench struct {
 
 	mu      sync.Mutex
 	fetched []rack.Evidence
+	by      []rack.Source // each of fetched
 	reports []Report
 	counts  []Served
 	answer  error // of Report
@@ -95,10 +96,10 @@ func newBenchWith(t *testing.T, size int, change func(*Options)) *bench {
 			b.reports = append(b.reports, r)
 			return b.answer
 		},
-		Fetched: func(_ Ticket, e rack.Evidence) {
+		Fetched: func(_ Ticket, e rack.Evidence, by rack.Source) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.fetched = append(b.fetched, e)
+			b.fetched, b.by = append(b.fetched, e), append(b.by, by)
 		},
 		Count: func(s Served) {
 			b.mu.Lock()

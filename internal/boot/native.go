@@ -89,7 +89,7 @@ func (s *Services) serveNative(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store") // it holds secrets
 	whole, sent, err := sendSmall(w, r, bytes.NewReader(b))
 	if whole && shows != rack.NoEvidence {
-		s.fetched(t, shows)
+		s.fetched(t, shows, rack.FromHTTP)
 	}
 	s.o.Count(Served{Protocol: "http", What: "answer", Outcome: outcome(err), Bytes: sent})
 }
@@ -116,7 +116,7 @@ func (s *Services) serveArtifact(w http.ResponseWriter, r *http.Request, t Ticke
 	w.Header().Set("ETag", `"`+image.Digest+`"`)
 	whole, sent, err := s.send(w, r, t.Device, f)
 	if whole && shows != rack.NoEvidence {
-		s.fetched(t, shows)
+		s.fetched(t, shows, rack.FromHTTP)
 	}
 	s.o.Count(Served{Protocol: "http", What: "boot-file", Outcome: outcome(err), Bytes: sent})
 }

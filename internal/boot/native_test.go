@@ -83,8 +83,8 @@ func TestNativeFiles(t *testing.T) {
 			}
 		}
 	}
-	if got := b.evidence(); !slices.Equal(got, []rack.Evidence{rack.FetchedBootLoader, rack.FetchedImage}) {
-		t.Errorf("evidence %v", got)
+	if got := b.evidence(); !slices.Equal(got, []rack.Evidence{rack.FetchedBootLoader, rack.FetchedImage}) || !slices.Equal(b.by, []rack.Source{rack.FromHTTP, rack.FromHTTP}) {
+		t.Errorf("evidence %v by %v", got, b.by)
 	}
 	status, _, part := b.do("GET", at+"/kernel", nil, "Range", "bytes=5-9")
 	if status != http.StatusPartialContent || string(part) != string(b.shelf.data[5:10]) || len(b.evidence()) != 2 {

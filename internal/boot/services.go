@@ -51,9 +51,9 @@ type Options struct {
 	// ErrClosed when the ticket is closed already. It is called from many
 	// goroutines, also twice for one ticket.
 	Report func(context.Context, Report) error
-	// Fetched says that a device has a whole boot loader or image. It must not
-	// block.
-	Fetched func(Ticket, rack.Evidence)
+	// Fetched says that a device has a whole boot loader or image, and by which protocol.
+	// It must not block.
+	Fetched func(Ticket, rack.Evidence, rack.Source)
 
 	// Seed makes the files that a disk image is told who it is by, for each job anew:
 	// there may be secrets in them. base is the URL of what the device may fetch. nil, or
@@ -130,7 +130,7 @@ func New(o Options) (*Services, error) {
 func (s *Services) SetTickets(tickets []Ticket) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next, err := s.desk.Load().next(tickets, func(t Ticket) { s.fetched(t, rack.FetchedImage) })
+	next, err := s.desk.Load().next(tickets, func(t Ticket) { s.fetched(t, rack.FetchedImage, rack.FromHTTP) })
 	if err != nil {
 		return fmt.Errorf("set tickets: %w", err)
 	}
@@ -140,9 +140,9 @@ func (s *Services) SetTickets(tickets []Ticket) error {
 
 // fetched tells what the device of a ticket has, unless it has a newer ticket by now: what
 // was on its way for longer than its attempt is no evidence for the next one.
-func (s *Services) fetched(t Ticket, what rack.Evidence) {
+func (s *Services) fetched(t Ticket, what rack.Evidence, by rack.Source) {
 	if e := s.desk.Load().byDevice[t.Device]; e != nil && e.ticket.ID == t.ID {
-		s.o.Fetched(t, what)
+		s.o.Fetched(t, what, by)
 	}
 }
 

@@ -73,7 +73,7 @@ func virtualWith(t *testing.T, b Bandwidth, size int, change func(*Options)) (im
 		t.Fatal(err)
 	}
 	o := Options{HTTP: p, TFTP: tftp, BaseURL: "http://agent", Images: images, Bandwidth: b,
-		Report: func(context.Context, Report) error { return nil }, Fetched: func(Ticket, rack.Evidence) {}}
+		Report: func(context.Context, Report) error { return nil }, Fetched: func(Ticket, rack.Evidence, rack.Source) {}}
 	change(&o)
 	s, err := New(o)
 	if err != nil {

@@ -45,7 +45,7 @@ func (s *Services) openFile(name string, client netip.AddrPort) (*tftp.File, err
 		out := Served{Protocol: "tftp", What: "boot-loader", Outcome: outcome(err), Bytes: n}
 		s.o.Count(out)
 		if err == nil {
-			s.fetched(e.ticket, rack.FetchedBootLoader)
+			s.fetched(e.ticket, rack.FetchedBootLoader, rack.FromTFTP)
 		}
 	}}, nil
 }

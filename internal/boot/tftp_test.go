@@ -47,7 +47,7 @@ func TestScript(t *testing.T) {
 		t.Error(err)
 	}
 	b.stop()
-	if !slices.Equal(b.evidence(), []rack.Evidence{rack.FetchedBootLoader, rack.FetchedBootLoader}) {
+	if !slices.Equal(b.evidence(), []rack.Evidence{rack.FetchedBootLoader, rack.FetchedBootLoader}) || !slices.Equal(b.by, []rack.Source{rack.FromTFTP, rack.FromTFTP}) {
 		t.Errorf("evidence %v", b.evidence())
 	}
 }

@@ -252,7 +252,9 @@ func TestWhoIsRevokedWhileItConnects(t *testing.T) {
 			}
 			return "r1", nil
 		}
-		a := newAgent(t, c.server.URL, newOwn(), func(o *UplinkOptions) { o.BackoffMin, o.BackoffMax, o.HeartbeatEvery = time.Hour, time.Hour, time.Minute })
+		a := newAgent(t, c.server.URL, newOwn(), func(o *UplinkOptions) {
+			o.BackoffMin, o.BackoffMax, o.HeartbeatEvery = time.Hour, time.Hour, time.Minute
+		})
 		until(t, "it is refused", func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()

@@ -54,7 +54,7 @@ func serve(address, file, folder, tickets string) error {
 	}
 	s, err := boot.New(boot.Options{
 		HTTP: web, TFTP: files, BaseURL: "http://" + address, Images: oneFile{file, image}, Loaders: loaders,
-		Report: func(context.Context, boot.Report) error { return nil }, Fetched: func(boot.Ticket, rack.Evidence) {},
+		Report: func(context.Context, boot.Report) error { return nil }, Fetched: func(boot.Ticket, rack.Evidence, rack.Source) {},
 	})
 	if err != nil {
 		return err
