@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/rackreach/rackreach/internal/platform"
@@ -36,14 +37,14 @@ func tryPlatform(ctx context.Context, set *platform.Set, d *platform.Definition)
 		if problems := rack.Validate(r, o.Platforms); len(problems) > 0 {
 			return nil, fmt.Errorf("platform %s as a %s: %v", d.Name, role, problems[0].What)
 		}
-		fault := func(step string, kind simulate.FaultKind) simulate.Fault {
-			return simulate.Fault{Role: role, Step: step, Kind: kind, Scope: simulate.PerDevice, Probability: 1, Reason: trialReason}
+		fault := func(step string, kind simulate.FaultKind, scope simulate.Scope) simulate.Fault {
+			return simulate.Fault{Role: role, Step: step, Kind: kind, Scope: scope, Probability: 1, Reason: trialReason}
 		}
 		well, err := try(ctx, o, role)
 		if err != nil {
 			return nil, err
 		}
-		never, err := try(ctx, o, role, fault(simulate.FirstContact, simulate.Silent))
+		never, err := try(ctx, o, role, fault(simulate.FirstContact, simulate.Silent, simulate.PerDevice))
 		if err != nil {
 			return nil, err
 		}
@@ -57,16 +58,16 @@ func tryPlatform(ctx context.Context, set *platform.Set, d *platform.Definition)
 			if s.OnRetry {
 				first := leadsTo(d.Steps, i)
 				if first == "" {
-					out = append(out, trial{Role: role, Step: s.Name, Then: "no later step is retried from " + s.RetryFrom})
+					out = append(out, trial{Role: role, Step: s.Name, Then: "no other step of its phase is retried past it"})
 					continue
 				}
-				before = []simulate.Fault{fault(first, simulate.Silent)}
+				before = []simulate.Fault{fault(first, simulate.Silent, simulate.PerFirst)}
 			}
 			for _, kind := range []simulate.FaultKind{simulate.Refused, simulate.Silent} {
 				if kind == simulate.Refused && s.Action == rack.Wait && len(s.Unless) == 0 {
 					continue
 				}
-				t, err := try(ctx, o, role, append([]simulate.Fault{fault(s.Name, kind)}, before...)...)
+				t, err := try(ctx, o, role, append([]simulate.Fault{fault(s.Name, kind, simulate.PerDevice)}, before...)...)
 				if err != nil {
 					return nil, err
 				}
@@ -93,11 +94,19 @@ func discovers(steps []rack.Step) int {
 	return -1
 }
 
-// leadsTo is a step whose failure leads to a step that only a retry comes to; empty: none
-// does.
+// leadsTo is a step whose failure leads to a step that only a retry comes to: one of its
+// phase, before or after it, that is retried from it or from before it. Empty: none does.
 func leadsTo(steps []rack.Step, to int) string {
-	for i := to + 1; i < len(steps); i++ {
-		if s := &steps[i]; !s.OnRetry && !s.OnReimage && s.Retries > 0 && s.RetryFrom == steps[to].RetryFrom {
+	for i := range steps {
+		s := &steps[i]
+		if s.Phase != steps[to].Phase || s.OnRetry || s.OnReimage || s.Retries == 0 || s.Action == rack.IssueTicket || i == discovers(steps) {
+			continue
+		}
+		from := i
+		if s.RetryFrom != "" {
+			from = slices.IndexFunc(steps, func(x rack.Step) bool { return x.Name == s.RetryFrom })
+		}
+		if from <= to {
 			return s.Name
 		}
 	}

@@ -206,7 +206,7 @@ func (p *faultParser) fault(n *yaml.Node) {
 		f.Kind = word(p, m["kind"], "kind", kinds)
 	}
 	if m["scope"] != nil {
-		scopes := []Scope{PerAttempt, PerDevice}
+		scopes := []Scope{PerAttempt, PerFirst, PerDevice}
 		if f.Scope != PerAttempt {
 			scopes = []Scope{f.Scope}
 		}

@@ -27,6 +27,7 @@ type Scope string
 // The scopes.
 const (
 	PerAttempt Scope = "attempt" // every attempt anew: a retry may help
+	PerFirst   Scope = "first"   // of a device's first attempt: a retry helps
 	PerDevice  Scope = "device"  // a device has it or not: no retry helps
 	PerCable   Scope = "cable"   // of data-cable only: a cable is wrong or not
 )

@@ -7,11 +7,11 @@ import (
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
-// befall decides what a device suffers from for good.
+// befall decides what a device suffers from, at its first attempt or for good.
 func (d *device) befall(s *simulation) {
 	for _, of := range append([][]*Fault{d.absent}, d.faults...) {
 		for _, f := range of {
-			if f.Scope == PerDevice && s.hits(f) {
+			if (f.Scope == PerDevice || f.Scope == PerFirst) && s.hits(f) {
 				if d.has == nil {
 					d.has = map[*Fault]bool{}
 				}
@@ -35,6 +35,9 @@ func (s *simulation) strikes(d *device, step int) *Fault {
 	for _, f := range d.faults[step] {
 		if d.has[f] || (f.Scope == PerAttempt && s.hits(f)) {
 			d.blame(d.waiting(step), f.Reason)
+			if f.Scope == PerFirst {
+				delete(d.has, f)
+			}
 			return f
 		}
 	}
