@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -129,7 +128,7 @@ func agentWords(a *messages.AgentState) string {
 	case a.GetLastHeard() == nil:
 		return "not heard of yet"
 	}
-	return "away since " + a.GetLastHeard().AsTime().Local().Format(time.TimeOnly)
+	return "away since " + a.GetLastHeard().AsTime().Format("2006-01-02 15:04:05 UTC")
 }
 
 // fleetNote is the one thing that most needs to be said of a rack.
