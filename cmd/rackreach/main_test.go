@@ -22,7 +22,7 @@ import (
 )
 
 // The demos of these tests wait far more than they compute: many at once do not
-// slow each other down.
+// slow each other down. Groups of them run at once, too: each waits for its longest.
 const demosAtOnce = "12"
 
 func TestMain(m *testing.M) {
@@ -182,6 +182,7 @@ func (p *played) saw(kind string) (out []string) {
 func example(name string) string { return filepath.Join("../../examples", name) }
 
 func TestExamplesAreImagedInOrder(t *testing.T) {
+	t.Parallel()
 	for file, devices := range map[string]int{"rack-1.yaml": 9, "rack-2.yaml": 11, "rack-42u.yaml": 42} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
@@ -238,6 +239,7 @@ func eventsOfAWholeRun(t *testing.T, p *played) {
 }
 
 func TestAFailedSwitchHaltsTheRack(t *testing.T) {
+	t.Parallel()
 	for fault, says := range map[string]string{
 		"tor-1:installation:error":    "back in ONIE",
 		"tor-1:installation:panic":    "crashed", // while tor-2 is being installed
@@ -288,6 +290,7 @@ func TestAFailedSwitchHaltsTheRack(t *testing.T) {
 }
 
 func TestAFailedServerStandsAlone(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []string{
 		"server-03:configuration:error", "server-03:configuration:panic", "server-01:discovery:no-dhcp", "server-06:installation:corrupt-image",
 		"server-02:installation:hang", "server-04:discovery:bmc-dead", "server-05:discovery:hang", "server-02:installation:no-dhcp",
@@ -312,6 +315,7 @@ func TestAFailedServerStandsAlone(t *testing.T) {
 }
 
 func TestTroubleThatPassesIsRetried(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []string{
 		"server-02:installation:error:2", "tor-1:installation:corrupt-image:1", "mgmt-1:installation:error:1", "server-01:configuration:panic:2",
 		"server-03:configuration:error:1", "mgmt-1:discovery:error:2", "tor-2:discovery:error:1",
@@ -331,6 +335,7 @@ func TestTroubleThatPassesIsRetried(t *testing.T) {
 
 // Every way out has its code, and says what to do.
 func TestExitCodes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	copied := filepath.Join(dir, "rack.yaml")
 	raw, err := os.ReadFile(example("rack-1.yaml"))

@@ -26,6 +26,7 @@ import (
 
 // TestScripts runs every command that the documentation shows, as a user would.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	damage := func(ts *testscript.TestScript, _ bool, args []string) {
 		name := ts.MkAbs(args[0])
 		data, err := os.ReadFile(name)
