@@ -202,7 +202,7 @@ func (f *Fleet) Receive(c actor.Context) {
 		f.caughtUp = true
 		for _, r := range f.racks {
 			r.stand.known = false // until it has told where it stands by now
-			c.Send(r.pid, &load{})
+			c.Send(r.pid, &load{whole: true})
 		}
 		f.answer(c)
 	case *Known:
@@ -335,7 +335,7 @@ func (f *Fleet) spawn(c actor.Context, name string, k *known) *member {
 		c.Send(pid, k)
 	}
 	if f.caughtUp {
-		c.Send(pid, &load{})
+		c.Send(pid, &load{whole: true})
 	}
 	return r
 }

@@ -63,7 +63,7 @@ type Counts struct {
 
 // standing is where this rack stands.
 func (p *rackProxy) standing() *stands {
-	s := &stands{rack: p.name, known: p.isTold && (p.lost || !p.unread()), status: rack.Idle}
+	s := &stands{rack: p.name, known: p.isTold && p.whole && (p.lost || !p.unread()), status: rack.Idle}
 	m := &messages.FleetRack{Name: messages.RackName(p.name), Agent: p.agent(), LastSeq: p.head, PlanHash: p.planned}
 	if p.asleep != nil {
 		m.LastSeq = p.asleep.saved.Followed // what has come since is not in the row yet

@@ -27,6 +27,7 @@ type rackProxy struct {
 	root  *actor.RootContext
 
 	isTold   bool   // what the log held when the coordinator started was told
+	whole    bool   // and so was all else that was there: orders, plans, agents
 	due      uint64 // newest event that it held
 	head     uint64 // newest event in the log
 	epoch    uint64
@@ -106,7 +107,7 @@ type (
 		claim    bool
 		events   []*messages.Event
 	}
-	load   struct{} // somebody will need its run
+	load   struct{ whole bool } // somebody will need its run; whole: all that was there at the start was told
 	loaded struct {
 		run      *rack.Run
 		made     string // hash of its plan
@@ -140,6 +141,7 @@ func (p *rackProxy) Receive(c actor.Context) {
 	case *inLog:
 		p.logged(m)
 	case *load:
+		p.whole = p.whole || m.whole
 		switch {
 		case p.read:
 			p.tell()

@@ -67,6 +67,25 @@ func TestAnAgentThatIsAwaySinceBefore(t *testing.T) {
 	})
 }
 
+// TestUntilAllWasTold a rack is said to be read: of its agent, too, something may be yet to
+// come when what it did is known.
+func TestUntilAllWasTold(t *testing.T) {
+	inFleet(t, func(t *testing.T, r *records) {
+		r.start()
+		defer r.stop()
+		r.send(&Planned{Rack: "r1", Hash: "aa"})
+		status := func() string { return ask[*messages.Fleet](r, &GetFleet{}).GetRacks()[0].GetStatus() }
+		if s := status(); s != Reading {
+			t.Errorf("before its agent was told of: %s", s)
+		}
+		r.send(&AgentSeen{Rack: "r1", Sighting: &Sighting{Epoch: 1, Heard: time.Now()}})
+		r.send(&CaughtUp{})
+		if s := status(); s != "idle" {
+			t.Errorf("once all was told: %s", s)
+		}
+	})
+}
+
 // TestWhatIsToldOfAnAgent: what is new at once, and that it lives now and then.
 func TestWhatIsToldOfAnAgent(t *testing.T) {
 	inFleet(t, func(t *testing.T, r *records) {
