@@ -17,6 +17,7 @@ import (
 
 	rackagent "github.com/rackreach/rackreach/agents/rack"
 	"github.com/rackreach/rackreach/internal/api"
+	"github.com/rackreach/rackreach/internal/bundle"
 	"github.com/rackreach/rackreach/internal/journal"
 	"github.com/rackreach/rackreach/internal/rack"
 	"github.com/rackreach/rackreach/internal/state"
@@ -43,8 +44,9 @@ type agent struct {
 	cache        string // how large it may become
 	env          func(string) (string, bool)
 
-	home state.Home // from run on
-	to   *door      // as well
+	home    state.Home // from run on
+	to      *door      // as well
+	checked bundle.Checked
 }
 
 func newAgent(env func(string) (string, bool)) *cobra.Command {

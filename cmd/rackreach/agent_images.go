@@ -63,7 +63,7 @@ func (a *agent) served(ctx context.Context, s *imaging, kept *rackagent.Kept, sa
 		return nil, badInput(fmt.Errorf("--cache-size: %w", err))
 	}
 	plan := *kept.Carried
-	from := &carrying{plan: &plan, dir: kept.Dir, open: a.opener(), cacheSize: size}
+	from := &carrying{plan: &plan, dir: kept.Dir, open: a.opener(), cacheSize: size, checked: &a.checked}
 	if a.images.place != "" && plan.Bundle != nil {
 		r, err := a.images.record(a.home)
 		if err != nil {

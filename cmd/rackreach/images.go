@@ -201,6 +201,7 @@ func imagesOf(ctx context.Context, k *carrying, say func(format string, a ...any
 	if err != nil {
 		return nil, err
 	}
+	images.Remember(k.checked)
 	err = images.Prepare(ctx, k.plan.Plan, func(what bundle.Doing, name string, size int64) {
 		say("%s image %s, %s, of %s", what, name, bundle.Bytes(size), c.Place)
 	})
@@ -212,7 +213,8 @@ type carrying struct {
 	plan      *state.Plan
 	dir       state.Dir
 	open      opener
-	cacheSize int64 // bytes; 0: as many as the disk takes
+	cacheSize int64           // bytes; 0: as many as the disk takes
+	checked   *bundle.Checked // nil: what is there is read each time
 	closers   []func() error
 }
 

@@ -114,7 +114,7 @@ func (s *Store) mode(m fs.FileMode) fs.FileMode {
 }
 
 // find learns which blobs there are; the order of their last use is that of their
-// times.
+// times of access.
 func (s *Store) find() error {
 	entries, err := os.ReadDir(s.blobs())
 	if err != nil {
@@ -136,7 +136,7 @@ func (s *Store) find() error {
 		}
 		all = append(all, blob{d, i})
 	}
-	slices.SortFunc(all, func(a, b blob) int { return a.i.ModTime().Compare(b.i.ModTime()) })
+	slices.SortFunc(all, func(a, b blob) int { return accessed(a.i).Compare(accessed(b.i)) })
 	for _, b := range all {
 		s.clock++
 		s.held[b.d] = &entry{b.i.Size(), s.clock}
@@ -189,8 +189,9 @@ func (s *Store) Open(d Digest) (*os.File, error) {
 	s.clock++
 	e.used = s.clock
 	if s.o.Limit > 0 {
-		now := time.Now()
-		_ = os.Chtimes(s.path(d), now, now) // the order after a restart is a matter of taste
+		// The order after a restart is a matter of taste. Its other time stays: who has
+		// checked a blob knows by it that nobody has changed it.
+		_ = os.Chtimes(s.path(d), time.Now(), time.Time{})
 	}
 	return f, nil
 }

@@ -17,21 +17,25 @@ import (
 // boot services serve them. What a plan needs is prepared first: nothing else is
 // opened.
 type Images struct {
-	b     *Bundle
-	cache *blob.Store // nil: the place is here, and its blobs are served where they are
+	b       *Bundle
+	cache   *blob.Store // nil: the place is here, and its blobs are served where they are
+	checked *Checked
 }
 
 // NewImages makes images of a release. One that is not on this machine needs a cache,
 // which is the caller's.
 func NewImages(b *Bundle, cache *blob.Store) (*Images, error) {
 	if _, here := b.Place.(Local); here {
-		return &Images{b, nil}, nil
+		return &Images{b: b}, nil
 	}
 	if cache == nil {
 		return nil, fmt.Errorf("%s is not on this machine, and there is no cache for it", b.Place)
 	}
-	return &Images{b, cache}, nil
+	return &Images{b: b, cache: cache}, nil
 }
+
+// Remember makes Prepare leave out what was read before by images with the same memory.
+func (x *Images) Remember(c *Checked) { x.checked = c }
 
 // Describe gives digest and size of an artifact, as it is served.
 func (r *Release) Describe(name string) (rack.Image, error) {

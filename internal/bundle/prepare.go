@@ -27,7 +27,8 @@ const (
 // cache has not is pulled into it, what it has is held against its digest and pulled anew
 // where it is not that, and stays until the next plan; what is on this machine is checked
 // where it is. Indexes of frames go with their disk images. say is told of each artifact
-// before it is begun, and of one that is pulled anew.
+// before it is begun, and of one that is pulled anew. What Remember's memory knows is not
+// read again, and nothing is said of it.
 // Afterwards the cache's directory is itself a bundle of what the plan needs, signatures
 // and all: OpenLocal opens it when the place cannot be reached.
 func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(what Doing, name string, size int64)) error {
@@ -50,8 +51,11 @@ func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(what Doi
 		x.cache.Pin(pinned, blobs)
 	}
 	for _, a := range artifacts {
-		say(x.doing(a), a.Name, a.Size)
-		for _, b := range a.blobs() {
+		todo := x.unread(a)
+		if len(todo) > 0 {
+			say(x.doing(a), a.Name, a.Size)
+		}
+		for _, b := range todo {
 			if err := x.prepare(ctx, b, func() { say(FetchingAnew, a.Name, b.Size) }); err != nil {
 				return fmt.Errorf("image %s of %s: %w", a.Name, x.b.Place, err)
 			}
@@ -68,10 +72,40 @@ func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(what Doi
 	return words.keep(x.cache)
 }
 
-func (x *Images) prepare(ctx context.Context, b Blob, anew func()) error {
-	if x.cache != nil {
-		return fetch(ctx, x.cache, b, x.b.Place, anew)
+// unread are the blobs of an artifact that this process has not held against their
+// digests, or that have changed since.
+func (x *Images) unread(a Artifact) (out []Blob) {
+	for _, b := range a.blobs() {
+		if !x.checked.has(b, x.stat(b.Digest)) {
+			out = append(out, b)
+		}
 	}
+	return out
+}
+
+// prepare holds a blob against its digest, and remembers it.
+func (x *Images) prepare(ctx context.Context, b Blob, anew func()) error {
+	file := x.stat(b.Digest)
+	if x.cache == nil {
+		if err := x.check(ctx, b); err != nil {
+			return err
+		}
+		x.checked.add(b, file)
+		return nil
+	}
+	pulled := file == nil
+	if err := fetch(ctx, x.cache, b, x.b.Place, func() { pulled = true; anew() }); err != nil {
+		return err
+	}
+	if pulled { // it was held against its digest as it came
+		file = x.stat(b.Digest)
+	}
+	x.checked.add(b, file)
+	return nil
+}
+
+// check reads a blob where it is.
+func (x *Images) check(ctx context.Context, b Blob) error {
 	err := x.b.checkBlob(ctx, b)
 	if errors.Is(err, blob.ErrMismatch) {
 		err = fmt.Errorf("%w: it was altered or is damaged. Next: do not use it; rackreach bundle pull it again from where it came", err)
