@@ -226,7 +226,7 @@ func (k *carrying) choose(ctx context.Context, r *state.Bundle, release string, 
 		if err == nil || ctx.Err() != nil {
 			return p, err
 		}
-		kept, errKept := bundle.OpenLocal(k.dir.Cache())
+		kept, errKept := bundle.OpenKept(k.dir.Cache())
 		if errKept != nil {
 			return nil, err // the cause; that there is nothing else is not
 		}

@@ -50,3 +50,16 @@ func (r manifests) keep(s *blob.Store) error {
 	}
 	return nil
 }
+
+// kept is the directory of a cache, read as a bundle. Nobody else fills it than Prepare.
+type kept struct{ Local }
+
+// OpenKept opens what Prepare has kept in the directory of a cache, for as long as its
+// place cannot be reached.
+func OpenKept(dir string) (Local, error) {
+	l, err := OpenLocal(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &kept{l}, nil
+}

@@ -18,9 +18,10 @@ type Doing string
 
 // What Prepare does.
 const (
-	Checking     Doing = "checking"
-	Fetching     Doing = "fetching"
-	FetchingAnew Doing = "the cache holds altered or damaged bytes: fetching anew"
+	Checking       Doing = "checking"
+	Fetching       Doing = "fetching"
+	FetchingAnew   Doing = "the cache holds altered or damaged bytes: fetching anew"
+	FetchingUnread Doing = "the cache cannot be read: fetching anew"
 )
 
 // Prepare makes sure that what a plan needs can be served, and reads all of it: what the
@@ -30,7 +31,7 @@ const (
 // before it is begun, and of one that is pulled anew. What Remember's memory knows is not
 // read again, and nothing is said of it.
 // Afterwards the cache's directory is itself a bundle of what the plan needs, signatures
-// and all: OpenLocal opens it when the place cannot be reached.
+// and all: OpenKept opens it when the place cannot be reached.
 func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(what Doing, name string, size int64)) error {
 	if err := x.b.Fits(plan); err != nil {
 		return err
@@ -56,7 +57,7 @@ func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(what Doi
 			say(x.doing(a), a.Name, a.Size)
 		}
 		for _, b := range todo {
-			if err := x.prepare(ctx, b, func() { say(FetchingAnew, a.Name, b.Size) }); err != nil {
+			if err := x.prepare(ctx, b, func(why Doing) { say(why, a.Name, b.Size) }); err != nil {
 				return fmt.Errorf("image %s of %s: %w", a.Name, x.b.Place, err)
 			}
 		}
@@ -65,7 +66,7 @@ func (x *Images) Prepare(ctx context.Context, plan *rack.Plan, say func(what Doi
 		return nil
 	}
 	for _, f := range words.files {
-		if err := fetch(ctx, x.cache, f.Blob, f.from, func() {}); err != nil {
+		if err := fetch(ctx, x.cache, f.Blob, f.from, func(Doing) {}); err != nil {
 			return fmt.Errorf("keep what the release says of itself: %w", err)
 		}
 	}
@@ -84,7 +85,7 @@ func (x *Images) unread(a Artifact) (out []Blob) {
 }
 
 // prepare holds a blob against its digest, and remembers it.
-func (x *Images) prepare(ctx context.Context, b Blob, anew func()) error {
+func (x *Images) prepare(ctx context.Context, b Blob, anew func(why Doing)) error {
 	file := x.stat(b.Digest)
 	if x.cache == nil {
 		if err := x.check(ctx, b); err != nil {
@@ -94,7 +95,7 @@ func (x *Images) prepare(ctx context.Context, b Blob, anew func()) error {
 		return nil
 	}
 	pulled := file == nil
-	if err := fetch(ctx, x.cache, b, x.b.Place, func() { pulled = true; anew() }); err != nil {
+	if err := fetch(ctx, x.cache, b, x.b.Place, func(why Doing) { pulled = true; anew(why) }); err != nil {
 		return err
 	}
 	if pulled { // it was held against its digest as it came
@@ -107,7 +108,11 @@ func (x *Images) prepare(ctx context.Context, b Blob, anew func()) error {
 // check reads a blob where it is.
 func (x *Images) check(ctx context.Context, b Blob) error {
 	err := x.b.checkBlob(ctx, b)
-	if errors.Is(err, blob.ErrMismatch) {
+	switch _, inCache := x.b.Place.(*kept); {
+	case err == nil || ctx.Err() != nil:
+	case inCache:
+		err = fmt.Errorf("%w. Next: see that the place that it came from is reached again (the depot, the registry or the web server), and start again: what is missing, altered or damaged here is fetched anew from there", err)
+	case errors.Is(err, blob.ErrMismatch):
 		err = fmt.Errorf("%w: it was altered or is damaged. Next: do not use it; rackreach bundle pull it again from where it came", err)
 	}
 	return err
@@ -127,19 +132,24 @@ func (x *Images) doing(a Artifact) Doing {
 }
 
 // fetch makes sure that a store has a blob as it should be: a disk or a person may have
-// changed what was right when it came. anew is told before such a one is pulled anew.
-func fetch(ctx context.Context, to *blob.Store, b Blob, from blob.Source, anew func()) error {
+// changed what was right when it came. anew is told before such a one, or one that the
+// disk does not give back (a bad sector), is pulled anew.
+func fetch(ctx context.Context, to *blob.Store, b Blob, from blob.Source, anew func(why Doing)) error {
 	err := checkBlob(ctx, stored{to}, b)
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, blob.ErrMismatch):
-		anew()
-		if err := to.Remove(b.Digest); err != nil {
-			return fmt.Errorf("remove what was altered or is damaged: %w", err)
-		}
-	case !errors.Is(err, blob.ErrNone):
+	case ctx.Err() != nil:
 		return fmt.Errorf("read what the cache holds: %w", err)
+	case !errors.Is(err, blob.ErrNone):
+		why := FetchingUnread
+		if errors.Is(err, blob.ErrMismatch) {
+			why = FetchingAnew
+		}
+		anew(why)
+		if bad := to.Remove(b.Digest); bad != nil {
+			return fmt.Errorf("remove what the cache holds (%w): %w", err, bad)
+		}
 	}
 	return to.Pull(ctx, b.Digest, b.Size, from)
 }
