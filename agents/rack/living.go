@@ -12,6 +12,7 @@ import (
 
 	"github.com/rackreach/rackreach/discovery/foreign"
 	"github.com/rackreach/rackreach/discovery/wire"
+	"github.com/rackreach/rackreach/internal/rack"
 )
 
 // arpTries is how often an address is asked for: RFC 5227 section 2.1.1, PROBE_NUM.
@@ -21,7 +22,8 @@ const arpTries = 3
 // within a window on the interface that its plan names: another DHCP server, or somebody
 // who has an address that the lost agent answered from, or one of ours. "": nobody was
 // heard. Servers that allow names, by address or with the whole interface, and the agents
-// of other racks are nobody; who has the agent's address never is.
+// of other racks are nobody, and so is the site's own DHCP server where the plan leaves
+// addresses to it (rack.DHCPProxy); who has the agent's address never is.
 func Living(ctx context.Context, lost Lost, allow []string, window time.Duration) (who string, err error) {
 	if lost.Rack == nil {
 		return "", nil // it never gave an answer: there is nothing to hear of it
@@ -72,13 +74,23 @@ func strangers(ctx context.Context, link *wire.Link, lost Lost, allow []string, 
 	if err != nil {
 		return "", fmt.Errorf("listen for other DHCP servers on interface %s: %w", link.Name, err)
 	}
+	return unwanted(heard, link, lost, allow), nil
+}
+
+// unwanted says which of the servers that were heard should not be there; "": none.
+func unwanted(heard []foreign.Server, link *wire.Link, lost Lost, allow []string) string {
+	ours := askedFor(link, lost)
 	var out []string
 	for _, s := range heard {
-		if !slices.Contains(lost.Siblings, s.Address) && !slices.Contains(allow, link.Name) && !slices.Contains(allow, s.Address.String()) {
+		switch {
+		case slices.Contains(lost.Siblings, s.Address), slices.Contains(allow, link.Name), slices.Contains(allow, s.Address.String()):
+		case lost.Rack.DHCP.Mode == rack.DHCPProxy && !slices.Contains(ours, s.Address):
+			// It gives the addresses; an agent answers from one of those that are asked for.
+		default:
 			out = append(out, fmt.Sprintf("a DHCP server is at work on interface %s: %s (--allow %s, if it may stay)", link.Name, s, s.Address))
 		}
 	}
-	return strings.Join(out, "; "), nil
+	return strings.Join(out, "; ")
 }
 
 // whoHas asks by ARP who has an address, from no address of ours: who is asked by his own
