@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/rackreach/rackreach/discovery/foreign"
+	"github.com/rackreach/rackreach/discovery/wire"
 	"github.com/rackreach/rackreach/internal/rack"
 )
 
@@ -27,15 +28,13 @@ func (l *Line) Hear(ctx context.Context) error {
 func (l *Line) judge(found []foreign.Server) error {
 	var errs []error
 	var others []foreign.Server
-	for _, s := range found {
-		switch {
-		case l.isSibling(s.Address):
+	for _, s := range present(l.link, found) {
+		if l.isSibling(s.Address) {
 			l.meet(s)
 			continue
-		case l.owns(s.Address) && s.MAC == "":
-			continue // a client chooses the offer of the agent that was here before us
-		case l.owns(s.Address):
-			errs = append(errs, fmt.Errorf("%s is our own address on interface %s, and MAC %s has it too: two agents may not share one: give one of them another", s.Address, l.link.Name, s.MAC))
+		}
+		if err := shares(l.link, s); err != nil {
+			errs = append(errs, err)
 		}
 		others = append(others, s)
 	}
@@ -44,6 +43,31 @@ func (l *Line) judge(found []foreign.Server) error {
 		return errors.Join(errs...)
 	}
 	return errors.Join(append(errs, Foreign(others, l.link.Name, l.allow))...)
+}
+
+// present are the servers that are there. Of one with our own address, which only a client
+// named, it chose the offer when we, or the agent that was here before us, gave it.
+func present(link *wire.Link, found []foreign.Server) (out []foreign.Server) {
+	for _, s := range found {
+		if s.MAC != "" || !holds(link, s.Address) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// shares is what is wrong with a server that has an address of ours, whichever it is and
+// whoever may stay; nil: it has another one.
+func shares(link *wire.Link, s foreign.Server) error {
+	if !holds(link, s.Address) {
+		return nil
+	}
+	return fmt.Errorf("%s is our own address on interface %s, and MAC %s has it too: two agents may not share one: give one of them another", s.Address, link.Name, s.MAC)
+}
+
+// holds reports whether an address is one of an interface.
+func holds(link *wire.Link, a netip.Addr) bool {
+	return slices.ContainsFunc(link.Addresses, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
 // expect tells of the site's own DHCP server, which gives the addresses.
@@ -78,7 +102,7 @@ func (l *Line) ownership() foreign.Own {
 }
 
 // owns reports whether an address is one of the interface.
-func (l *Line) owns(a netip.Addr) bool { return slices.Contains(l.ownership().Addresses, a) }
+func (l *Line) owns(a netip.Addr) bool { return holds(l.link, a) }
 
 // isSibling reports whether a server is the agent of another rack of the fleet, as its
 // coordinator says. Whoever has an address of ours is none, whatever it says.

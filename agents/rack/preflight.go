@@ -254,9 +254,21 @@ func (p *preflight) foreign(ctx context.Context, link *wire.Link) {
 		p.say(CheckProblem, name, "see capabilities", "nothing can be heard: %s", err)
 		return
 	}
+	p.heard(link, found)
+}
+
+// heard says of the servers that were heard what Line.judge will say of them; the agents
+// of other racks, which a coordinator names, are not known here.
+func (p *preflight) heard(link *wire.Link, found []foreign.Server) {
+	const name = "other DHCP servers"
 	proxy := p.o.Rack.DHCP.Mode == rack.DHCPProxy
+	found = present(link, found)
 	for _, s := range found {
-		if own, _ := link.In(p.o.Rack.Management); proxy && s.Address != own {
+		if err := shares(link, s); err != nil {
+			p.say(CheckProblem, name, "find it by its MAC in the table of the switch", "%s", err)
+			continue
+		}
+		if proxy {
 			p.ok(name, "%s: it gives the addresses (dhcp.mode is proxy)", s)
 			continue
 		}
