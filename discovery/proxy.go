@@ -56,7 +56,9 @@ func (a *answer) overheard(o *rack.Observation) (alarm string) {
 		if a.unnamed() {
 			o.Proves = rack.DHCPUnnamed
 		}
-	case a.entry.Prefix.Contains(asked):
+	case a.server.IsValid() && a.entry.Prefix.Contains(asked):
+		// SELECTING: option 54 names the server that offers it. In INIT-REBOOT and RENEWING
+		// it asks for what it had before, and the server may refuse it (RFC 2131 section 4.3.2).
 		return fmt.Sprintf("the DHCP server of the site gives %s the address %s, and the rack file says %s: reserve %s for MAC %s there, or write %s into the rack file",
 			a.name(), asked, a.entry.Address, a.entry.Address, a.ClientHWAddr, asked)
 	}

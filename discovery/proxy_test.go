@@ -91,6 +91,8 @@ func TestProxyOverhears(t *testing.T) {
 		{"it goes on with its address", Proxy, asks().is(mine).str(60, "udhcp 1.35.0"), rack.DHCPOS, ""},
 		{"another address of the network", Proxy, pxe(asks().addr(50, torAddr)).addr(54, theirs), rack.NoEvidence,
 			"the DHCP server of the site gives mgmt-1 the address " + torAddr + ", and the rack file says " + mine + ": reserve " + mine + " for MAC"},
+		{"another address, which it had before (INIT-REBOOT)", Proxy, asks().addr(50, torAddr).str(60, "udhcp 1.35.0"), rack.NoEvidence, ""},
+		{"another address, which it has (RENEWING)", Proxy, asks().is(torAddr).str(60, "udhcp 1.35.0"), rack.NoEvidence, ""},
 		{"an address that it had elsewhere", Proxy, asks().addr(50, "172.16.0.9").str(60, "udhcp 1.35.0"), rack.NoEvidence, ""},
 		{"a release", Proxy, message(dhcpv4.MessageTypeRelease).is(mine).addr(54, theirs), rack.NoEvidence, ""},
 		{"unknown", Proxy, pxe(asks().addr(50, mine)).addr(54, theirs).from("52:54:00:09:09:09"), rack.NoEvidence, ""},
