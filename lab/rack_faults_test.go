@@ -60,10 +60,13 @@ func TestRackFaultInstaller(t *testing.T) {
 	r := newLabRack(t)
 	r.nodes["tor-1"].sku = "missing-fans"
 	r.powerUp()
-	run := r.apply(r.stock.bundle, "--only", "mgmt-1", "--only", "tor-1", "--only", "tor-2", "--only", "server-01")
+	run := r.apply(r.stock.bundle)
 	run.await(2*rackLimit, `"device-failed"`, `"tor-1"`)
 	r.wantEnd(run, exitHalted)
 	r.untouched()
+	if when(r.events(), "tor-2", "device-ready", "").IsZero() {
+		t.Error("the rack is halted, and tor-2 was not finished before")
+	}
 	r.why("tor-1", "install")
 	if text := r.nodes["tor-1"].text(); !strings.Contains(text, "this switch has no fan tray") || !strings.Contains(text, "the installer ended with 7") {
 		t.Errorf("its installer was not run")
@@ -80,7 +83,9 @@ func TestRackFaultInstaller(t *testing.T) {
 	}
 	run = r.image("resume", "r4", "--hear", "1s", "--json")
 	run.await(2*rackLimit, `"device-ready"`, `"tor-1"`)
-	run.await(2*rackLimit, `"device-ready"`, `"server-01"`)
+	for _, s := range r.hosts() {
+		run.await(2*rackLimit, `"device-ready"`, `"`+s+`"`)
+	}
 	r.wantEnd(run, exitReady)
 	r.judgeOrder(r.events())
 	if n := strings.Count(r.nodes["tor-2"].text(), "LabNOS: installed"); n != 1 {
@@ -92,33 +97,90 @@ func TestRackFaultInstaller(t *testing.T) {
 // rack halts before anything was powered.
 func TestRackFaultBMC(t *testing.T) {
 	r := newLabRack(t)
-	run := r.apply(r.stock.bundle, "--only", "mgmt-1")
+	r.powerUp()
+	run := r.apply(r.stock.bundle)
 	run.await(rackLimit, `"step-completed"`, "bmc-login")
 	if err := r.mgmtBMC.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	r.wantEnd(run, exitHalted)
 	r.untouched()
+	if n := r.nodes["mgmt-1"].starts(); n != 0 {
+		t.Errorf("the management switch was powered %d times", n)
+	}
 	r.why("mgmt-1", "BMC 192.168.104.100", "nothing listens there")
 }
 
-// TestRackFaultAgentKilled: the agent is killed while the management switch's disk is
-// being written, and started again. It goes on, and nothing is wiped twice.
+// TestRackFaultAgentKilled: the agent is killed when a part of the image is on the
+// management switch's disk, and started again. The installer waits and goes on, and
+// nothing is wiped twice. The bandwidth is bounded, so that there is a middle to hit.
 func TestRackFaultAgentKilled(t *testing.T) {
 	r := newLabRack(t)
 	m := r.nodes["mgmt-1"]
+	r.rewrite("services: {", "services: {bandwidth: {device: 24Mbit/s}, ")
 	run := r.apply(r.stock.bundle, "--only", "mgmt-1")
-	await(t, rackLimit, "the disk is being written", func() bool { return strings.Contains(m.text(), "rackreach: writing "+nosImage) })
+	image := wanted(t, r.stock.nos)
+	await(t, rackLimit, "a part of the image is on the disk", func() bool { return image.on(m) > len(image)/8 })
 	if err := run.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	<-run.ended
-	t.Logf("%6.1f s  killed", time.Since(r.began).Seconds())
+	n := image.on(m)
+	if n == len(image) {
+		t.Error("the whole image was on the disk when the agent was killed")
+	}
+	t.Logf("%6.1f s  killed, %d of %d pieces of the image are on the disk", time.Since(r.began).Seconds(), n, len(image))
+	const away = "rackreach: the network gives nothing, trying on"
+	await(t, rackLimit, "the installer finds the agent away", func() bool { return strings.Contains(m.text(), away) })
+	if n = image.on(m); n == len(image) {
+		t.Error("the whole image is on the disk although the agent is away")
+	}
 	run = r.image("resume", "r4", "--hear", "1s", "--json")
 	r.wantEnd(run, exitReady)
 	if n := strings.Count(m.text(), "wiping what the disk held"); n != 1 {
 		t.Errorf("the disk was wiped %d times", n)
 	}
+	if _, goesOn, _ := strings.Cut(m.text(), away); !strings.Contains(goesOn, "rackreach: the agent answers again") || !strings.Contains(goesOn, "the disk gives back the whole image") {
+		t.Errorf("the installer did not go on when the agent was back:\n%s", goesOn)
+	}
+	r.judgeDisks("mgmt-1")
+}
+
+// pieces are the parts of an image that are not all zeros, by their place.
+type pieces map[int64][]byte
+
+const pieceSize = 64 << 10
+
+// wanted are those of an image.
+func wanted(t *testing.T, image string) pieces {
+	t.Helper()
+	b, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := pieces{}
+	for at := 0; at < len(b); at += pieceSize {
+		if p := b[at:min(at+pieceSize, len(b))]; len(bytes.Trim(p, "\x00")) > 0 {
+			out[int64(at)] = p
+		}
+	}
+	return out
+}
+
+// on is how many of them a machine's disk holds.
+func (p pieces) on(m *node) (n int) {
+	f, err := os.Open(m.disk)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, pieceSize)
+	for at, want := range p {
+		if _, err := f.ReadAt(b[:len(want)], at); err == nil && bytes.Equal(b[:len(want)], want) {
+			n++
+		}
+	}
+	return n
 }
 
 // TestRackFaultServers: the disk of one server is too small, that of another holds what
@@ -132,6 +194,10 @@ func TestRackFaultServers(t *testing.T) {
 		_, err = f.WriteAt(foreign, 50*mib)
 		err = errors.Join(err, f.Close())
 	}
+	var before []byte
+	if err == nil {
+		before, err = os.ReadFile(r.nodes["server-02"].disk)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +210,7 @@ func TestRackFaultServers(t *testing.T) {
 	r.why("server-01", "the disk is too small, and nothing was written")
 	r.why("server-02", "foreign:")
 	b, err := os.ReadFile(r.nodes["server-02"].disk)
-	if err != nil || !bytes.Equal(b[50*mib:50*mib+len(foreign)], foreign) || len(bytes.Trim(b[:mib], "\x00")) != 0 {
+	if err != nil || !bytes.Equal(b, before) {
 		t.Errorf("the disk of server-02 was written: %v", err)
 	}
 	if b, err = os.ReadFile(r.nodes["server-01"].disk); err != nil || len(bytes.Trim(b, "\x00")) != 0 {
@@ -166,6 +232,7 @@ func TestRackFaultSecondServer(t *testing.T) {
 	cmd.Stdout, cmd.Stderr = out, out
 	h.Start(cmd)
 	out.await(t, 20*time.Second, "DHCP, IP range")
+	other := h.MAC("rr7").String()
 	run := r.apply(r.stock.bundle, "--hear", "4s")
 	if code := run.end(rackLimit); code == exitReady || !strings.Contains(run.String(), "192.168.104.77") || !strings.Contains(run.String(), "Nothing was begun") {
 		t.Errorf("it ended with %d and said:\n%s", code, run)
@@ -173,6 +240,9 @@ func TestRackFaultSecondServer(t *testing.T) {
 	r.untouched()
 	if n := r.nodes["mgmt-1"].starts(); n != 0 {
 		t.Errorf("the management switch was powered %d times", n)
+	}
+	if seen, err := sightings(r.heard); err != nil || seen[other].from.IsZero() {
+		t.Errorf("the recording of the agent's segment has no frame of that server: %v", err)
 	}
 }
 

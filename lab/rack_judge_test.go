@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,10 +76,11 @@ func (r *labRack) judge() {
 	r.judgeOrder(events)
 	r.judgeCables(events)
 	for _, s := range r.switches()[1:] { // ONIE was on their disks
+		r.judgeSaid(s, "discover: discovery: SN-"+r.nodes[s].serial)
 		r.judgeSaid(s, "os-install: LabNOS: installed")
 	}
 	r.judgeSystems()
-	r.judgeDisks()
+	r.judgeDisks(slices.Concat([]string{"mgmt-1"}, r.hosts())...)
 	r.timeline(events)
 }
 
@@ -126,7 +128,7 @@ func (r *labRack) judgeSystems() {
 	if err != nil {
 		r.t.Error(err)
 	}
-	ids := map[string]string{}
+	ids, keys := map[string]string{}, map[string]string{}
 	for _, name := range r.devices() {
 		said, key, err := r.login(name, "hostname; cat /etc/machine-id; grep -c '^/dev/vda2 /etc ' /proc/mounts; cat /etc/rackreach-receipt 2>/dev/null || sh /etc/rackreach/switch show | head -n 1")
 		if err != nil {
@@ -142,6 +144,10 @@ func (r *labRack) judgeSystems() {
 			r.t.Errorf("%s and %s have the same machine-id", name, other)
 		}
 		ids[lines[1]] = name
+		if other := keys[string(key)]; other != "" {
+			r.t.Errorf("%s and %s show the same host key", name, other)
+		}
+		keys[string(key)] = name
 		if pinned := pinnedKey(kept, name); pinned != "ssh-ed25519 "+base64.StdEncoding.EncodeToString(key) {
 			r.t.Errorf("%s shows a host key that is not the one that was recorded of it: %q", name, pinned)
 		}
@@ -174,10 +180,15 @@ func notTicketed(events []event, with string, devices ...string) (err error) {
 	return err
 }
 
-// login runs a command on a device, by its own network.
+// dial connects to a device's SSH server, by its own network.
+func (r *labRack) dial(name string, limit time.Duration) (conn net.Conn, err error) {
+	r.agent.Do(func() { conn, err = net.DialTimeout("tcp", r.address(name)+":22", limit) })
+	return conn, err
+}
+
+// login runs a command on a device.
 func (r *labRack) login(name, command string) (said string, hostKey []byte, err error) {
-	var conn net.Conn
-	r.agent.Do(func() { conn, err = net.DialTimeout("tcp", r.address(name)+":22", 5*time.Second) })
+	conn, err := r.dial(name, 5*time.Second)
 	if err != nil {
 		return "", nil, err
 	}
@@ -201,13 +212,13 @@ func (r *labRack) login(name, command string) (said string, hostKey []byte, err 
 }
 
 // judgeDisks: what was written is what was signed, where a system does not write itself.
-func (r *labRack) judgeDisks() {
+func (r *labRack) judgeDisks(devices ...string) {
 	r.t.Helper()
-	images := map[string]string{"mgmt-1": r.stock.nos}
-	for _, name := range r.hosts() {
-		images[name] = r.stock.os
-	}
-	for name, image := range images {
+	for _, name := range devices {
+		image := r.stock.os
+		if name == "mgmt-1" {
+			image = r.stock.nos
+		}
 		want, err1 := part(image)
 		got, err2 := part(r.nodes[name].disk)
 		if err := errors.Join(err1, err2); err != nil {

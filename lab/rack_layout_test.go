@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rackreach/rackreach/internal/nstest"
 )
@@ -110,6 +111,12 @@ func (r *labRack) wire() {
 	bmc.Address("rr9", r.management(hostBMC)+"/24")
 	longCable(r.t, r.gate, "rr2", r.cable("agent"), r.cable("mgmt-1.swp48"))
 	r.gate.Bridge("br0", "rr1", "rr2", "rr3")
+	r.heard = filepath.Join(r.dir, "pcap", "agent.pcap")
+	tcpdump := exec.Command("tcpdump", "-i", "br0", "-U", "--immediate-mode", "-n", "-s", fmt.Sprint(snapLength), "-Z", "root", "-w", r.heard)
+	listens := &said{}
+	tcpdump.Stderr = listens
+	r.gate.Start(tcpdump)
+	listens.await(r.t, 20*time.Second, "listening on")
 	r.agent.Address("rr0", r.management(hostAgent)+"/24")
 	r.agent.Address("rr0", fmt.Sprintf("%s/%d", r.data(hostAgent), r.bits))
 

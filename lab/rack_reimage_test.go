@@ -3,7 +3,9 @@
 package lab
 
 import (
+	"bytes"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -17,17 +19,24 @@ func (r *labRack) others(than string) (out []string) {
 	return out
 }
 
-// bootIDs are those of the kernels that run on devices, each asked over SSH.
+// bootIDs are those of the kernels that run on devices, all asked over SSH at once.
 func (r *labRack) bootIDs(devices []string) map[string]string {
 	r.t.Helper()
 	out := map[string]string{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
 	for _, d := range devices {
-		id, _, err := r.login(d, "cat /proc/sys/kernel/random/boot_id")
-		if err != nil || len(strings.TrimSpace(id)) != 36 {
-			r.t.Errorf("%s does not run: %q, %v", d, id, err)
-		}
-		out[d] = id
+		all.Go(func() {
+			id, _, err := r.login(d, "cat /proc/sys/kernel/random/boot_id")
+			if err != nil || len(strings.TrimSpace(id)) != 36 {
+				r.t.Errorf("%s does not run: %q, %v", d, id, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			out[d] = id
+		})
 	}
+	all.Wait()
 	return out
 }
 
@@ -36,7 +45,7 @@ func (r *labRack) bootIDs(devices []string) map[string]string {
 // to, and none was started anew.
 func (r *labRack) judgeReimage(name string, agent *life, order func()) {
 	r.t.Helper()
-	id, _, err := r.login(name, "cat /etc/machine-id")
+	id, key, err := r.login(name, "cat /etc/machine-id")
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -46,8 +55,8 @@ func (r *labRack) judgeReimage(name string, agent *life, order func()) {
 	for _, d := range others {
 		starts[d] = r.nodes[d].starts()
 	}
-	const writes = "rackreach: writing "
-	written, ready := strings.Count(n.text(), writes), agent.count(`"device-ready"`, `"`+name+`"`)
+	const writes, installed = "rackreach: writing ", "rackreach: installed"
+	written, ends, ready := strings.Count(n.text(), writes), strings.Count(n.text(), installed), agent.count(`"device-ready"`, `"`+name+`"`)
 
 	order()
 	await(r.t, 2*rackLimit, "the disk of "+name+" is written anew", func() bool { return strings.Count(n.text(), writes) > written })
@@ -59,10 +68,13 @@ func (r *labRack) judgeReimage(name string, agent *life, order func()) {
 		}
 	}
 	same("while " + name + " is written")
+	if strings.Count(n.text(), installed) > ends {
+		r.t.Errorf("%s was written before all others had answered", name)
+	}
 	await(r.t, 2*rackLimit, name+" is ready anew", func() bool { return agent.count(`"device-ready"`, `"`+name+`"`) > ready })
 	r.t.Logf("%6.1f s  %s is ready anew", time.Since(r.began).Seconds(), name)
 	same("afterwards")
-	if now, _, err := r.login(name, "cat /etc/machine-id"); err != nil || len(now) < 32 || now == id {
+	if now, newKey, err := r.login(name, "cat /etc/machine-id"); err != nil || len(now) < 32 || now == id || bytes.Equal(newKey, key) {
 		r.t.Errorf("%s is who it was: %q, %v", name, now, err)
 	}
 	for _, d := range others {

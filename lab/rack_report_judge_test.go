@@ -4,6 +4,7 @@ package lab
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -122,9 +123,12 @@ func TestJudgeReport(t *testing.T) {
 		}
 		return string(j)
 	}
+	end := func(device, how string) string {
+		return fmt.Sprintf(`{"seq":1,"device":%q,"event":"step-%s"}`+"\n", device, how)
+	}
 	files := map[string]string{
 		"status.txt": "rack r4  completed", "verify.txt": "all switches were ready at event 4 (mgmt-1) … server-01", "timeline.txt": "mgmt-1 server-01", "events.txt": "mgmt-1 server-01",
-		"events.jsonl": `{"event":"rack-completed"}`, "machines.jsonl": "mgmt-1 server-01", "mgmt-1.console": "LAB nos: up", "server-01.console": "LAB os: up", "summary.json": text(whole),
+		"events.jsonl": end("mgmt-1", "completed") + end("server-01", "failed") + end("server-01", "completed") + `{"seq":9,"event":"rack-completed"}`, "machines.jsonl": "mgmt-1 server-01", "mgmt-1.console": "LAB nos: up", "server-01.console": "LAB os: up", "summary.json": text(whole),
 	}
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -134,6 +138,8 @@ func TestJudgeReport(t *testing.T) {
 	for name, text := range files {
 		write(name, text)
 	}
+	agent := []sent{{a, after(1)}, {b, after(1)}, {"02:00:00:00:00:0c", after(2)}}
+	writePcap(t, filepath.Join(dir, agentSegment), agent...)
 	if err := reportIsWhole(dir, devices, []cableRecord{cable}); err != nil {
 		t.Fatalf("the whole report: %v", err)
 	}
@@ -160,7 +166,13 @@ func TestJudgeReport(t *testing.T) {
 	less.Steps = map[string][]taking{"mgmt-1": whole.Steps["mgmt-1"]}
 	write("summary.json", text(less))
 	bad("a device without steps", "the 0 steps of server-01")
+	less.Steps = map[string][]taking{"mgmt-1": whole.Steps["mgmt-1"], "server-01": whole.Steps["server-01"][:1]}
+	write("summary.json", text(less))
+	bad("a step is missing", "1 steps of server-01, and the journal has the ends of 2")
 	write("summary.json", text(whole))
+	writePcap(t, filepath.Join(dir, agentSegment), agent[1:]...)
+	bad("the agent's segment", "frames of 2 senders")
+	writePcap(t, filepath.Join(dir, agentSegment), agent...)
 	write(segment, "nothing")
 	bad("a recording", "mgmt-1_swp1--server-01_eth0")
 	cable.ends[1].files = nil

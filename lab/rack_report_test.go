@@ -86,6 +86,11 @@ func (r *labRack) writeReport(to string) {
 		}
 		write("summary.json", append(j, '\n'))
 	}
+	if b, err := os.ReadFile(r.heard); err != nil {
+		r.t.Error(err)
+	} else {
+		write(agentSegment, b)
+	}
 	cables, err := r.cableRecords()
 	for _, c := range cables {
 		err = errors.Join(err, c.merge(filepath.Join(to, "segments", c.name+".pcapng")))
@@ -94,6 +99,9 @@ func (r *labRack) writeReport(to string) {
 		r.t.Error(err)
 	}
 }
+
+// agentSegment is the recording of the segment that the agent's cable leads to.
+const agentSegment = "segments/agent.pcap"
 
 // judgeReport holds that the report of a rack whose devices are all ready is there, and says
 // what it should.
@@ -128,6 +136,14 @@ func reportIsWhole(dir string, devices []string, cables []cableRecord) (err erro
 	for _, d := range devices {
 		holds(d+".console", "LAB ")
 	}
+	ended := map[string]int{}
+	if b, e := os.ReadFile(filepath.Join(dir, "events.jsonl")); e == nil {
+		for _, x := range parseEvents(string(b)) {
+			if x.Event == "step-completed" || x.Event == "step-failed" {
+				ended[x.Device]++
+			}
+		}
+	}
 	b, e := os.ReadFile(filepath.Join(dir, "summary.json"))
 	var s summary
 	if e == nil {
@@ -142,9 +158,16 @@ func reportIsWhole(dir string, devices []string, cables []cableRecord) (err erro
 		for _, t := range s.Steps[d] {
 			took += t.Seconds
 		}
+		if n := len(s.Steps[d]); n != ended[d] {
+			err = errors.Join(err, fmt.Errorf("summary.json: %d steps of %s, and the journal has the ends of %d", n, d, ended[d]))
+		}
 		if took <= 0 || took > s.Seconds {
 			err = errors.Join(err, fmt.Errorf("summary.json: the %d steps of %s took %g s of %g s", len(s.Steps[d]), d, took, s.Seconds))
 		}
+	}
+	seen, e := sightings(filepath.Join(dir, agentSegment))
+	if err = errors.Join(err, e); e == nil && len(seen) < 3 {
+		err = errors.Join(err, fmt.Errorf("%s has frames of %d senders: an agent, a switch and its BMC are 3", agentSegment, len(seen)))
 	}
 	for _, c := range cables {
 		frames, e := readSegment(filepath.Join(dir, "segments", c.name+".pcapng"))

@@ -84,11 +84,14 @@ func (r *row) judgeEvidence(one, two []event) {
 	}
 }
 
-// owners are whose MAC is whose: machines by their cards, agents' hosts.
+// owners are whose MAC is whose: machines by their cards, BMCs, agents' hosts.
 func (r *row) owners() map[string]*labRack {
 	out := map[string]*labRack{}
 	for _, x := range r.racks {
 		out[x.agent.MAC("rr0").String()] = x
+		for _, mac := range x.bmcs {
+			out[mac] = x
+		}
 		for _, n := range x.nodes {
 			for _, p := range n.nics {
 				out[p.mac] = x

@@ -378,7 +378,7 @@ func makeRackStock() (s rackStock, err error) {
 	if err != nil {
 		return s, err
 	}
-	digest, err := digestOf(kernel, filepath.Join(dir, "rackreach"), filepath.Join(dir, "rackreach-init"), filepath.Join(dir, "root.img"), filepath.Join(dir, "switch.img"), "testdata/rack/nos-installer.sh", "rack_stock_test.go")
+	digest, err := digestOf(kernel, filepath.Join(dir, "rackreach"), filepath.Join(dir, "rackreach-init"), filepath.Join(dir, "root.img"), filepath.Join(dir, "switch.img"), "testdata/rack/nos-installer.sh", "rack_stock_test.go", "/usr/bin/syslinux", gptMBR, systemdBoot)
 	if err != nil {
 		return s, err
 	}

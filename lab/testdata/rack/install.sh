@@ -22,6 +22,7 @@ need /usr/sbin/dropbear dropbear-bin
 need /usr/sbin/dhcrelay isc-dhcp-relay
 need /usr/sbin/ip iproute2
 need /usr/sbin/lldpd lldpd
+need /usr/bin/tcpdump tcpdump
 need /usr/sbin/dnsmasq dnsmasq-base
 if [ -z "$LAB_KERNEL" ]; then
 	ls /boot/vmlinuz-*-cloud-amd64 >/dev/null 2>&1 || missing="$missing linux-image-cloud-amd64"

@@ -84,6 +84,7 @@ round() {
 	if [ -n "$to" ] && ! pidof syslogd >/dev/null; then
 		syslogd -R "${to%% *}"
 	fi
+	log discover "discovery: $serial $mac"
 	url=$(first_of "$opt125")
 	[ -n "$url" ] && try "$url"
 	url=$(echo "$opt114" | xxd -r -p)
@@ -105,7 +106,6 @@ round() {
 		done
 	done
 }
-log discover "discovery: $serial $mac"
 ip link set "$first" up
 while :; do
 	round
