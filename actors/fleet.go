@@ -445,12 +445,16 @@ func (f *Fleet) states() []fleet.State {
 
 // respondStopped answers which racks of the fleet have stopped.
 func (f *Fleet) respondStopped(c actor.Context) {
+	if !f.caughtUp { // no fleet may mean that it was not told yet
+		c.Respond(ErrReading)
+		return
+	}
 	if f.desired == nil {
 		c.Respond(&Stopped{})
 		return
 	}
 	states := f.states()
-	if !f.caughtUp || states == nil {
+	if states == nil {
 		c.Respond(ErrReading)
 		return
 	}

@@ -217,6 +217,35 @@ func TestAFleetBeginsAsManyAsItMay(t *testing.T) {
 	})
 }
 
+// TestWhatStoppedIsNotKnownAtTheStart: that no fleet was heard of yet does not say that
+// there is none.
+func TestWhatStoppedIsNotKnownAtTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &records{t: t, system: NewSystem(), events: map[string][]*messages.Event{}}
+		defer r.stop()
+		r.spawn()
+		stopped := func() (*Stopped, error) {
+			return Ask[*Stopped](t.Context(), r.system, r.fleet, &GetStopped{})
+		}
+		if x, err := stopped(); !errors.Is(err, ErrReading) {
+			t.Errorf("before anything was told: %+v, %v", x, err)
+		}
+		r.send(&Known{})
+		r.send(&Want{&Desired{ID: "7", Spec: fleet.Spec{Name: "f", Racks: []string{"r1"}}}})
+		if x, err := stopped(); !errors.Is(err, ErrReading) {
+			t.Errorf("before all was told: %+v, %v", x, err)
+		}
+		r.send(&CaughtUp{})
+		if x, err := stopped(); err != nil || x.Fleet != "7" {
+			t.Errorf("when all was told: %+v, %v", x, err)
+		}
+		r.send(&Want{})
+		if x, err := stopped(); err != nil || x.Fleet != "" {
+			t.Errorf("no fleet was applied: %+v, %v", x, err)
+		}
+	})
+}
+
 // TestAFleetOnALogThatIsAway asks it again now and then, and goes on once it is back.
 func TestAFleetOnALogThatIsAway(t *testing.T) {
 	inFleet(t, func(t *testing.T, r *records) {

@@ -81,7 +81,7 @@ func (d *desired) onRecord(ctx context.Context, by *actors.Desired, fn func(x *a
 	case err != nil:
 		return err
 	case now == nil || now.Revision <= by.Revision:
-		return errors.New("what the fleet is to become is not in the log any more, or the log came out of a backup: apply the fleet again")
+		return errors.New("what the fleet is to become is not in the log any more, or the log came out of a backup: restart every coordinator, then apply the fleet again")
 	}
 	d.told(now)
 	return nil

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,12 @@ func TestWhatIsDesiredIsChangedByEverybody(t *testing.T) {
 	}
 	if x := now(); len(x.Begun) != 1 || x.Begun[0] != "r1" || x.Revision <= before.Revision {
 		t.Errorf("r1 is on record: %+v", x)
+	}
+	// A table that came out of a backup has lower revisions than a coordinator that runs on.
+	newer := *now()
+	newer.Revision += 100
+	if err := d.begin(ctx, &newer, []string{"r2"}); err == nil || !strings.Contains(err.Error(), "restart every coordinator, then apply the fleet again") {
+		t.Errorf("the log came out of a backup: %v", err)
 	}
 	// What was decided before that counts for nothing, and is no error.
 	if err := d.begin(ctx, before, []string{"r2"}); err != nil || len(now().Begun) != 1 {

@@ -68,16 +68,36 @@ func newSightings(t *fleetlog.Table, alone bool, told func(*actors.AgentSeen), l
 }
 
 // saw takes in what an agent that is connected here says, or that it has gone, as
-// actors.FleetOptions has it.
-func (s *sightings) saw(rack string, x actors.Sighting) { s.write(rack, &x) }
+// actors.FleetOptions has it. Of a rack that is to be removed, that its agent has gone,
+// since it was cut off, is of no importance.
+func (s *sightings) saw(rack string, x actors.Sighting) {
+	s.mu.Lock()
+	if old, ok := s.dirty[rack]; !ok || old != nil || x.Connected {
+		s.dirty[rack] = &x
+	}
+	s.mu.Unlock()
+	s.wake()
+}
 
 // revoked lets go of a rack whose certificates are worth nothing any more.
-func (s *sightings) revoked(rack string) { s.write(rack, nil) }
-
-func (s *sightings) write(rack string, x *actors.Sighting) {
+func (s *sightings) revoked(rack string) {
 	s.mu.Lock()
-	s.dirty[rack] = x
+	s.dirty[rack] = nil
 	s.mu.Unlock()
+	s.wake()
+}
+
+// again takes back what could not be written, unless there is news that counts.
+func (s *sightings) again(rack string, x *actors.Sighting) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if newer, ok := s.dirty[rack]; !ok || x == nil && newer != nil && !newer.Connected {
+		s.dirty[rack] = x
+	}
+}
+
+// wake has what is dirty written.
+func (s *sightings) wake() {
 	select {
 	case s.more <- struct{}{}:
 	default:
@@ -117,17 +137,10 @@ func (s *sightings) keep(ctx context.Context) error {
 				s.log.Warn("what agents say could not be kept; other coordinators are told later", "rack", rack, "error", err)
 			}
 			pause, failed = sightAgain, true
-			s.mu.Lock()
-			if _, newer := s.dirty[rack]; !newer {
-				s.dirty[rack] = x
-			}
-			s.mu.Unlock()
+			s.again(rack, x)
 		}
 		if failed = pause == sightAgain; failed {
-			select {
-			case s.more <- struct{}{}:
-			default:
-			}
+			s.wake()
 		}
 		select {
 		case <-time.After(pause):

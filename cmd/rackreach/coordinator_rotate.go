@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -50,7 +51,11 @@ authorities: copy the directory to the others after each step.`,
 			if err != nil {
 				return err
 			}
-			return listAuthorities(cmd, a.List())
+			left, err := a.Leftovers()
+			if err != nil {
+				return notMine(err)
+			}
+			return listAuthorities(cmd, a.List(), left)
 		}}
 	add := &cobra.Command{Use: "add", Short: "Make a further authority, which is trusted and does not sign", Example: "  rackreach coordinator rotate add", Args: args(cobra.NoArgs), RunE: r.add}
 	sign := &cobra.Command{Use: "sign FINGERPRINT", Short: "Let another authority sign from now on", Example: `  rackreach coordinator rotate sign 3f9a1c77
@@ -87,7 +92,7 @@ func (r *rotating) change() (a *pki.Authorities, dir string, err error) {
 	return a, dir, err
 }
 
-func listAuthorities(cmd *cobra.Command, all []pki.AuthorityInfo) error {
+func listAuthorities(cmd *cobra.Command, all, left []pki.AuthorityInfo) error {
 	tw := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	p := printer{w: tw}
 	p.line("FINGERPRINT\tSIGNS\tMADE\tEXPIRES")
@@ -98,7 +103,14 @@ func listAuthorities(cmd *cobra.Command, all []pki.AuthorityInfo) error {
 		}
 		p.line("%s\t%s\t%s\t%s", x.Fingerprint, signs, x.Made.Local().Format(time.DateTime), x.Expires.Local().Format(time.DateTime))
 	}
-	return errors.Join(p.err, tw.Flush())
+	if err := errors.Join(p.err, tw.Flush()); err != nil {
+		return err
+	}
+	var lines []string
+	for _, x := range left {
+		lines = append(lines, x.Fingerprint+": its certificate is gone and its key is still here: rackreach coordinator rotate drop "+x.Fingerprint[:shortest])
+	}
+	return printLines(cmd.OutOrStdout(), lines)
 }
 
 func (r *rotating) add(cmd *cobra.Command, _ []string) error {
@@ -120,11 +132,11 @@ func (r *rotating) add(cmd *cobra.Command, _ []string) error {
 	})
 }
 
-// theAuthority is the one that somebody typed the beginning of.
-func theAuthority(a *pki.Authorities, typed string) (found pki.AuthorityInfo, err error) {
+// theAuthority is the one of all that somebody typed the beginning of.
+func theAuthority(all []pki.AuthorityInfo, typed string) (found pki.AuthorityInfo, err error) {
 	typed = strings.ToLower(strings.ReplaceAll(typed, ":", ""))
 	n := 0
-	for _, x := range a.List() {
+	for _, x := range all {
 		if strings.HasPrefix(x.Fingerprint, typed) {
 			found = x
 			n++
@@ -146,7 +158,7 @@ func (r *rotating) sign(cmd *cobra.Command, given []string) error {
 	if err != nil {
 		return err
 	}
-	next, err := theAuthority(a, given[0])
+	next, err := theAuthority(a.List(), given[0])
 	if err != nil {
 		return err
 	}
@@ -169,14 +181,20 @@ func (r *rotating) drop(cmd *cobra.Command, given []string) error {
 	if err != nil {
 		return err
 	}
-	old, err := theAuthority(a, given[0])
+	left, err := a.Leftovers()
+	if err != nil {
+		return notMine(err)
+	}
+	all := a.List()
+	old, err := theAuthority(append(left, all...), given[0])
 	if err != nil {
 		return err
 	}
 	if old.Signs {
 		return badInput(fmt.Errorf("%.16s signs: let another one sign first: rackreach coordinator rotate sign FINGERPRINT", old.Fingerprint))
 	}
-	if due := a.List()[0].SignsSince.Add(pki.DropAfter); !r.now && time.Now().Before(due) {
+	trusted := slices.ContainsFunc(all, func(x pki.AuthorityInfo) bool { return x.Fingerprint == old.Fingerprint })
+	if due := all[0].SignsSince.Add(pki.DropAfter); trusted && !r.now && time.Now().Before(due) {
 		return badInput(fmt.Errorf("certificates by %.16s may be alive until %s, and whoever has one would be cut off. Next: drop it from then on; or give --now, and enroll again whom it cuts off", old.Fingerprint, due.Format(time.DateTime)))
 	}
 	if err := a.Drop(old.Fingerprint); err != nil {
@@ -185,14 +203,19 @@ func (r *rotating) drop(cmd *cobra.Command, given []string) error {
 	return printLines(cmd.OutOrStdout(), []string{old.Fingerprint + ": dropped; what it signed is not believed any more"})
 }
 
-// complete is the authorities that do not sign.
-func (r *rotating) complete(_ *cobra.Command, given []string, typed string) (out []string, how cobra.ShellCompDirective) {
+// complete is the authorities that do not sign; of those whose drop was interrupted only
+// drop can do anything.
+func (r *rotating) complete(cmd *cobra.Command, given []string, typed string) (out []string, how cobra.ShellCompDirective) {
 	how = cobra.ShellCompDirectiveNoFileComp
 	a, _, err := r.open()
 	if err != nil || len(given) > 0 {
 		return nil, how
 	}
-	for _, x := range a.List() {
+	all := a.List()
+	if left, err := a.Leftovers(); err == nil && cmd.Name() == "drop" {
+		all = append(all, left...)
+	}
+	for _, x := range all {
 		if !x.Signs && strings.HasPrefix(x.Fingerprint, typed) {
 			out = append(out, x.Fingerprint)
 		}

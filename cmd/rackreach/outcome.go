@@ -71,15 +71,10 @@ func (s *imaging) outcome(advice adviser, runErr error) outcome {
 		o.err = errors.Join(runErr, err)
 		return o
 	}
-	findings := map[string]string{}
+	found := findings{}
 	for _, e := range events {
 		run.Apply(e)
-		switch e.Kind {
-		case rack.DeviceFinding, rack.WeaknessFound:
-			findings[e.Device] = e.Detail.Reason
-		case rack.ReimageOrdered, rack.DeviceReplaced:
-			delete(findings, e.Device)
-		}
+		found.apply(e)
 	}
 	o.status, o.err = run.Status, runErr
 	o.tell(s.rack, advice, runErr)
@@ -87,7 +82,7 @@ func (s *imaging) outcome(advice adviser, runErr error) outcome {
 		o.last = append(o.last, "  finding: "+rack.BundleSentence(run.Bundle, run.SignedBy))
 	}
 	for i := range s.rack.Devices {
-		if f := findings[s.rack.Devices[i].Name]; f != "" {
+		for _, f := range found.of(s.rack.Devices[i].Name) {
 			o.last = append(o.last, fmt.Sprintf("  finding: %s: %s", s.rack.Devices[i].Name, f))
 		}
 	}

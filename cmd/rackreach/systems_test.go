@@ -68,8 +68,7 @@ func TestSystemSteps(t *testing.T) {
 // say of its failures is told by the time that a step has.
 func TestServersWithSystemsOfTheirMakers(t *testing.T) {
 	const file, devices = "rack-systems.yaml", 7
-	t.Parallel()
-	var turns sync.WaitGroup // most of a run is waiting: all of them at once
+	var turns sync.WaitGroup // most of a run is waiting: all of them at once, and nothing beside them
 	defer turns.Wait()
 	// Where a transfer is to stop in the middle it must not fit the buffers of a connection.
 	text, err := os.ReadFile(example(file))

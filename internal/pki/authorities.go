@@ -213,6 +213,26 @@ func (a *Authorities) List() []AuthorityInfo {
 	return out
 }
 
+// Leftovers are the authorities whose certificate is gone and whose directory, with the
+// key, is still there: a drop was interrupted, or Add is at work. Only their fingerprints
+// are known.
+func (a *Authorities) Leftovers() (out []AuthorityInfo, err error) {
+	signs := a.Fingerprint()
+	entries, err := os.ReadDir(a.dir)
+	if err != nil {
+		return nil, fmt.Errorf("look for authorities that are half gone: %w", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !isFingerprint(e.Name()) || e.Name() == signs {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(a.dir, e.Name(), "ca.crt")); errors.Is(err, fs.ErrNotExist) {
+			out = append(out, AuthorityInfo{Fingerprint: e.Name()})
+		}
+	}
+	return out, nil
+}
+
 // Add makes a further authority. It is trusted and does not sign.
 func (a *Authorities) Add() (fingerprint string, err error) {
 	a.mu.Lock()

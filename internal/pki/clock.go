@@ -57,11 +57,11 @@ func (e *clockError) sound() time.Time {
 	return e.after
 }
 
-// apart asks a coordinator for its time and says how the clock of this machine differs
-// from it; "": it does not, or is not known. why is what went wrong with config, which
-// apart changes. The answer is believed because the certificate proves who gives it, at
-// whatever time it holds.
-func apart(ctx context.Context, url string, config *tls.Config, why error) string {
+// apart asks a coordinator for its time, theirs, and says how the clock of this machine
+// differs from it; "": it does not, or theirs is not known. why is what went wrong with
+// config, which apart changes. The answer is believed because the certificate proves who
+// gives it, at whatever time it holds.
+func apart(ctx context.Context, url string, config *tls.Config, why error) (differ string, theirs time.Time) {
 	var c *clockError
 	if errors.As(why, &c) {
 		config.Time = c.sound
@@ -73,25 +73,24 @@ func apart(ctx context.Context, url string, config *tls.Config, why error) strin
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, http.MethodHead, url, nil)
 	if err != nil {
-		return ""
+		return "", theirs
 	}
 	a, err := h.Do(q)
 	if err != nil {
-		return ""
+		return "", theirs
 	}
 	_ = a.Body.Close() // an answer to HEAD has none
-	theirs, err := http.ParseTime(a.Header.Get("Date"))
-	if err != nil {
-		return ""
+	if theirs, err = http.ParseTime(a.Header.Get("Date")); err != nil {
+		return "", time.Time{}
 	}
 	by, where := time.Now().Round(0).Sub(theirs).Round(time.Second), "ahead of"
 	if by < 0 {
 		by, where = -by, "behind"
 	}
 	if by < tolerated {
-		return ""
+		return "", theirs
 	}
-	return fmt.Sprintf("the clock of this machine is %s %s that of the coordinator: set the one that is wrong (timedatectl tells whether a clock is kept by NTP), then do this again; an agent that runs tries again by itself", by, where)
+	return fmt.Sprintf("the clock of this machine is %s %s that of the coordinator: set the one that is wrong (timedatectl tells whether a clock is kept by NTP), then do this again; an agent that runs tries again by itself", by, where), theirs
 }
 
 // ofTime reports whether an error of a handshake may come from clocks.

@@ -94,6 +94,43 @@ func TestClockOfAnEnrolledAgent(t *testing.T) {
 	}
 }
 
+// A certificate that has expired by the coordinator's clock as well is no matter of the
+// clock: what renews it is said, beside what is wrong with the clock.
+func TestExpiryBesidesTheClock(t *testing.T) {
+	const clocks, again = "set the one that is wrong", "enroll --rack r1"
+	for _, x := range []struct {
+		name          string
+		ahead         time.Duration // of the coordinator
+		expired       time.Duration // ago, by our clock; less than 0: it will
+		clocks, again bool
+	}{
+		{"the clocks agree", 0, time.Minute, false, true},
+		{"ours is behind", 5 * time.Hour, time.Minute, true, true},
+		{"ours is behind, and it has not expired by ours", 5 * time.Hour, -time.Hour, true, true},
+		{"ours is ahead, and it has expired by both", -5 * time.Hour, 6 * time.Hour, true, true},
+		{"ours is ahead, and that is all", -5 * time.Hour, 4 * time.Hour, true, false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := newCoordinator(t, lives{})
+			id := c.enroll(t, "r1")
+			if x.ahead != 0 {
+				c.goesWrong(t, x.ahead)
+			}
+			_, err := c.who(id.ClientTLS("127.0.0.1"))
+			err = errors.Join(errors.New("refused"), err)
+			state := *id.state.Load()
+			leaf := *state.certificate.Leaf
+			leaf.NotAfter = time.Now().Add(-x.expired)
+			state.certificate.Leaf = &leaf
+			id.state.Store(&state)
+			err = id.Explain(t.Context(), c.url, err)
+			if got := err.Error(); strings.Contains(got, clocks) != x.clocks || strings.Contains(got, again) != x.again || errors.Is(err, ErrExpired) != x.again {
+				t.Errorf("%v: the clocks: %v, enroll again: %v", err, x.clocks, x.again)
+			}
+		})
+	}
+}
+
 // What is wrong besides the clock is not put down to it.
 func TestClockIsNoExcuse(t *testing.T) {
 	c := shifted(t, 5*time.Hour)

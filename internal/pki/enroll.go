@@ -57,7 +57,7 @@ func Enroll(ctx context.Context, text, dir string) (*Identity, error) {
 	case connect.CodeOf(err) == connect.CodeUnauthenticated:
 		return nil, fmt.Errorf("enroll the agent of %s at %s: %w", t.Rack, t.URL, err)
 	case ofTime(err):
-		if clocks := apart(ctx, t.URL, pinned(host, t.Fingerprint), err); clocks != "" {
+		if clocks, _ := apart(ctx, t.URL, pinned(host, t.Fingerprint), err); clocks != "" {
 			err = fmt.Errorf("%w: %s", err, clocks)
 		}
 		return nil, fmt.Errorf("enroll the agent of %s at %s: %w. The token is good for the same state directory until it expires", t.Rack, t.URL, err)

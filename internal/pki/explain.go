@@ -33,8 +33,12 @@ func (s *identityState) explain(ctx context.Context, url string, config func(hos
 		refused = probe(ctx, url, config(host))
 	}
 	if bad == nil && (expired || ofTime(err) || ofTime(refused)) {
-		if clocks := apart(ctx, url, config(host), errors.Join(err, refused)); clocks != "" {
-			return fmt.Errorf("%w: %s", err, clocks)
+		if clocks, theirs := apart(ctx, url, config(host), errors.Join(err, refused)); clocks != "" {
+			err = fmt.Errorf("%w: %s", err, clocks)
+			if !theirs.After(at) {
+				return err
+			}
+			expired = true
 		}
 	}
 	if expired {

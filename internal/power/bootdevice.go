@@ -104,7 +104,8 @@ func (c *Client) setBoot(ctx context.Context, t Target, b Boot) error {
 		if errors.As(err, &no) {
 			told := t.explain(ctx, asked, err)
 			var e *Error
-			if errors.As(told, &e) {
+			// A user who may not is not let past POST either.
+			if errors.As(told, &e) && no.code != types.CodeInsufficientPrivilege {
 				e.Next = q.advice(OverrideRefused, e.Next)
 			}
 			return told

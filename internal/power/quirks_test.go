@@ -94,6 +94,20 @@ func TestAdviceAfterARefusal(t *testing.T) {
 	})
 }
 
+// A BMC that refuses an override to this user is no better off past POST.
+func TestAdviceAfterARefusalOfTheUser(t *testing.T) {
+	inMemory(t, func(t *testing.T, f *fakeBMC, _ *memory, c *Client) {
+		f.with(func() {
+			f.bmc.Info.ManufacturerID = makerHPE
+			f.code[types.CommandSetSystemBootOptions.Key()] = types.CodeInsufficientPrivilege
+		})
+		var e *Error
+		if err := c.BootPXE(t.Context(), f.target); !errors.As(err, &e) || !strings.Contains(e.Next, "privilege Administrator") || strings.Contains(e.Next, "POST") {
+			t.Error(err)
+		}
+	})
+}
+
 // A Dell that refuses power-on just after off is asked again.
 func TestLateOn(t *testing.T) {
 	var told []rack.Recovery
