@@ -163,6 +163,7 @@ func (s *Services) serveImage(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet { // HEAD asks, and takes nothing
 		e.served.resume(goesOnAt(r.Header, w.Header().Get("ETag")))
 	}
+	defer e.served.flights.begin()()
 	before, _ := e.served.progress()
 	err = deliver(w, r, body)
 	after, _ := e.served.progress()
@@ -232,13 +233,14 @@ func (s *Services) takeReport(base context.Context, w http.ResponseWriter, r *ht
 		return
 	}
 	report.Ticket, report.Remote = e.ticket, r.RemoteAddr
-	s.hand(base, w, report)
+	s.hand(base, w, e, report)
 }
 
 // hand hands a report to the owner, and answers when it is durable.
-func (s *Services) hand(base context.Context, w http.ResponseWriter, report Report) {
+func (s *Services) hand(base context.Context, w http.ResponseWriter, e *entry, report Report) {
 	ctx, cancel := context.WithTimeout(base, reportLimit)
 	defer cancel()
+	e.served.flights.wait(ctx, landLimit)
 	switch err := s.o.Report(ctx, report); {
 	case errors.Is(err, ErrClosed):
 		s.refuse(w, "report", ErrClosed.Error(), http.StatusConflict)

@@ -60,6 +60,10 @@ const (
 	leastPause = 200 * time.Microsecond
 	mostPause  = 20 * time.Millisecond
 
+	// landLimit bounds how long a device's report waits for what else is on its way to the
+	// device: several looks. One that keeps a connection open besides waits no longer.
+	landLimit = 500 * time.Millisecond
+
 	// DefaultDrain is how long transfers in flight may go on after Serve's
 	// context has ended.
 	DefaultDrain = 10 * time.Second

@@ -76,7 +76,7 @@ func (s *Services) serveNative(w http.ResponseWriter, r *http.Request) {
 	b, shows, err := s.o.Native.File(t, s.NativeURL(t), file)
 	switch {
 	case errors.Is(err, ErrNoFile):
-		s.serveArtifact(w, r, t, file)
+		s.serveArtifact(w, r, e, file)
 		return
 	case err != nil:
 		// What is wrong is told to the operator; the device would print it.
@@ -84,6 +84,7 @@ func (s *Services) serveNative(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, "answer", "the file cannot be made: the agent's log says why", http.StatusInternalServerError)
 		return
 	}
+	defer e.served.flights.begin()()
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store") // it holds secrets
@@ -95,7 +96,8 @@ func (s *Services) serveNative(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveArtifact serves a boot file of the ticket's installer.
-func (s *Services) serveArtifact(w http.ResponseWriter, r *http.Request, t Ticket, file string) {
+func (s *Services) serveArtifact(w http.ResponseWriter, r *http.Request, e *entry, file string) {
+	t := e.ticket
 	name, shows, err := s.o.Native.Artifact(t, file)
 	if errors.Is(err, ErrNoFile) {
 		s.refuse(w, "boot-file", ErrNoFile.Error(), http.StatusNotFound)
@@ -112,6 +114,7 @@ func (s *Services) serveArtifact(w http.ResponseWriter, r *http.Request, t Ticke
 		return
 	}
 	defer f.Close()
+	defer e.served.flights.begin()()
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", `"`+image.Digest+`"`)
 	whole, sent, err := s.send(w, r, t.Device, f)
@@ -149,7 +152,7 @@ func (s *Services) takeNativeReport(base context.Context, w http.ResponseWriter,
 			return
 		}
 	}
-	s.hand(base, w, report)
+	s.hand(base, w, e, report)
 }
 
 // scriptOf is the iPXE script of a ticket.

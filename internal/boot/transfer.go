@@ -19,6 +19,8 @@ type transfer struct {
 	whole func() // called once, when every byte was served at least once
 	told  told   // what its receiver said
 
+	flights flights // to its device, of this ticket
+
 	mu      sync.Mutex
 	spans   []span
 	served  int64
