@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/rackreach/rackreach/internal/blob"
-	"github.com/rackreach/rackreach/internal/depot"
 )
 
 // What a process has read once it does not read again, in a cache or where it is, also
@@ -22,15 +20,7 @@ func TestCheckedOnce(t *testing.T) {
 	b := release(t, l, "1")
 	plan, dir, limit := planOf(t, b, "alpha", "debian-13", "sonic"), t.TempDir(), int64(1<<30)
 	nos, _ := b.Artifact("sonic")
-	url, client := site(t, depot.New(depot.Options{Dir: l.dir, Who: func(*http.Request) string { return "r1" }}))
-	p, err := OpenWeb(t.Context(), url, client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	far, err := Find(t.Context(), p, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	far := fromDepot(t, l)
 	tar := filepath.Join(t.TempDir(), "images.tar")
 	if err := PullTo(t.Context(), b, tar); err != nil {
 		t.Fatal(err)

@@ -33,6 +33,21 @@ func planOf(t *testing.T, b *Bundle, platform string, names ...string) *rack.Pla
 
 func quiet(Doing, string, int64) {}
 
+// fromDepot is the bundle of a layout as a depot serves it.
+func fromDepot(t *testing.T, l *Layout) *Bundle {
+	t.Helper()
+	url, client := site(t, depot.New(depot.Options{Dir: l.dir, Who: func(*http.Request) string { return "r1" }}))
+	p, err := OpenWeb(t.Context(), url, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Find(t.Context(), p, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // What a plan needs is served where it is, as files.
 func TestImagesInPlace(t *testing.T) {
 	l := newLayout(t)
@@ -220,15 +235,7 @@ func TestImagesFromTheCacheAlone(t *testing.T) {
 	l := newLayout(t)
 	b := release(t, l, "1")
 	trust := signed(t, l, b)
-	url, client := site(t, depot.New(depot.Options{Dir: l.dir, Who: func(*http.Request) string { return "r1" }}))
-	p, err := OpenWeb(t.Context(), url, client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	far, err := Find(t.Context(), p, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	far := fromDepot(t, l)
 	dir := t.TempDir()
 	cache, err := blob.OpenStore(t.Context(), dir, blob.Options{})
 	if err != nil {

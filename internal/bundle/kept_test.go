@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/rackreach/rackreach/internal/blob"
-	"github.com/rackreach/rackreach/internal/depot"
 )
 
 // A cache that the disk does not give back is fetched anew like one that is altered: a
@@ -21,15 +19,7 @@ import (
 func TestImagesFromACacheThatCannotBeRead(t *testing.T) {
 	l := newLayout(t)
 	b := release(t, l, "1")
-	url, client := site(t, depot.New(depot.Options{Dir: l.dir, Who: func(*http.Request) string { return "r1" }}))
-	p, err := OpenWeb(t.Context(), url, client)
-	if err != nil {
-		t.Fatal(err)
-	}
-	far, err := Find(t.Context(), p, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	far := fromDepot(t, l)
 	nos, _ := b.Artifact("sonic")
 	plan := planOf(t, b, "alpha", "sonic")
 	for name, tt := range map[string]struct {
@@ -79,7 +69,7 @@ func TestImagesFromACacheThatCannotBeRead(t *testing.T) {
 
 			stopped, stop := context.WithCancel(t.Context())
 			stop()
-			if err := fetch(stopped, cache, Blob{nos.Digest, nos.Size}, p, func(Doing) { t.Error("it is removed by one who was told to stop") }); !errors.Is(err, context.Canceled) {
+			if err := fetch(stopped, cache, Blob{nos.Digest, nos.Size}, far.Place, func(Doing) { t.Error("it is removed by one who was told to stop") }); !errors.Is(err, context.Canceled) {
 				t.Errorf("told to stop: %v", err)
 			}
 
