@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rackreach/rackreach/internal/blob"
@@ -84,5 +85,41 @@ func TestImagesFromACacheThatCannotBeRead(t *testing.T) {
 				t.Errorf("it is not as it came: %v", err)
 			}
 		})
+	}
+}
+
+// What this process cannot open for want of file descriptors is not damaged: it stays,
+// for its place may be out of reach.
+func TestCacheOutlivesAWantOfFiles(t *testing.T) {
+	l := newLayout(t)
+	b := release(t, l, "1")
+	nos, _ := b.Artifact("sonic")
+	dir := t.TempDir()
+	cache, err := blob.OpenStore(t.Context(), dir, blob.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close()
+	if err := fetch(t.Context(), cache, Blob{nos.Digest, nos.Size}, b.Place, func(Doing) {}); err != nil {
+		t.Fatal(err)
+	}
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &was); err != nil {
+		t.Fatal(err)
+	}
+	none := was
+	none.Cur = 0
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	err = fetch(t.Context(), cache, Blob{nos.Digest, nos.Size}, b.Place, func(Doing) { t.Error("it is said to be damaged") })
+	if back := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &was); back != nil {
+		t.Fatal(back)
+	}
+	if !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("no file can be opened: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "blobs", "sha256", nos.Digest.Hex())); err != nil {
+		t.Errorf("it is gone: %v", err)
 	}
 }

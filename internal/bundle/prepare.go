@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/rackreach/rackreach/internal/blob"
 	"github.com/rackreach/rackreach/internal/rack"
@@ -139,7 +140,7 @@ func fetch(ctx context.Context, to *blob.Store, b Blob, from blob.Source, anew f
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, passing(err):
 		return fmt.Errorf("read what the cache holds: %w", err)
 	case !errors.Is(err, blob.ErrNone):
 		why := FetchingUnread
@@ -152,6 +153,13 @@ func fetch(ctx context.Context, to *blob.Store, b Blob, from blob.Source, anew f
 		}
 	}
 	return to.Pull(ctx, b.Digest, b.Size, from)
+}
+
+// passing reports whether an error says nothing of the blob: this machine lacks files or
+// memory for now. What the cache holds is not thrown away for that; its place may be out
+// of reach.
+func passing(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
 }
 
 // stored is a store that blobs are read from.
